@@ -1,0 +1,29 @@
+"""The only import of what scikit-learn keeps private.
+
+Everything else in gudlearn that validates a parameter, names a feature or nests estimators imports
+it from here, so a rename in scikit-learn is answered in one file.
+"""
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_params,
+)
+from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.validation import _check_feature_names_in
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "_BaseComposition",
+    "_check_feature_names_in",
+    "_fit_context",
+    "validate_params",
+]

@@ -1,0 +1,370 @@
+r"""The contract of a basis.
+
+.. math:: z = S^{-1} U (x - \mathrm{mean})
+
+with U orthonormal and complete (never truncated) and S a positive diagonal. Component i has the
+variance Sigma_i before scaling and s_i = Sigma_i^(p/2), where p is `whiten`. Hence
+log|dz/dx| = -sum_i log s_i, and the inverse is exact.
+"""
+
+import math
+from abc import ABCMeta, abstractmethod
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+
+from .._constraints import Interval, _check_feature_names_in, _fit_context
+
+#: The variance reported for a dead component, as a fraction of the smallest variance of a live one.
+DEAD_FRACTION = 1e-12
+
+_ROUNDING = 8 * np.finfo(np.float64).eps
+_ENTRIES_PER_BATCH = 2**23
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a schedule may know of a fitted basis.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (D,)
+        Variance of each component before scaling; finite and positive, dead components floored.
+    scale : ndarray of shape (D,)
+        The positive divisor of each component.
+    order : ndarray of shape (D,)
+        Natural order: a higher component is noised first and generated last.
+    names : ndarray of shape (D,)
+        Names of the components.
+    groups : ndarray of shape (D,)
+        Name of the group of each component; its own name where it has no group.
+    columns : ndarray of shape (D,) or None
+        Index of the data column that each component is, -1 for a component that is no column.
+        None if no component is a column.
+    dead : ndarray of shape (D,) or None, default=None
+        True for components that did not vary in the data. None means that none is known to be dead.
+    positions : ndarray of shape (D,) or None, default=None
+        Index of each component in the whole basis; None for the whole basis in its own order.
+    n_total : int or None, default=None
+        Number of components of the whole basis; None for D.
+    """
+
+    variances: np.ndarray
+    scale: np.ndarray
+    order: np.ndarray
+    names: np.ndarray
+    groups: np.ndarray
+    columns: np.ndarray | None
+    dead: np.ndarray | None = None
+    positions: np.ndarray | None = None
+    n_total: int | None = None
+
+    def take(self, mask):
+        """Keep the components that an index array or a boolean mask selects.
+
+        Parameters
+        ----------
+        mask : array-like of bool or int
+            The components to keep.
+
+        Returns
+        -------
+        Components
+        """
+        mask = np.asarray(mask)
+        n_total = len(self.variances) if self.n_total is None else self.n_total
+        positions = np.arange(n_total) if self.positions is None else self.positions
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields = {k: v[mask] for k, v in fields.items() if isinstance(v, np.ndarray)}
+        fields = {"columns": None, **fields, "positions": positions[mask], "n_total": n_total}
+        return Components(**fields)
+
+    def with_(self, **changes):
+        """Return a copy in which the named fields are replaced.
+
+        Parameters
+        ----------
+        **changes : ndarray of shape (D,)
+            New values by field name.
+
+        Returns
+        -------
+        Components
+        """
+        return replace(self, **changes)
+
+
+class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+    """Abstract base of all bases.
+
+    A concrete basis stores its parameters, `whiten` among them, and implements the methods below
+    that begin with an underscore. All statistics and products are computed in float64; `transform`
+    and `inverse_transform` return the floating dtype that they were given.
+    """
+
+    _parameter_constraints: dict = {"whiten": ["boolean", Interval(Real, 0, 1, closed="both")]}
+
+    @abstractmethod
+    def _learn(self, X, centred):
+        """Learn U; return (variances, dead, scale), usually made by `scaled`."""
+
+    @abstractmethod
+    def _rotate(self, centred):
+        """Rows times U transposed; float64 in and out."""
+
+    @abstractmethod
+    def _rotate_back(self, components):
+        """Rows times U; float64 in and out."""
+
+    @abstractmethod
+    def _component_names(self, input_names):
+        """Name the components, given the names of the columns."""
+
+    @abstractmethod
+    def _natural_order(self):
+        """Return the natural order, (D,) floats."""
+
+    @abstractmethod
+    def _groups(self, names):
+        """Return the group of each component, given the components' names."""
+
+    @abstractmethod
+    def _columns(self):
+        """Return the data column of each component, or None."""
+
+    @abstractmethod
+    def _component_noise(self, column_std):
+        """Return the noise of each unscaled component, or None where it is correlated."""
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Learn the mean, the rotation and the scale of each component.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite data; one row is enough (then every component is dead).
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : Basis
+        """
+        X = np.asarray(validate_data(self, X, dtype=FLOAT_DTYPES), dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean_ = _exact_mean(X)
+            variances, dead, scale = self._learn(X, X - self.mean_)
+        self.component_variances_, self.dead_, self.scale_ = variances, dead, scale
+        self.n_components_ = len(scale)
+        self.log_abs_det_jacobian_ = -float(np.log(scale).sum())
+        return self
+
+    def transform(self, X):
+        """Rotate and scale rows of data into components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in the units of the data.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Scaled components, float32 for float32 and float64 otherwise.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        Z = np.empty(X.shape, dtype=X.dtype)
+        for rows in _batches(X):
+            Z[rows] = self._rotate(X[rows] - self.mean_) / self.scale_
+        return Z
+
+    def inverse_transform(self, Z):
+        """Turn scaled components back into rows of data.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            Scaled components.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in the units of the data.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=FLOAT_DTYPES, input_name="Z")
+        if Z.shape[1] != self.n_components_:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns but this {type(self).__name__} has "
+                f"{self.n_components_} components. Pass what transform returns."
+            )
+        X = np.empty(Z.shape, dtype=Z.dtype)
+        for rows in _batches(Z):
+            X[rows] = self._rotate_back(Z[rows] * self.scale_) + self.mean_
+        return X
+
+    def get_feature_names_out(self, input_features=None):
+        """Name the components.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns; None takes those seen in fit, or x0, x1, ...
+
+        Returns
+        -------
+        names : ndarray of shape (n_components,) of str objects
+        """
+        check_is_fitted(self)
+        input_names = _check_feature_names_in(self, input_features)
+        return np.asarray(self._component_names(input_names), dtype=object)
+
+    def describe(self):
+        """Tell what a schedule may know of the fitted basis.
+
+        Returns
+        -------
+        components : Components
+        """
+        names = self.get_feature_names_out().astype(str)
+        return Components(
+            variances=self.component_variances_.copy(),
+            scale=self.scale_.copy(),
+            order=np.asarray(self._natural_order(), dtype=np.float64),
+            names=names,
+            groups=np.asarray(self._groups(names)).astype(str),
+            columns=self._columns(),
+            dead=self.dead_.copy(),
+        )
+
+    def noise_std(self, column_std):
+        """Carry independent noise of the columns over to the components.
+
+        Parameters
+        ----------
+        column_std : array-like of shape (n_features,)
+            Positive standard deviations of independent noise added to the columns.
+
+        Returns
+        -------
+        component_std : ndarray of shape (n_components,) or None
+            Standard deviation of that noise in each component before scaling, or None if the noise
+            is correlated between components.
+        """
+        check_is_fitted(self)
+        column_std = np.asarray(column_std, dtype=np.float64)
+        if column_std.shape != (self.n_features_in_,) or not np.all(column_std > 0):
+            raise ValueError(
+                f"column_std must hold one positive number for each of the {self.n_features_in_} "
+                f"columns; got shape {column_std.shape}."
+            )
+        return self._component_noise(column_std)
+
+    def _rotated_variances(self, centred):
+        """Mean square of each component over centred rows."""
+        total = np.zeros(centred.shape[1])
+        for rows in _batches(centred):
+            total += np.square(self._rotate(centred[rows])).sum(axis=0)
+        return total / len(centred)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def column_rounding(X):
+    """Standard deviation below which a column of X is constant up to rounding, (F,)."""
+    return _ROUNDING * np.abs(X).max(axis=0)
+
+
+def row_rounding(X):
+    """Standard deviation below which a rotated component of X is constant up to rounding."""
+    return _ROUNDING * X.shape[1] * np.sqrt(np.square(X).sum(axis=1).max())
+
+
+def scaled(variances, rounding, whiten):
+    """Floor the variances of dead components and derive the scale of each.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (D,)
+        Variances of the components before scaling.
+    rounding : float or ndarray of shape (D,)
+        A component whose standard deviation is not above this is dead.
+    whiten : bool or float in [0, 1]
+        The exponent p in s = variance^(p/2).
+
+    Returns
+    -------
+    variances, dead, scale : ndarrays of shape (D,)
+    """
+    if not np.all(np.isfinite(variances)):
+        raise ValueError(
+            "The variance of X is too large for float64. Rescale the columns of X before fitting."
+        )
+    dead = ~(np.sqrt(variances) > rounding)
+    smallest = variances[~dead].min(initial=np.inf)
+    # A dead component keeps a finite log-variance.
+    floor = max(DEAD_FRACTION * (smallest if np.isfinite(smallest) else 1.0), np.finfo(float).tiny)
+    variances = np.where(dead, floor, variances)
+    return variances, dead, np.where(dead, 1.0, variances ** (float(whiten) / 2))
+
+
+def isotropic_noise(column_std):
+    """Noise in the components of any orthonormal basis: known only if all columns have the same."""
+    if np.allclose(column_std, column_std[0], rtol=1e-12, atol=0):
+        return np.full(len(column_std), column_std[0])
+    return None
+
+
+def spatial_shape(shape, channels, n_features):
+    """Resolve and check the shape of one flattened sample.
+
+    Parameters
+    ----------
+    shape : tuple of one to three ints, or None
+        Shape without the channels; None means one dimension.
+    channels : int or None
+        Number of channels, the last and fastest axis; None means one.
+    n_features : int
+        Number of columns of X.
+
+    Returns
+    -------
+    shape : tuple of int
+    channels : int
+    """
+    n_channels = 1 if channels is None else int(channels)
+    if shape is None:
+        if n_features % n_channels:
+            raise ValueError(
+                f"channels={channels} does not divide the {n_features} features of X. "
+                "Pass the number of channels of one flattened sample, channels last."
+            )
+        return (n_features // n_channels,), n_channels
+    if not 1 <= len(shape) <= 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
+        raise ValueError(f"shape={shape!r} must hold one to three whole numbers of at least 1.")
+    size = math.prod(shape) * n_channels
+    if size != n_features:
+        with_channels = "" if channels is None else f" with channels={channels}"
+        raise ValueError(
+            f"shape={shape!r}{with_channels} has {size} entries but X has {n_features} features. "
+            "Pass the shape of one flattened sample."
+        )
+    return tuple(int(n) for n in shape), n_channels
+
+
+def _exact_mean(X):
+    # The mean of equal numbers rounds; a constant column must come back bit for bit.
+    return np.where(X.min(axis=0) == X.max(axis=0), X[0], X.mean(axis=0))
+
+
+def _batches(X):
+    return gen_batches(len(X), max(1, _ENTRIES_PER_BATCH // X.shape[1]))

@@ -1,0 +1,111 @@
+"""Principal components: the covariance, and what stands in for it with few rows."""
+
+import numpy as np
+import pytest
+
+from gudlearn.bases import PCABasis
+from gudlearn.bases._pca import _leave_one_out_shrinkage
+
+
+def correlated(n_samples, n_features, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features))
+
+
+def test_diagonalises_the_covariance_exactly():
+    X = correlated(200, 12)
+    basis = PCABasis().fit(X)
+    assert basis.shrinkage_ == 0
+    np.testing.assert_allclose(
+        np.cov(basis.transform(X), rowvar=False, ddof=0), np.eye(12), atol=1e-9
+    )
+    U, variances = basis.components_, basis.component_variances_
+    np.testing.assert_allclose(
+        U.T * variances @ U, np.cov(X, rowvar=False, ddof=0), atol=1e-12 * X.var()
+    )
+    assert np.all(np.diff(variances) < 0)
+    assert np.all(np.diff(basis.describe().order) > 0)
+
+
+def test_signs_do_not_depend_on_the_sign_of_the_data():
+    X = correlated(50, 5)
+    U = PCABasis().fit(X).components_
+    np.testing.assert_allclose(U, PCABasis().fit(-X).components_, atol=1e-10)
+    assert np.all(U[np.arange(5), np.abs(U).argmax(axis=1)] > 0)
+
+
+def test_units_far_apart_keep_their_variance():
+    X = correlated(200, 3) @ np.diag([1e7, 1.0, 1e-3])
+    basis = PCABasis().fit(X)
+    assert not basis.dead_.any()
+    np.testing.assert_allclose(
+        np.log(basis.component_variances_).sum(),
+        np.linalg.slogdet(np.cov(X / [1e7, 1, 1e-3], rowvar=False, ddof=0))[1] + 2 * np.log(1e4),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 10, 29, 30, 31, 59])
+def test_few_rows_leave_no_direction_dead(n_samples):
+    X = correlated(n_samples, 30)
+    basis = PCABasis().fit(X)
+    assert not basis.dead_.any()
+    assert 0 < basis.shrinkage_ <= 1
+    np.testing.assert_allclose(basis.inverse_transform(basis.transform(X)), X, atol=1e-9)
+    # The variance of each column survives.
+    kept = np.square(basis.components_).T @ basis.component_variances_
+    np.testing.assert_allclose(kept, X.var(axis=0), rtol=1e-10)
+    assert basis.component_variances_.max() < 1e7 * basis.component_variances_.min()
+
+
+def test_shrunk_covariance_is_the_one_documented():
+    X = correlated(10, 6)
+    S = np.cov(X, rowvar=False, ddof=0)
+    basis = PCABasis(shrinkage=0.3).fit(X)
+    U = basis.components_
+    expected = 0.7 * S + 0.3 * np.diag(np.diag(S))
+    np.testing.assert_allclose(U.T * basis.component_variances_ @ U, expected, atol=1e-10)
+
+
+def test_few_rows_predict_new_rows_better_than_columns_alone():
+    rng = np.random.default_rng(3)
+    loadings = rng.normal(size=(40, 3))
+    X = rng.normal(size=(530, 3)) @ loadings.T + 0.3 * rng.normal(size=(530, 40))
+
+    def loss(basis):
+        Z = basis.transform(X[30:])
+        variances = basis.component_variances_
+        z = Z * basis.scale_
+        return np.mean((np.square(z) / variances + np.log(variances)).sum(axis=1))
+
+    assert loss(PCABasis().fit(X[:30])) < loss(PCABasis(shrinkage=1.0).fit(X[:30])) - 10
+
+
+def test_leave_one_out_is_what_refitting_gives():
+    Z = correlated(9, 7)
+    Z = (Z - Z.mean(axis=0)) / Z.std(axis=0)
+    candidates = np.geomspace(1e-6, 1, 61)
+    losses = []
+    for weight in candidates:
+        loss = 0.0
+        for left in range(9):
+            rest = np.delete(Z, left, axis=0)
+            S = (1 - weight) * np.cov(rest, rowvar=False, ddof=0) + weight * np.eye(7)
+            z = Z[left] - rest.mean(axis=0)
+            loss += np.linalg.slogdet(S)[1] + z @ np.linalg.solve(S, z)
+        losses.append(loss)
+    best = candidates[np.argmin(losses)]
+    assert 1e-6 < best < 1
+    assert _leave_one_out_shrinkage(Z) == best
+
+
+def test_dependent_columns_are_dead_with_enough_rows():
+    X = correlated(100, 4)
+    basis = PCABasis().fit(np.column_stack([X, X[:, 0], X[:, 1] + X[:, 2]]))
+    assert basis.dead_.tolist() == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize("shrinkage", [-0.1, 2, "lots", None])
+def test_shrinkage_must_be_auto_or_a_weight(shrinkage):
+    with pytest.raises(ValueError, match="The 'shrinkage' parameter of PCABasis"):
+        PCABasis(shrinkage=shrinkage).fit(correlated(5, 2))
