@@ -1,0 +1,281 @@
+r"""Noise paths: the vector gamma(t) of negative log-SNRs, for t in [0, 1].
+
+.. math:: \gamma_i(0) < \gamma_i(1), \qquad \gamma_i'(t) \ge 0
+
+The end points belong to the data. A path only says when each component travels between its two,
+and it meets both exactly.
+"""
+
+import copy
+import functools
+import math
+import warnings
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+# Times closer than this are one time: the rounding of sums of window edges.
+_SAME_TIME = 1e-12
+# Keeps logarithms finite at t = 0 and t = 1, in float32 too: curves reach levels of -69 and 138.
+_TINY = 1e-30
+
+
+class GammaPath(ABC):
+    """Noise levels of D components over time.
+
+    Parameters
+    ----------
+    gamma_0, gamma_1 : array-like of shape (D,)
+        Negative log-SNR at t = 0 and t = 1, gamma_0 < gamma_1.
+    kinks : iterable of float
+        Times at which the derivative of some component jumps; those outside (0, 1) are dropped.
+
+    Attributes
+    ----------
+    gamma_0, gamma_1 : Tensor of shape (D,)
+        The end points, in float64 until `to` says otherwise.
+    kinks : tuple of float
+        Strictly inside (0, 1), increasing.
+    """
+
+    def __init__(self, gamma_0, gamma_1, kinks):
+        self.gamma_0 = _column(gamma_0)
+        self.gamma_1 = _column(gamma_1)
+        if self.gamma_0.shape != self.gamma_1.shape or not (self.gamma_0 < self.gamma_1).all():
+            raise ValueError(
+                "gamma_0 must be smaller than gamma_1 in every component, with one entry for each."
+            )
+        self.kinks = tuple(sorted({float(kink) for kink in kinks if 0.0 < kink < 1.0}))
+
+    @abstractmethod
+    def __call__(self, t):
+        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+
+    def gamma_and_rate(self, t):
+        """Return gamma(t) and its derivative in t, each of shape (B, D).
+
+        On a kink the derivative is one of the two one-sided ones.
+        """
+        _load_forward_mode()
+        return torch.func.jvp(self, (t,), (torch.ones_like(t),))
+
+    def to(self, device=None, dtype=None):
+        """Return the same path with its tensors on `device` and in `dtype`."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(moved, name, value.to(device=device, dtype=dtype))
+        return moved
+
+
+class WindowedGamma(GammaPath):
+    r"""Each component travels straight from end to end inside a window of its own.
+
+    .. math:: \gamma_i(t) = \gamma_i(0) + \mathrm{clip}((t - start_i)/width_i, 0, 1)
+              (\gamma_i(1) - \gamma_i(0))
+
+    Parameters
+    ----------
+    gamma_0, gamma_1 : array-like of shape (D,)
+        Negative log-SNR at t = 0 and t = 1.
+    start, width : array-like of shape (D,), or float
+        Where the window begins and how long it is, inside [0, 1]. Start 0 and width 1 is the
+        linear path. A window shorter than the dtype resolves is one step of it long.
+
+    Raises
+    ------
+    ValueError
+        If a window is empty or leaves [0, 1].
+    """
+
+    def __init__(self, gamma_0, gamma_1, start, width):
+        shape = np.shape(gamma_0)
+        start = np.broadcast_to(np.asarray(start, dtype=np.float64), shape)
+        width = np.broadcast_to(np.asarray(width, dtype=np.float64), shape)
+        stop = start + width
+        if not ((start >= -1e-9) & (width > 0) & (stop <= 1 + 1e-9)).all():
+            raise ValueError(
+                "Every window must have a width above 0 and lie inside [0, 1], but start goes from "
+                f"{start.min():g}, start + width to {stop.max():g}, and the least width is "
+                f"{width.min():g}."
+            )
+        start, stop = _snap(start, stop)
+        super().__init__(gamma_0, gamma_1, np.concatenate([start, stop]))
+        self.start = _column(start)
+        self.stop = _column(stop)
+
+    def _window(self, t):
+        resolution = torch.finfo(t.dtype).eps
+        start = self.start.to(t).clamp(max=1.0 - resolution)
+        return start, torch.maximum(self.stop.to(t), start + resolution)
+
+    def __call__(self, t):
+        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        start, stop = self._window(t)
+        fraction = ((t[:, None] - start) / (stop - start)).clamp(0.0, 1.0)
+        # lerp is exact at both ends, gamma_0 + 1 * (gamma_1 - gamma_0) is not.
+        return torch.lerp(self.gamma_0.to(t), self.gamma_1.to(t), fraction)
+
+    def gamma_and_rate(self, t):
+        """Return gamma(t) and its derivative in t, each of shape (B, D).
+
+        In closed form: this is the path of nearly every training step, and torch differentiates
+        clamp and lerp in Python, a hundred times slower.
+        """
+        start, stop = self._window(t)
+        slope = (self.gamma_1 - self.gamma_0).to(t) / (stop - start)
+        moving = (t[:, None] >= start) & (t[:, None] <= stop)
+        return self(t), slope * moving
+
+
+class CosineGamma(GammaPath):
+    r"""The cosine curve of improved DDPM, common to all components in effective SNR.
+
+    .. math:: \alpha^2 = \cos^2\theta(t)/\cos^2\theta(0), \qquad
+              \theta(t) = \frac{t + c}{1 + c}\frac{\pi}{2}, \qquad
+              \gamma_i = \log(\sigma^2/\alpha^2) + \log V_i
+
+    clipped to the end points. c = 0.008.
+
+    Parameters
+    ----------
+    gamma_0, gamma_1 : array-like of shape (D,)
+        Negative log-SNR at t = 0 and t = 1.
+    log_variances : array-like of shape (D,)
+        log V_i, of the scaled components.
+
+    References
+    ----------
+    Nichol, Dhariwal (2021), https://arxiv.org/abs/2102.09672
+    """
+
+    offset = 0.008
+
+    def __init__(self, gamma_0, gamma_1, log_variances):
+        levels = _effective_levels(gamma_0, gamma_1, log_variances)
+        super().__init__(gamma_0, gamma_1, _merge(self._time_at(levels)))
+        self.log_variances = _column(log_variances)
+
+    def __call__(self, t):
+        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        return _clip(self._curve(t), self)
+
+    def gamma_and_rate(self, t):
+        """Return gamma(t) and its derivative in t, each of shape (B, D)."""
+        return _clip_with_rate(self._curve, t, self)
+
+    def _curve(self, t):
+        # 1 - alpha^2 by the product formula of sines: no cancellation at either end.
+        turn = math.pi / 2 / (1 + self.offset)
+        travelled = turn * t.clamp(min=_TINY)
+        left = turn * (1 - t).clamp(min=_TINY)
+        past = (travelled + 2 * self.offset * turn).sin()
+        return travelled.sin().log() + past.log() - 2 * left.sin().log()
+
+    def _time_at(self, level):
+        turn = math.pi / 2 / (1 + self.offset)
+        log_alpha = -0.5 * np.logaddexp(0.0, level)
+        return 1 - np.arcsin(math.cos(self.offset * turn) * np.exp(log_alpha)) / turn
+
+
+class VPGamma(GammaPath):
+    r"""The variance-preserving curve, common to all components in effective SNR.
+
+    .. math:: \sigma^2 = 1 - e^{-B(t)}, \qquad
+              B(t) = b_{min} t + \tfrac12 (b_{max} - b_{min}) t^2, \qquad
+              \gamma_i = \log(\sigma^2/\alpha^2) + \log V_i
+
+    clipped to the end points. Where the curve ends below one of them, all of it runs for a longer
+    time (`duration` > 1, squeezed into [0, 1]), at the rate that it has.
+
+    Parameters
+    ----------
+    gamma_0, gamma_1 : array-like of shape (D,)
+        Negative log-SNR at t = 0 and t = 1.
+    log_variances : array-like of shape (D,)
+        log V_i, of the scaled components.
+    b_min, b_max : float
+        Noising rate at t = 0 and t = 1, 0 <= b_min <= b_max and b_max > 0.
+
+    References
+    ----------
+    Song et al. (2021), https://arxiv.org/abs/2011.13456
+    """
+
+    def __init__(self, gamma_0, gamma_1, log_variances, b_min=0.1, b_max=20.0):
+        self.b_min = float(b_min)
+        self.b_max = float(b_max)
+        levels = _effective_levels(gamma_0, gamma_1, log_variances)
+        # The margin carries the curve past the last end point in float32 too.
+        self.duration = max(1.0, float(self._time_at(levels.max() + 1e-3)))
+        super().__init__(gamma_0, gamma_1, _merge(self._time_at(levels) / self.duration))
+        self.log_variances = _column(log_variances)
+
+    def __call__(self, t):
+        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        return _clip(self._curve(t), self)
+
+    def gamma_and_rate(self, t):
+        """Return gamma(t) and its derivative in t, each of shape (B, D)."""
+        return _clip_with_rate(self._curve, t, self)
+
+    def _curve(self, t):
+        time = self.duration * t
+        noised = (self.b_min + 0.5 * (self.b_max - self.b_min) * time) * time
+        noised = noised.clamp(min=_TINY)
+        # log(exp(B) - 1), where exp(B) may overflow.
+        return noised + (-torch.expm1(-noised)).log()
+
+    def _time_at(self, level):
+        noised = np.logaddexp(0.0, level)
+        slope = self.b_max - self.b_min
+        return 2 * noised / (self.b_min + np.sqrt(self.b_min**2 + 2 * slope * noised))
+
+
+@functools.cache
+def _load_forward_mode():
+    """Take the first jvp of the process: what torch loads for it warns of torch's own past."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
+
+
+def _clip(curve, path):
+    """Add log V_i to a curve (B,) common to all components and clip it to the path's ends."""
+    levels = curve[:, None] + path.log_variances.to(curve)
+    return levels.clamp(path.gamma_0.to(curve), path.gamma_1.to(curve))
+
+
+def _clip_with_rate(curve, t, path):
+    """What `_clip` gives, and its derivative: that of the curve between the ends, else zero."""
+    _load_forward_mode()
+    value, rate = torch.func.jvp(curve, (t,), (torch.ones_like(t),))
+    levels = _clip(value, path)
+    between = (levels > path.gamma_0.to(t)) & (levels < path.gamma_1.to(t))
+    return levels, rate[:, None] * between
+
+
+def _column(values):
+    return torch.tensor(np.atleast_1d(np.asarray(values, dtype=np.float64)))
+
+
+def _effective_levels(gamma_0, gamma_1, log_variances):
+    """Negative effective log-SNR of every end point, shape (2, D)."""
+    return np.stack([gamma_0, gamma_1]).astype(np.float64) - np.asarray(log_variances)
+
+
+def _snap(*edges):
+    """Make one of times that differ by rounding, 0 and 1 among them."""
+    values, place = np.unique(np.concatenate([*edges, [0.0, 1.0]]), return_inverse=True)
+    first = np.concatenate([[True], np.diff(values) > _SAME_TIME])
+    representative = values[first]
+    representative[0], representative[-1] = 0.0, 1.0
+    snapped = representative[np.cumsum(first) - 1][place]
+    return np.split(snapped[:-2], len(edges))
+
+
+def _merge(times):
+    """One of each group of times that differ by rounding."""
+    (snapped,) = _snap(np.clip(np.ravel(times), 0.0, 1.0))
+    return snapped

@@ -1,0 +1,300 @@
+r"""Solvers: from noise to data by steps that know noise levels only, never time.
+
+A step moves x from levels gamma_t to lower levels gamma_s. For a constant x0_hat the deterministic
+steps are exact, and in every step a component whose level stands still is left alone, to the bit.
+Random numbers are passed in, memory goes in and comes out.
+"""
+
+import heapq
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+
+from gudlearn.diffusion.levels import alpha, sigma
+
+
+def ddim_step(x, x0, gamma_t, gamma_s, eta=0.0, noise=None):
+    r"""Move x from noise level gamma_t to the lower level gamma_s.
+
+    Parameters
+    ----------
+    x, x0 : Tensor of shape (B, D)
+        Noisy state and denoised state.
+    gamma_t, gamma_s : Tensor of shape (B, D)
+        Negative log-SNR, gamma_s <= gamma_t.
+    eta : float in [0, 1]
+        0 is deterministic, 1 is ancestral sampling.
+    noise : Tensor of shape (B, D), optional
+        Standard normal draw; not needed where eta is 0.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
+
+    References
+    ----------
+    Song, Meng, Ermon (2021), https://arxiv.org/abs/2010.02502
+    """
+    change = (gamma_s - gamma_t).clamp(max=0.0)
+    kept = torch.log1p(eta**2 * torch.expm1(change)) / 2
+    # 1 - exp(..) by expm1: the coefficient of x0 is a difference of nearly equal scales.
+    x = (sigma(gamma_s) / sigma(gamma_t)) * kept.exp() * x
+    x = x - alpha(gamma_s) * torch.expm1(kept + change / 2) * x0
+    if eta == 0:
+        return x
+    return x + eta * sigma(gamma_s) * (-torch.expm1(change)).sqrt() * noise
+
+
+def heun_step(x, x0_t, x0_s, gamma_t, gamma_s):
+    r"""Second half of Heun's step: repeat it with x0_hat seen at both of its ends.
+
+    Between the two x0_hat runs straight in lambda = -gamma/2, and the linear part of the
+    probability-flow ODE is solved exactly.
+
+    Parameters
+    ----------
+    x : Tensor of shape (B, D)
+        Noisy state at gamma_t.
+    x0_t, x0_s : Tensor of shape (B, D)
+        Denoised states at gamma_t, and at gamma_s after a first-order step.
+    gamma_t, gamma_s : Tensor of shape (B, D)
+        Negative log-SNR, gamma_s <= gamma_t.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
+
+    References
+    ----------
+    Karras et al. (2022), https://arxiv.org/abs/2206.00364, for Heun's method in diffusion;
+    Hochbruck, Ostermann (2010), Exponential integrators, Acta Numerica 19, for this form of it.
+    """
+    step = (gamma_t - gamma_s).clamp(min=0.0) / 2
+    # 1 - (1 - exp(-h))/h loses its digits for small h.
+    series = step / 2 * (1 - step / 3 * (1 - step / 4 * (1 - step / 5 * (1 - step / 6))))
+    small = step < 0.02
+    bend = torch.where(small, series, 1 + torch.expm1(-step) / torch.where(small, 1.0, step))
+    return ddim_step(x, x0_t, gamma_t, gamma_s) + alpha(gamma_s) * bend * (x0_s - x0_t)
+
+
+# Beyond this growth of a step in lambda the previous slope says nothing: the component just woke.
+_LARGEST_GROWTH = 2.0
+
+
+def dpm_solver_step(x, x0, x0_previous, gamma_t, gamma_s, step_previous):
+    r"""DPM-Solver++ 2M: a first-order step with x0_hat extrapolated to the middle of the step.
+
+    A component that slept during the previous step, or for most of it, has no slope to extrapolate
+    and takes a first-order step.
+
+    Parameters
+    ----------
+    x, x0, x0_previous : Tensor of shape (B, D)
+        Noisy state, denoised state now and one step ago.
+    gamma_t, gamma_s : Tensor of shape (B, D)
+        Negative log-SNR, gamma_s <= gamma_t.
+    step_previous : Tensor of shape (B, D)
+        By how much gamma fell in the previous step.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
+
+    References
+    ----------
+    Lu et al. (2022), https://arxiv.org/abs/2211.01095
+    """
+    step = (gamma_t - gamma_s).clamp(min=0.0)
+    slept = step >= _LARGEST_GROWTH * step_previous
+    growth = torch.where(slept, 0.0, step / torch.where(slept, 1.0, step_previous))
+    return ddim_step(x, x0 + growth / 2 * (x0 - x0_previous), gamma_t, gamma_s)
+
+
+def euler_maruyama_step(x, x0, gamma_t, gamma_s, noise):
+    r"""Reverse SDE with its coefficients frozen at gamma_t.
+
+    .. math:: x_s = x + b\,(\tfrac12 x + \nabla\log p) + \sqrt{b}\,z, \qquad
+              b = \sigma_t^2 (\gamma_t - \gamma_s)
+
+    b is beta times the step, with the mean of dgamma/dt over the step: the same as the usual
+    beta(t) where gamma is linear in t, and nothing at all where it stands still.
+
+    Parameters
+    ----------
+    x, x0, noise : Tensor of shape (B, D)
+        Noisy state, denoised state, standard normal draw.
+    gamma_t, gamma_s : Tensor of shape (B, D)
+        Negative log-SNR, gamma_s <= gamma_t.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
+
+    References
+    ----------
+    Song et al. (2021), https://arxiv.org/abs/2011.13456
+    """
+    step = (gamma_t - gamma_s).clamp(min=0.0)
+    increment = torch.sigmoid(gamma_t) * step
+    # b times the score, -step (x - alpha x0), divides by no sigma.
+    drift = increment / 2 * x - step * (x - alpha(gamma_t) * x0)
+    return x + drift + increment.sqrt() * noise
+
+
+@dataclass(frozen=True)
+class DDIMStep:
+    """DDIM, between deterministic (eta = 0) and ancestral sampling (eta = 1).
+
+    Parameters
+    ----------
+    eta : float in [0, 1]
+        Share of the posterior's standard deviation that is drawn afresh.
+    """
+
+    eta: float = 0.0
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+
+    @property
+    def stochastic(self):
+        """Whether the step needs a normal draw."""
+        return self.eta > 0
+
+    def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
+        """Return the next state and no memory."""
+        return ddim_step(x, denoise(x, gamma_t), gamma_t, gamma_s, self.eta, noise), None
+
+
+@dataclass(frozen=True)
+class HeunStep:
+    """Heun's second-order method in exponential form; two evaluations a step."""
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    stochastic: ClassVar[bool] = False
+
+    def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
+        """Return the next state and no memory."""
+        x0_t = denoise(x, gamma_t)
+        x0_s = denoise(ddim_step(x, x0_t, gamma_t, gamma_s), gamma_s)
+        return heun_step(x, x0_t, x0_s, gamma_t, gamma_s), None
+
+
+@dataclass(frozen=True)
+class DPMSolverStep:
+    """DPM-Solver++ 2M; its memory is the last denoised state and the last fall of gamma."""
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+
+    def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
+        """Return the next state and the memory for the step after it."""
+        x0 = denoise(x, gamma_t)
+        x0_previous, step_previous = memory or (x0, torch.zeros_like(gamma_t))
+        x = dpm_solver_step(x, x0, x0_previous, gamma_t, gamma_s, step_previous)
+        return x, (x0, (gamma_t - gamma_s).clamp(min=0.0))
+
+
+@dataclass(frozen=True)
+class EulerMaruyamaStep:
+    """Euler-Maruyama on the reverse SDE, the baseline of the GUD paper."""
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
+        """Return the next state and no memory."""
+        return euler_maruyama_step(x, denoise(x, gamma_t), gamma_t, gamma_s, noise), None
+
+
+def integrate(denoise, path, x, times, step, noise=None):
+    """Carry x along a path from times[0] to times[-1].
+
+    Parameters
+    ----------
+    denoise : callable
+        (x, gamma), both of shape (B, D), to the posterior mean of x0.
+    path : callable
+        Times of shape (K + 1,) to gamma of shape (K + 1, D).
+    x : Tensor of shape (B, D)
+        State at times[0].
+    times : Tensor of shape (K + 1,)
+        Decreasing times, as from `time_grid`.
+    step : callable
+        A step of this module: (denoise, x, gamma_t, gamma_s, memory, noise) to (x, memory).
+    noise : callable, optional
+        k to the k-th standard normal draw of x's shape; called by stochastic steps only.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
+        State at times[-1]; at t = 0 it still carries the noise of gamma(0).
+
+    Raises
+    ------
+    ValueError
+        If the step is stochastic and no noise is given.
+    """
+    if step.stochastic and noise is None:
+        raise ValueError(f"{step!r} needs noise: pass a callable k -> standard normal draw.")
+    levels = path(times).to(x)
+    memory = None
+    for k, (gamma_t, gamma_s) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        draw = noise(k) if step.stochastic else None
+        x, memory = step(denoise, x, gamma_t.expand_as(x), gamma_s.expand_as(x), memory, draw)
+    return x
+
+
+def time_grid(path, steps):
+    """Times from 1 to 0 in `steps` steps, with nodes on the path's kinks where they are few.
+
+    Parameters
+    ----------
+    path : object with `kinks`
+        Times in (0, 1) at which derivatives jump.
+    steps : int
+        Number of steps, at least 1.
+
+    Returns
+    -------
+    Tensor of shape (steps + 1,)
+        Decreasing, on the device of path.gamma_0 and in its dtype.
+
+    Notes
+    -----
+    The stretches between kinks are divided evenly, each into a number of steps in proportion to its
+    length and at least one. A kink less than a quarter of a step from an end or from the kink
+    before it gets no node. Where there would be more than steps/2 stretches the grid is uniform.
+    """
+    least = 0.25 / steps
+    edges = [0.0]
+    for kink in path.kinks:
+        if kink - edges[-1] >= least and 1.0 - kink >= least:
+            edges.append(kink)
+    edges.append(1.0)
+    if len(edges) - 1 > max(1, steps // 2):
+        edges = [0.0, 1.0]
+    stretches = list(pairwise(edges))
+    counts = _apportion([end - begin for begin, end in stretches], steps)
+    nodes = [
+        torch.linspace(begin, end, count + 1, dtype=torch.float64)[:-1]
+        for (begin, end), count in zip(stretches, counts, strict=True)
+    ]
+    times = torch.cat([*nodes, torch.ones(1, dtype=torch.float64)]).flip(0)
+    return times.to(path.gamma_0)
+
+
+def _apportion(lengths, steps):
+    """Share out steps, at least one each, so that the longest step is as short as can be."""
+    counts = [1] * len(lengths)
+    longest = [(-length, k) for k, length in enumerate(lengths)]
+    heapq.heapify(longest)
+    for _ in range(steps - len(lengths)):
+        k = longest[0][1]
+        counts[k] += 1
+        heapq.heapreplace(longest, (-lengths[k] / counts[k], k))
+    return counts
