@@ -1,0 +1,226 @@
+r"""Random numbers that belong to a row, not to a batch.
+
+Noise is a pure function of (key, stream, counter): bits = splitmix64(key' + counter * golden),
+where key' mixes the key with the stream. A row's noise therefore depends on no other row, on no
+order and on no batch size, and no generator, global or private, moves when it is drawn.
+
+The constraint: a key is an int64 whose 64 bits are already well mixed. `row_keys`, `seed_keys` and
+`mix` make such keys.
+
+References
+----------
+Steele, Lea, Flood (2014), Fast splittable pseudorandom number generators (SplitMix64).
+Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
+"""
+
+import math
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+__all__ = [
+    "derive_seed",
+    "keyed_normal",
+    "keyed_uniform",
+    "mix",
+    "row_keys",
+    "seed_keys",
+    "torch_generator",
+]
+
+
+def _signed(bits):
+    """Reduce a Python integer to the int64 with the same 64 low bits."""
+    return (bits + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = _signed(0x94D049BB133111EB)
+# Salt that keeps normals from sharing the bits of the uniforms of the same stream.
+_NORMAL = 0x6E6F726D
+# Entries hashed at a time: bounds the memory of `row_keys` and keeps it in the cache.
+_CHUNK = 1 << 18
+
+
+def _xor_shift_(bits, shift):
+    """Replace bits by bits ^ (bits >>> shift)."""
+    # The shift of int64 copies the sign; the mask clears the copies.
+    return bits.bitwise_xor_((bits >> shift).bitwise_and_((1 << (64 - shift)) - 1))
+
+
+def _splitmix_(bits):
+    """Apply the finaliser of SplitMix64, a bijection of int64, in place."""
+    _xor_shift_(bits, 30).mul_(_MULTIPLIER_1)
+    _xor_shift_(bits, 27).mul_(_MULTIPLIER_2)
+    return _xor_shift_(bits, 31)
+
+
+def _splitmix_int(value):
+    """Apply the finaliser of SplitMix64 to the low 64 bits of a Python integer."""
+    return int(_splitmix_(torch.tensor(_signed(value) ^ _GOLDEN)))
+
+
+def row_keys(X):
+    """Hash each row of X by its values.
+
+    Equal rows give equal keys whatever the container, dtype and memory order; -0.0 equals 0.0 and
+    every NaN equals every other.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n, F)
+        Numbers that float64 can hold.
+
+    Returns
+    -------
+    Tensor of shape (n,), dtype int64
+        On the device of X where X is a tensor, else on the CPU.
+    """
+    X = X.detach() if isinstance(X, torch.Tensor) else np.asarray(X)
+    n_rows, n_columns = X.shape
+    rows = max(1, _CHUNK // max(1, n_columns))
+    keys = [_hash_rows(X[start : start + rows]) for start in range(0, max(n_rows, 1), rows)]
+    return torch.cat(keys)
+
+
+def _hash_rows(X):
+    if not isinstance(X, torch.Tensor):
+        # A copy: torch warns of read-only memory, and `add_` below must not reach the user's array.
+        X = torch.from_numpy(np.array(X, dtype=np.float64, order="C"))
+    values = X.to(torch.float64, copy=True, memory_format=torch.contiguous_format).add_(0.0)
+    bits = values.masked_fill_(values.isnan(), math.nan).view(torch.int64)
+    column = torch.arange(1, bits.shape[1] + 1, device=bits.device)
+    # The offset is the column's own: without it the sum is blind to exchanges of values.
+    bits = _splitmix_(bits.add_(column * _GOLDEN))
+    return _splitmix_(bits.sum(dim=1) + bits.shape[1])
+
+
+def derive_seed(random_state):
+    """Draw a seed of 63 bits from whatever scikit-learn takes as `random_state`.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, numpy.random.Generator or None
+        An integer always gives the same seed. A RandomState or a Generator moves on by one draw.
+        None draws from NumPy's global state, as everywhere in scikit-learn.
+
+    Returns
+    -------
+    int
+        In [0, 2**63 - 1).
+    """
+    bound = np.iinfo(np.int64).max
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(bound, dtype=np.int64))
+    return int(check_random_state(random_state).randint(bound, dtype=np.int64))
+
+
+def seed_keys(seed, n, start=0, *, device=None):
+    """Make the keys of rows start, ..., start + n - 1 of a sample.
+
+    Parameters
+    ----------
+    seed : int
+        As `derive_seed` gives it.
+    n : int
+        How many keys.
+    start : int, default=0
+        Index of the first row. Row i's key depends on seed and i alone.
+    device : torch.device or str, default=None
+        Where the keys, and what is drawn from them, live.
+
+    Returns
+    -------
+    Tensor of shape (n,), dtype int64
+    """
+    index = torch.arange(start, start + n, dtype=torch.int64, device=device)
+    return _splitmix_(index.mul_(_GOLDEN).add_(_splitmix_int(seed)))
+
+
+def mix(keys, salt):
+    """Make new keys, unrelated to `keys` and to those of every other salt.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n,), dtype int64
+    salt : int
+
+    Returns
+    -------
+    Tensor of shape (n,), dtype int64
+    """
+    return _splitmix_((keys + _splitmix_int(salt)).mul_(_GOLDEN))
+
+
+def _keyed_bits(keys, size, stream):
+    """Draw 64 bits for each (key, counter), shape (n, size)."""
+    counter = torch.arange(1, size + 1, dtype=torch.int64, device=keys.device).mul_(_GOLDEN)
+    return _splitmix_(mix(keys, stream)[:, None] + counter)
+
+
+def keyed_uniform(keys, size, stream, dtype=torch.float64):
+    """Draw uniform numbers strictly between 0 and 1.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n,), dtype int64
+    size : int
+        Numbers per key. The first k of them do not depend on size.
+    stream : int
+        Different streams of one key are independent.
+    dtype : torch.dtype, default=torch.float64
+        float64 (52 random bits) or float32 (the leading 23 of them).
+
+    Returns
+    -------
+    Tensor of shape (n, size)
+        On the device of keys.
+    """
+    # One bit fewer than the significand holds: k + 1/2 is then exact and cannot round to 1.
+    n_bits = {torch.float64: 52, torch.float32: 23}[dtype]
+    bits = (_keyed_bits(keys, size, stream) >> (64 - n_bits)).bitwise_and_((1 << n_bits) - 1)
+    return bits.to(dtype).add_(0.5).mul_(2.0**-n_bits)
+
+
+def keyed_normal(keys, size, stream, dtype=torch.float64):
+    """Draw standard normal numbers, by the method of Box and Muller.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n,), dtype int64
+    size : int
+        Numbers per key. The first k of them do not depend on size.
+    stream : int
+        Different streams of one key are independent, of each other and of `keyed_uniform`.
+    dtype : torch.dtype, default=torch.float64
+        float32 is the float64 draw, rounded.
+
+    Returns
+    -------
+    Tensor of shape (n, size)
+        On the device of keys.
+    """
+    n_pairs = (size + 1) // 2
+    u = keyed_uniform(mix(keys, _NORMAL), 2 * n_pairs, stream).view(len(keys), n_pairs, 2)
+    radius = u[..., 0].log().mul_(-2.0).sqrt_()
+    angle = u[..., 1].mul(2 * math.pi)
+    normal = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
+    return normal.flatten(1)[:, :size].to(dtype).contiguous()
+
+
+def torch_generator(seed, device="cpu"):
+    """Make a private generator.
+
+    Parameters
+    ----------
+    seed : int
+        As `derive_seed` gives it.
+    device : torch.device or str, default="cpu"
+
+    Returns
+    -------
+    torch.Generator
+    """
+    return torch.Generator(device=device).manual_seed(seed)

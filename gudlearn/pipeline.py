@@ -1,0 +1,470 @@
+r"""Densities behind transformations: log p(x) = log p(T(x)) + log|det dT/dx|.
+
+Each kind of step has one function for its log-determinant. A step without one is refused before
+anything is fitted, since a score that leaves it out is in the units of the transformed data.
+"""
+
+import copy
+import inspect
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import is_outlier_detector
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._determinants import check_step, column_name, flatten_steps, in_image, step_log_det
+from ._random import derive_seed, keyed_uniform, row_keys, seed_keys
+
+__all__ = ["GenerativePipeline"]
+
+# Uniform draws inside a bin per scored row.
+_DRAWS = 16
+# Rounds of drawing again the samples that no row is mapped to.
+_ROUNDS = 100
+# Streams of keyed noise: the shift and the stride of the lattice of draws.
+_SHIFT, _STRIDE = 0, 1
+
+
+def _draw(final, n_samples, random_state):
+    """Draw from a density estimator of scikit-learn's or ours; ndarray of float64."""
+    if "random_state" in inspect.signature(final.sample).parameters:
+        drawn = final.sample(n_samples, random_state=random_state)
+    elif random_state is None:
+        drawn = final.sample(n_samples)
+    elif hasattr(final, "random_state"):
+        final = copy.copy(final)
+        final.random_state = random_state
+        drawn = final.sample(n_samples)
+    else:
+        raise TypeError(f"{type(final).__name__}.sample takes no random_state; leave it at None.")
+    return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
+
+
+def _random_states(final, random_state):
+    """Yield the random_state of each round of drawing, the user's own first."""
+    if isinstance(random_state, np.random.Generator):
+        random_state = derive_seed(random_state) % 2**32
+    yield random_state
+    if random_state is None:
+        random_state = getattr(final, "random_state", None)
+    for turn in range(1, _ROUNDS):
+        if isinstance(random_state, Integral):
+            # An integer repeats itself: each round takes another.
+            yield derive_seed((int(random_state) + turn) % 2**32) % 2**32
+        else:
+            yield random_state
+
+
+class _Learned:
+    """What the pipeline learned itself, else what its first step did.
+
+    Not a data descriptor: what `fit` stores on the instance comes first.
+    """
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        return getattr(super(GenerativePipeline, instance), self.name)
+
+
+def _can_sample(self):
+    getattr(self._final_estimator, "sample")  # noqa: B009 (its AttributeError is the answer)
+    return all(hasattr(step, "inverse_transform") for _, step in flatten_steps(self.steps[:-1]))
+
+
+class GenerativePipeline(Pipeline):
+    r"""Pipeline of transformers and a density estimator, in the units of the data.
+
+    scikit-learn's own Pipeline scores in the units of the transformed data, so that scores of
+    different scalers cannot be compared, and it cannot sample. This one adds the log-determinant
+    of every step to the score and inverts the steps to sample.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator) tuples
+        Transformers with a known log-determinant, then a density estimator with `score_samples`
+        and, to draw from it, `sample`: GUDGenerator, GaussianMixture, KernelDensity, ...
+        Transformers may be StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler,
+        PowerTransformer, QuantileTransformer, PCA with all components, FunctionTransformer without
+        a function, the bases of gudlearn, "passthrough", a Pipeline of these, and any class with a
+        method `log_abs_det_jacobian(X)`, one number per row, or an attribute
+        `log_abs_det_jacobian_`, one number, that is declared in the class (an annotation is
+        enough). Every other step is refused by `fit`.
+    bin_width : "auto", float, array-like of shape (n_features,) or None, default=None
+        None scores a density. A number, or one per column, says that the data are whole multiples
+        of it and asks for log-probabilities; samples are then rounded to the grid. "auto" is 1 if
+        all columns are integers and None if none is; a mixture is an error, since one score cannot
+        be both (None cannot be given for a single column either).
+    memory : str or object with the joblib.Memory interface, default=None
+        Cache of fitted transformers, as in Pipeline.
+    verbose : bool, default=False
+        Whether to print the time each step took, as in Pipeline.
+    transform_input : list of str, default=None
+        Names of metadata to transform, as in Pipeline.
+
+    Attributes
+    ----------
+    named_steps : Bunch
+        The steps by name.
+    bin_width_ : ndarray of shape (n_features,) or None
+        The bin widths in use.
+    n_features_in_ : int
+        Number of columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X had names that are all strings.
+
+    See Also
+    --------
+    sklearn.pipeline.Pipeline : The same without determinants and samples.
+
+    Notes
+    -----
+    For a density, with T the steps before the last,
+
+    .. math:: \log p(x) = \log p_{\mathrm{last}}(T(x)) + \log|\det dT/dx|.
+
+    With `bin_width` w the steps are fitted on x + w (u - 1/2), u uniform, and rows are scored by
+    the mean of log p(x + w (u - 1/2)) + sum log w over 16 stratified draws of u. It is a bound: its
+    expectation is at most log P(x). The draws follow from the row's content, so that a score does
+    not depend on the other rows.
+
+    QuantileTransformer is a piecewise linear map that ends at the smallest and the largest value
+    it was fitted on: the density outside is zero and the score minus infinity, also for
+    `bin_width`, where draws in the outermost bins can fall outside.
+
+    Samples that the transformers map no row to (for QuantileTransformer and PowerTransformer there
+    are such) are drawn again. The mass that the last step puts there is missing from the density.
+
+    Integer columns are sampled as integers only with `bin_width`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gudlearn import GenerativePipeline
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from sklearn.preprocessing import PowerTransformer
+    >>> X = np.exp(np.random.default_rng(0).normal(size=(500, 2)))
+    >>> model = GenerativePipeline(
+    ...     [("power", PowerTransformer()), ("mixture", GaussianMixture(random_state=0))]
+    ... )
+    >>> print(f"{model.fit(X).score(X):.2f} nats")
+    -2.76 nats
+    >>> model.sample(3, random_state=0).shape
+    (3, 2)
+    """
+
+    n_features_in_ = _Learned()
+    feature_names_in_ = _Learned()
+
+    def __init__(self, steps, *, bin_width=None, memory=None, verbose=False, transform_input=None):
+        super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
+        self.bin_width = bin_width
+
+    # `fit`, `fit_predict` and `fit_transform` all begin here.
+    def _fit(self, X, y=None, *args, **kwargs):
+        self._validate_steps()
+        # `validate_data` deletes names of an earlier fit, which may be those of the first step.
+        vars(self).setdefault("feature_names_in_", None)
+        checked = validate_data(self, X, dtype="numeric")
+        self._check_steps(*checked.shape)
+        is_frame = hasattr(X, "iloc")
+        X = X if is_frame else checked
+        self._no_rows = (X.iloc[:0] if is_frame else X[:0]).copy()
+        self.bin_width_ = self._resolve_bin_width()
+        if self.bin_width_ is not None:
+            # Keyed by position: equal rows must not be given equal noise here.
+            u = keyed_uniform(seed_keys(0, len(checked)), checked.shape[1], _SHIFT).numpy()
+            values = (self._levels(checked) + u - 0.5) * self.bin_width_
+            X = self._like_input(
+                values.astype(checked.dtype if checked.dtype.kind == "f" else float)
+            )
+        first_row = self._like_input(np.array(X[:1], dtype=np.float64))
+        Z = super()._fit(X, y, *args, **kwargs)
+        # What can only be known of fitted steps is refused before the last one is trained.
+        self._forward(first_row)
+        return Z
+
+    def _check_steps(self, n_rows, n_features):
+        for name, step in flatten_steps(self.steps[:-1]):
+            check_step(name, step, n_rows, n_features)
+        name, final = self.steps[-1]
+        if not hasattr(final, "score_samples") or is_outlier_detector(final):
+            raise TypeError(
+                f"The last step {name!r} must be a density estimator, whose score_samples is a "
+                f"log-density; got {final!r}."
+            )
+        if not any(flatten_steps(self.steps[:-1])) and self.bin_width is None:
+            return
+        parameters = final.get_params() if hasattr(final, "get_params") else {}
+        for parameter, value in parameters.items():
+            inner = parameter == "bin_width" or parameter.endswith("__bin_width")
+            if inner and not (value is None or (isinstance(value, str) and value == "auto")):
+                raise ValueError(
+                    f"{name}__{parameter}={value!r} speaks of data that have been rescaled or "
+                    "dequantised before they reach it. Give bin_width to the GenerativePipeline "
+                    f"and set {name}__{parameter}=None."
+                )
+
+    def _resolve_bin_width(self):
+        width, n_features = self.bin_width, self.n_features_in_
+        if width is None:
+            return None
+        if isinstance(width, str):
+            if width != "auto":
+                raise ValueError(f"bin_width={width!r} must be 'auto', None, a number or an array.")
+            is_integer = [dtype.kind in "iub" for dtype in self._dtypes()]
+            if all(is_integer):
+                return np.ones(n_features)
+            if not any(is_integer):
+                return None
+            names = [column_name(self, column) for column in np.flatnonzero(is_integer)]
+            raise ValueError(
+                f"bin_width='auto' found integers in columns {', '.join(names)} and floats in the "
+                "others: one score cannot be a probability and a density. Pass one width per "
+                "column, or None for the density of all."
+            )
+        try:
+            widths = np.asarray(width, dtype=np.float64)
+        except (TypeError, ValueError):
+            widths = np.array(np.nan)
+        if widths.shape not in ((), (n_features,)):
+            raise ValueError(
+                f"bin_width has shape {widths.shape} but X has {n_features} columns. Pass a number "
+                "or one number per column."
+            )
+        if not (np.isfinite(widths) & (widths > 0)).all():
+            raise ValueError(
+                f"bin_width={width!r} must be positive and finite in every column (None stands for "
+                "all columns or for none)."
+            )
+        return np.full(n_features, widths)
+
+    def _dtypes(self):
+        if hasattr(self._no_rows, "iloc"):
+            return list(self._no_rows.dtypes)
+        return [self._no_rows.dtype] * self._no_rows.shape[1]
+
+    def _like_input(self, X):
+        """Put values into the container that fit was given, keeping their dtype."""
+        template = getattr(self, "_no_rows", X)
+        return type(template)(X, columns=template.columns) if hasattr(template, "iloc") else X
+
+    def _levels(self, X):
+        """Divide by the bin width, into whole numbers."""
+        ratio = np.asarray(X, dtype=np.float64) / self.bin_width_
+        levels = np.rint(ratio)
+        # Multiples that have been through float32 are still multiples.
+        off = np.abs(ratio - levels) > 1e-6 + 4 * np.finfo(np.float32).eps * np.abs(ratio)
+        if off.any():
+            row, column = np.argwhere(off)[0]
+            raise ValueError(
+                f"X has the value {X[row, column]} in column {column_name(self, column)}, which is "
+                f"not a whole multiple of its bin_width {self.bin_width_[column]}. Round the "
+                "column, or pass another bin_width (None for a density)."
+            )
+        return levels
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether the last step is fitted, and the bin width known.
+
+        Returns
+        -------
+        bool
+        """
+        return super().__sklearn_is_fitted__() and (
+            self.bin_width is None or hasattr(self, "bin_width_")
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "density_estimator"
+        tags.input_tags.sparse = False
+        return tags
+
+    def __getitem__(self, ind):
+        """Return a step, or the pipeline of some consecutive ones.
+
+        Parameters
+        ----------
+        ind : int, str or slice
+            A slice with the last step is a GenerativePipeline (of the density in the units it
+            begins with), any other a scikit-learn Pipeline.
+
+        Returns
+        -------
+        estimator or Pipeline
+        """
+        if not isinstance(ind, slice):
+            return super().__getitem__(ind)
+        part = Pipeline(self.steps, memory=self.memory, verbose=self.verbose)[ind]
+        if not part.steps or range(len(self))[ind][-1] != len(self) - 1:
+            return part
+        if len(part) < len(self):
+            return GenerativePipeline(part.steps, memory=self.memory, verbose=self.verbose)
+        whole = copy.copy(self)
+        whole.steps = part.steps
+        return whole
+
+    def _forward(self, X):
+        """Transform X; return it and the log-determinant of every row."""
+        log_det = np.zeros(len(X))
+        for _, step in flatten_steps(self.steps[:-1]):
+            # A copy: steps with copy=False write into what they transform.
+            Z = step.transform(X.copy())
+            log_det += step_log_det(step, X, Z)
+            X = Z
+        return X, log_det
+
+    def _log_density(self, X):
+        Z, log_det = self._forward(self._like_input(X))
+        return np.asarray(self.steps[-1][1].score_samples(Z), dtype=np.float64) + log_det
+
+    def score_samples(self, X):
+        """Compute the log-likelihood of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in the units of the data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-density in nats, in the units of X; with `bin_width` a lower bound of the
+            log-probability.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        widths = getattr(self, "bin_width_", None)
+        if widths is None:
+            return self._log_density(X)
+        levels = self._levels(X)
+        keys = row_keys(levels)
+        shift, stride = (
+            keyed_uniform(keys, X.shape[1], stream).numpy() for stream in (_SHIFT, _STRIDE)
+        )
+        # A randomly shifted lattice: an odd stride visits each of the strata of a column once.
+        stride = 2 * np.floor(stride * _DRAWS / 2) + 1
+        total = np.zeros(len(X))
+        for draw in range(_DRAWS):
+            u = (shift + draw * stride / _DRAWS) % 1.0
+            total += self._log_density((levels + u - 0.5) * widths)
+        return total / _DRAWS + np.log(widths).sum()
+
+    def score(self, X, y=None):
+        """Compute the mean log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in the units of the data.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Mean of `score_samples`, in nats; higher is better.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def bits_per_dim(self, X):
+        """Compute the mean negative log-likelihood in bits per column.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in the units of the data.
+
+        Returns
+        -------
+        float
+            Lower is better.
+        """
+        score_samples = self.score_samples(X)
+        return float(-np.mean(score_samples) / (np.shape(X)[1] * np.log(2)))
+
+    @available_if(_can_sample)
+    def sample(self, n_samples=1, *, random_state=None):
+        """Draw rows from the last step and invert the transformers.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState, numpy.random.Generator or None, default=None
+            Rules this call. None leaves it to the last step.
+
+        Returns
+        -------
+        array-like of shape (n_samples, n_features)
+            In the container and the kind of dtype that fit was given.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be a whole number of at least 1.")
+        final = self.steps[-1][1]
+        missing = np.arange(n_samples)
+        X = None
+        for state in _random_states(final, random_state):
+            rows, inside = self._backward(_draw(final, len(missing), state))
+            X = np.empty((n_samples, rows.shape[1])) if X is None else X
+            X[missing[inside]] = rows
+            missing = missing[~inside]
+            if len(missing) == 0:
+                return self._restore(X)
+        raise RuntimeError(
+            f"{len(missing)} of {n_samples} samples of the last step were outside the range of the "
+            f"transformers in each of {_ROUNDS} draws. Use a last step that fits the transformed "
+            "data better, or another scaler."
+        )
+
+    def _backward(self, Z):
+        """Invert the steps; return the rows that have an inverse, and which those are."""
+        inside = np.ones(len(Z), dtype=bool)
+        for _, step in reversed(list(flatten_steps(self.steps[:-1]))):
+            keep = in_image(step, Z)
+            if keep.any():
+                with warnings.catch_warnings():
+                    # PowerTransformer's words for rows outside its image.
+                    warnings.filterwarnings("ignore", message="invalid value encountered in power")
+                    warnings.filterwarnings("ignore", message="Some values in column")
+                    X = np.asarray(step.inverse_transform(Z[keep]), dtype=np.float64)
+                finite = np.isfinite(X).all(axis=1)
+                Z, keep[keep] = X[finite], finite
+            inside[inside] = keep
+            if not inside.any():
+                return np.empty((0, Z.shape[1])), inside
+        return Z, inside
+
+    def _restore(self, X):
+        """Round to the grid, and put into the container and dtypes that fit was given."""
+        widths = getattr(self, "bin_width_", None)
+        if widths is None and not any(flatten_steps(self.steps[:-1])):
+            widths = getattr(self.steps[-1][1], "bin_width_", None)
+        if widths is not None:
+            X = np.rint(X / widths) * widths
+        if not hasattr(self, "_no_rows"):
+            return X
+        dtypes = {}
+        for column, dtype in enumerate(self._dtypes()):
+            if dtype.kind == "f":
+                dtypes[column] = dtype
+            elif dtype.kind in "iub" and widths is not None and widths[column] % 1 == 0:
+                plain = getattr(dtype, "numpy_dtype", dtype)
+                # The largest int64 is no float64 and would wrap: the float below it does not.
+                limits = (0, 1) if plain.kind == "b" else (np.iinfo(plain).min, np.iinfo(plain).max)
+                top = float(limits[1])
+                top = np.nextafter(top, 0) if top > limits[1] else top
+                X[:, column] = np.clip(X[:, column], limits[0], top)
+                dtypes[column] = dtype
+        if not hasattr(self._no_rows, "iloc"):
+            return X.astype(dtypes[0]) if dtypes else X
+        frame = type(self._no_rows)(X).astype(dtypes)
+        return frame.set_axis(self._no_rows.columns, axis=1)
