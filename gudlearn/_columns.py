@@ -1,0 +1,262 @@
+"""What the columns of X are: container, dtypes, bins, constants; and the way back.
+
+A discrete column holds whole multiples of its bin width: value = origin + level * width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
+MAX_LEVELS = 1 << 16
+# A value may miss its grid point by this share of a bin: decimal fractions are not exact.
+_OFF_GRID = 1e-3
+
+
+@dataclass(frozen=True)
+class Container:
+    """The kind of table that a user passed.
+
+    Parameters
+    ----------
+    names : list of str or None
+        Columns of a DataFrame; None for an array.
+    dtypes : list of numpy.dtype
+        One for each column.
+    module : {"numpy", "pandas", "polars"}
+    """
+
+    names: list | None
+    dtypes: list
+    module: str
+
+    @classmethod
+    def of(cls, X):
+        """Look at X before it is validated.
+
+        Raises
+        ------
+        ValueError
+            If names occur twice, or a column is not numeric.
+        """
+        if not hasattr(X, "columns"):
+            dtype = X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
+            n_columns = np.shape(X)[1] if np.ndim(X) == 2 else 1
+            return cls(None, [np.dtype(dtype)] * n_columns, "numpy")
+        names = list(X.columns)
+        repeated = sorted({str(n) for n in names if names.count(n) > 1})
+        if repeated:
+            raise ValueError(
+                f"X has columns of the same name: {repeated}. Give every column its own name."
+            )
+        module = type(X).__module__.split(".")[0]
+        columns = [X[n].to_numpy() for n in names]
+        other = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c)]
+        if other:
+            raise ValueError(
+                f"X has non-numeric columns {other}. Encode them as numbers or drop them."
+            )
+        dtypes = [c.dtype if c.dtype != object else np.dtype(float) for c in columns]
+        return cls(names, dtypes, module)
+
+    def wrap(self, X, whole):
+        """Give an array the container, the names and the dtypes of the data.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, F), float64
+        whole : ndarray of shape (F,), bool
+            Columns whose values are whole numbers; others do not go back to integers.
+        """
+        dtypes = [
+            t if t.kind == "f" or (t.kind in "iub" and is_whole) else np.dtype(float)
+            for t, is_whole in zip(self.dtypes, whole, strict=True)
+        ]
+        columns = [_cast(X[:, j], t) for j, t in enumerate(dtypes)]
+        if self.module == "pandas":
+            import pandas as pd
+
+            return pd.DataFrame(dict(zip(self.names, columns, strict=True)), columns=self.names)
+        if self.module == "polars":
+            import polars as pl
+
+            return pl.DataFrame(dict(zip(self.names, columns, strict=True)))
+        return np.column_stack(columns) if len(set(dtypes)) > 1 else np.stack(columns, 1)
+
+
+def _is_numeric(column):
+    if column.dtype.kind in "iufb":
+        return True
+    if column.dtype != object:
+        return False
+    try:
+        np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return not any(isinstance(v, str) for v in column)
+
+
+def _cast(values, dtype):
+    if dtype.kind not in "iub":
+        return values.astype(dtype)
+    limits = np.array([0, 1]) if dtype.kind == "b" else np.iinfo(dtype)
+    low, high = (limits.min, limits.max) if dtype.kind != "b" else limits
+    return np.clip(np.rint(values), low, high).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The grids of the discrete columns.
+
+    Parameters
+    ----------
+    width : ndarray of shape (F,)
+        Bin width, NaN where a column is continuous.
+    origin : ndarray of shape (F,)
+        Value of level 0.
+    low, high : ndarray of shape (F,)
+        Least and greatest level that can be, NaN where nothing bounds it.
+    names : list of str
+        For messages.
+    """
+
+    width: np.ndarray
+    origin: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    names: list
+
+    @property
+    def discrete(self):
+        """Which columns are discrete."""
+        return ~np.isnan(self.width)
+
+    def levels(self, X):
+        """Levels of the discrete columns, whole numbers; other columns are 0. Shape (n, F).
+
+        Raises
+        ------
+        ValueError
+            If a value is not on its grid, or outside ``bin_range``.
+        """
+        found = np.zeros(X.shape)
+        for j in np.flatnonzero(self.discrete):
+            position = (X[:, j] - self.origin[j]) / self.width[j]
+            found[:, j] = np.rint(position)
+            slack = _OFF_GRID + 1e-9 * np.abs(position)
+            self._refuse(
+                np.abs(position - found[:, j]) > slack, X[:, j], j,
+                f"is not a whole multiple of bin_width={self.width[j]:g}"
+                + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
+                "Pass the width of the grid the column lies on, or None (or NaN for the column) "
+                "if it is continuous.",
+            )  # fmt: skip
+            outside = (found[:, j] < self.low[j]) | (found[:, j] > self.high[j])
+            self._refuse(
+                outside, X[:, j], j, f"lies outside bin_range={self._range(j)}",
+                "Widen bin_range, or pass bin_range=None to allow any value.",
+            )  # fmt: skip
+        return found
+
+    def _range(self, j):
+        return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
+
+    def _bounds(self, j):
+        return np.array([self.low[j], self.high[j]])
+
+    def _refuse(self, wrong, column, j, rule, cure):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"Column {self.names[j]!r} holds {column[row]:g} in row {row}, which {rule}. {cure}"
+            )
+
+    def values(self, levels, X):
+        """X with its discrete columns replaced by the values of levels."""
+        out = np.array(X, dtype=float)
+        for j in np.flatnonzero(self.discrete):
+            per_unit = 1 / self.width[j]
+            if abs(per_unit - round(per_unit)) < 1e-9 * per_unit:
+                # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
+                out[:, j] = self.origin[j] + levels[:, j] / round(per_unit)
+            else:
+                out[:, j] = self.origin[j] + levels[:, j] * self.width[j]
+        return out
+
+
+def make_bins(bin_width, bin_range, container, X, names):
+    """Resolve ``bin_width`` and ``bin_range`` for validated data.
+
+    Parameters
+    ----------
+    bin_width : "auto", None, number or array-like of shape (F,)
+    bin_range : None, pair of numbers, or array-like of shape (F, 2)
+    container : Container
+    X : ndarray of shape (n, F), float64
+    names : list of str
+
+    Returns
+    -------
+    Bins
+
+    Raises
+    ------
+    ValueError
+        If a width is not positive, has the wrong length, or the data do not obey it.
+    """
+    n_columns = X.shape[1]
+    width = _resolve_width(bin_width, container, n_columns)
+    on_grid = np.abs(X / width - np.rint(X / width)) <= _OFF_GRID + 1e-9 * np.abs(X / width)
+    origin = np.where(on_grid.all(0) | np.isnan(width), 0.0, X.min(0))
+    low, high = _resolve_range(bin_range, width, origin, n_columns)
+    bins = Bins(width, origin, low, high, names)
+    bins.levels(X)
+    return bins
+
+
+def _resolve_width(bin_width, container, n_columns):
+    if isinstance(bin_width, str):
+        if bin_width != "auto":
+            raise ValueError(
+                f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per "
+                "column."
+            )
+        whole = np.array([t.kind in "iub" for t in container.dtypes])
+        return np.where(whole, 1.0, np.nan)
+    if bin_width is None:
+        return np.full(n_columns, np.nan)
+    try:
+        width = np.asarray([np.nan if w is None else w for w in np.ravel(bin_width)], dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
+        ) from error
+    if np.ndim(bin_width) == 0:
+        width = np.full(n_columns, width[0])
+    if width.shape != (n_columns,):
+        raise ValueError(
+            f"bin_width has {width.size} entries but X has {n_columns} features. Pass one number, "
+            "or one per column."
+        )
+    if not (np.isnan(width) | ((width > 0) & np.isfinite(width))).all():
+        raise ValueError(f"bin_width={bin_width!r} must be positive and finite.")
+    return width
+
+
+def _resolve_range(bin_range, width, origin, n_columns):
+    if bin_range is None:
+        return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+    bounds = np.asarray(bin_range, dtype=float)
+    if bounds.shape not in ((2,), (n_columns, 2)):
+        raise ValueError(
+            f"bin_range has shape {bounds.shape}; pass (low, high), or one pair per column: "
+            f"({n_columns}, 2)."
+        )
+    bounds = np.broadcast_to(bounds, (n_columns, 2))
+    if (bounds[:, 0] > bounds[:, 1]).any():
+        raise ValueError(f"bin_range={bin_range!r} must have low <= high.")
+    if np.isnan(width).all():
+        raise ValueError("bin_range needs discrete columns: pass bin_width too.")
+    # Bounds need not lie on the grid: the levels inside them count.
+    position = (bounds - origin[:, None]) / width[:, None]
+    return np.ceil(position[:, 0] - _OFF_GRID), np.floor(position[:, 1] + _OFF_GRID)

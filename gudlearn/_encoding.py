@@ -1,0 +1,223 @@
+"""From a user's rows to components and levels, and back: everything learned but the network."""
+
+import numpy as np
+import torch
+
+from gudlearn import _marginals
+from gudlearn._columns import MAX_LEVELS
+from gudlearn._model import TAU, Ends
+from gudlearn._random import keyed_uniform, row_keys
+from gudlearn.schedules import EndPoints
+
+# Effective SNR of continuous components at t = 0 is exp(11): noise of 0.4 % of their spread.
+_CLEAN = 11.0
+# Effective SNR of every component at t = 1 is exp(-7).
+_NOISY = 7.0
+# Stream of the uniforms that spread a level over its bin.
+_DEQUANTISE = 11
+
+
+class Encoding:
+    """Bins, basis, end points and marginals, fitted to rows.
+
+    Discrete columns are read through white noise (`binned`) where the basis can make it: where
+    components are columns, or where all columns have bins that the basis leaves white. Elsewhere
+    a level is spread evenly over its bin (`dequantised`).
+
+    Parameters
+    ----------
+    bins : Bins
+    basis : Basis, not fitted
+    preconditioning : {"marginal", "gaussian"}
+
+    Attributes
+    ----------
+    ends : Ends
+    tables : dict of int to LevelTable
+        By column, for binned columns.
+    mixtures : tuple of three ndarrays (D', K)
+        For active components that are not atoms.
+    """
+
+    def __init__(self, bins, basis, preconditioning):
+        self.bins, self.basis, self.preconditioning = bins, basis, preconditioning
+
+    def fit(self, X):
+        """Learn from rows X (n, F), float64."""
+        bins = self.bins
+        levels = bins.levels(X)
+        self.constant = np.ptp(X, axis=0) == 0
+        self.constant_values = X[0].copy()
+        self.basis.fit(X)
+        small = self._n_levels(levels) <= MAX_LEVELS
+        self._choose_binned(bins.discrete & small)
+        self.dequantised = bins.discrete & ~self.binned & ~self.constant
+        if self.dequantised.any():
+            self.basis.fit(self._spread(X, row_keys(X), 0))
+        components = self.basis.describe()
+        self._set_ends(components)
+        self.components = components.take(self.ends.active)
+        self.tables = {
+            int(j): _marginals.fit_levels(levels[:, j], *self._level_bounds(j))
+            for j in np.flatnonzero(self.binned)
+        }
+        self._fit_mixtures(X, levels)
+        return self
+
+    def _n_levels(self, levels):
+        low = np.where(np.isnan(self.bins.low), levels.min(0), self.bins.low)
+        high = np.where(np.isnan(self.bins.high), levels.max(0), self.bins.high)
+        return high - low + 1
+
+    def _level_bounds(self, j):
+        return (
+            None if np.isnan(bound[j]) else int(bound[j])
+            for bound in (self.bins.low, self.bins.high)
+        )
+
+    def _choose_binned(self, candidates):
+        """Decide which columns are read through white noise, and its size in each component."""
+        columns = self.basis.describe().columns
+        width = self.bins.width
+        self.axis_aligned = columns is not None and bool((columns >= 0).all())
+        self.noise = None
+        if self.axis_aligned:
+            self.binned, self.noise = candidates, width[columns]
+        elif candidates.all():
+            self.noise = self.basis.noise_std(width)
+            self.binned = np.full(len(width), self.noise is not None)
+        else:
+            self.binned = np.zeros(len(width), dtype=bool)
+
+    def _set_ends(self, components):
+        """End points of every component, and which of them diffuse."""
+        variances = components.variances / components.scale**2
+        dead = self.basis.dead_
+        blurred = np.zeros(len(dead), dtype=bool)
+        if self.axis_aligned:
+            blurred = self.binned[components.columns]
+        elif self.binned.any():
+            blurred[:] = True
+        log_v = np.log(variances)
+        gamma_0, gamma_1 = log_v - _CLEAN, log_v + _NOISY
+        if blurred.any():
+            white = 2 * np.log(TAU * self.noise[blurred] / components.scale[blurred])
+            gamma_0[blurred] = white
+        active = ~dead & (gamma_0 < gamma_1 - 1)
+        spread = np.sqrt(components.variances[~dead])
+        tolerance = np.full(len(dead), 1e-3 * (np.median(spread) if spread.size else 1.0))
+        self.ends = Ends(variances, gamma_0, gamma_1, active, blurred, tolerance)
+        self.log_scale = np.where(blurred, 0.0, np.log(components.scale))
+
+    def _fit_mixtures(self, X, levels):
+        smooth = self._smooth()
+        if not smooth.any():
+            self.mixtures = None
+            return
+        z = self.encode(X, levels, row_keys(X), 0)[:, self.ends.active][:, smooth]
+        if self.preconditioning == "gaussian":
+            self.mixtures = _marginals.fit_gaussians(z)
+        else:
+            self.mixtures = _marginals.fit_mixtures(z)
+
+    def _smooth(self):
+        """Which active components have a mixture of Gaussians, not atoms, as their marginal."""
+        active = np.flatnonzero(self.ends.active)
+        atoms = self.ends.blurred[active] & self.axis_aligned
+        return ~atoms if self.preconditioning == "marginal" else np.ones(len(active), dtype=bool)
+
+    # Rows to components and back
+
+    def _spread(self, X, keys, draw):
+        u = keyed_uniform(keys, X.shape[1], (draw << 4) + _DEQUANTISE).numpy() - 0.5
+        return X + np.where(self.dequantised, u * np.nan_to_num(self.bins.width), 0.0)
+
+    def encode(self, X, levels, keys, draw):
+        """Components of rows X; the draw-th spread over the bins where there is one."""
+        if self.dequantised.any():
+            X = self._spread(X, keys, draw)
+        if self.binned.any():
+            # On the grid itself: what a value misses it by is not information.
+            exact = self.bins.values(levels, X)
+            X = np.where(self.binned, exact, X)
+        return self.basis.transform(X)
+
+    def decode(self, z, keys, model):
+        """Rows in the user's units from sampled components z (n, D)."""
+        X = self.basis.inverse_transform(z)
+        bins = self.bins
+        position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
+        levels = np.clip(
+            np.rint(position), np.nan_to_num(bins.low, nan=-np.inf),
+            np.nan_to_num(bins.high, nan=np.inf),
+        )  # fmt: skip
+        if self.binned.any():
+            blurred = torch.from_numpy(position[:, self.binned]).to(model.device, model.dtype)
+            levels[:, self.binned] = model.draw_levels(blurred, keys).cpu().numpy()
+        X = bins.values(levels, X)
+        X[:, self.constant] = self.constant_values[self.constant]
+        return X
+
+    # What floor 0 needs
+
+    def marginals(self):
+        """Marginals of the active components."""
+        active = np.flatnonzero(self.ends.active)
+        smooth = self._smooth()
+        parts, places = [], []
+        if smooth.any():
+            parts.append(_marginals.mixture_marginals(*self.mixtures))
+            places.append(np.flatnonzero(smooth))
+        atoms = np.flatnonzero(~smooth)
+        if len(atoms):
+            component = active[atoms]
+            column = self.components.columns[atoms]
+            tables = [self.tables[int(j)] for j in column]
+            level = np.array([t.first for t in tables])
+            value = self.bins.origin[column] + self.bins.width[column] * level
+            scale = self.basis.scale_[component]
+            first = (value - self.basis.mean_[column]) / scale
+            found, where = _marginals.level_marginals(
+                tables, first, self.bins.width[column] / scale
+            )
+            parts += found
+            places += [atoms[w] for w in where]
+        return _marginals.join(parts, places)
+
+    def level_prior(self):
+        """Prior of the binned columns, or None."""
+        if not self.tables:
+            return None
+        return _marginals.level_prior([self.tables[j] for j in sorted(self.tables)])
+
+    def end_points(self):
+        """End points of the active components."""
+        active = self.ends.active
+        return EndPoints(self.ends.gamma_0[active], self.ends.gamma_1[active])
+
+    # The terms of a log-likelihood that no network enters
+
+    @property
+    def extra_columns(self):
+        """Whether the reconstruction is reported apart: components are not columns."""
+        return not self.axis_aligned and bool(self.bins.discrete.any())
+
+    def in_user_units(self, components, level_log_prob):
+        """Log-likelihood by component in the units of X, extra columns for levels if needed.
+
+        Parameters
+        ----------
+        components : ndarray of shape (n, D)
+            In the units of z.
+        level_log_prob : ndarray of shape (n, F)
+            Of the binned columns; zero elsewhere.
+        """
+        per_column = level_log_prob + np.where(
+            self.dequantised, np.log(np.where(self.bins.discrete, self.bins.width, 1.0)), 0.0
+        )
+        components = components - self.log_scale
+        if self.extra_columns:
+            return np.concatenate([components, per_column], axis=1)
+        if self.axis_aligned:
+            return components + per_column[:, self.basis.describe().columns]
+        return components

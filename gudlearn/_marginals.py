@@ -1,0 +1,238 @@
+"""Fits of one-dimensional marginals: mixtures of Gaussians, and frequencies of levels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from gudlearn.diffusion.marginals import (
+    AtomMarginals,
+    GaussianMarginals,
+    JoinedMarginals,
+    LadderMarginals,
+    MixtureMarginals,
+)
+from gudlearn.diffusion.observation import LevelPrior
+
+# Up to this many levels all are summed over; beyond, the ladder is cheaper.
+MAX_ATOMS = 32
+_MEMBERS = (1, 2, 4, 8)
+_MAX_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class LevelTable:
+    """Smoothed frequencies of the whole-number levels of one column.
+
+    Parameters
+    ----------
+    first : int
+        Level of the first entry.
+    log_pmf : ndarray of shape (L,)
+    log_tails : tuple of two floats
+        Log of the mass below and above the table, -inf where no value can be.
+    """
+
+    first: int
+    log_pmf: np.ndarray
+    log_tails: tuple
+
+
+def fit_levels(levels, low=None, high=None):
+    """Estimate the probabilities of the levels of one column.
+
+    A share of each count is spread over the neighbours by a Gaussian kernel, or over all
+    levels; share and width are those under which each row is best predicted by the others
+    (leave-one-out). Outside the seen range, where nothing bounds it, lies a mass of 1/(n + 2)
+    in all, halving with every level.
+
+    Parameters
+    ----------
+    levels : ndarray of shape (n,), whole numbers
+    low, high : int or None
+        Bounds of the levels that can be, None where unknown.
+
+    Returns
+    -------
+    LevelTable
+    """
+    n = len(levels)
+    first = int(levels.min()) if low is None else int(low)
+    last = int(levels.max()) if high is None else int(high)
+    counts = np.bincount((levels - first).astype(np.int64), minlength=last - first + 1)
+    counts = counts.astype(np.float64)
+    pmf = _smooth(counts)
+    open_ends = np.array([low is None, high is None])
+    if not open_ends.any():
+        return LevelTable(first, np.log(pmf), (-np.inf, -np.inf))
+    tail = 1 / (n + 2) / open_ends.sum()
+    pmf = pmf * (1 - tail * open_ends.sum())
+    # The nearest unseen level on each open side joins the table with its half of the tail.
+    pmf = np.pad(pmf, open_ends.astype(int), constant_values=tail / 2)
+    tails = tuple(np.where(open_ends, np.log(tail / 2), -np.inf))
+    return LevelTable(first - int(open_ends[0]), np.log(pmf), tails)
+
+
+def _smooth(counts):
+    """Frequencies, smoothed by the kernel and share of the best leave-one-out likelihood."""
+    n, size = counts.sum(), len(counts)
+    if size == 1:
+        return np.ones(1)
+    seen = counts > 0
+    candidates = [(np.full(size, n / size), np.full(size, 1 / size))]
+    width = 1.0
+    while width < size:
+        spread = gaussian_filter1d(counts, width, mode="reflect", truncate=4.0)
+        own = gaussian_filter1d(np.eye(1, 17, 8)[0], width, truncate=4.0)[8]
+        candidates.append((spread, np.full(size, own)))
+        width *= 2
+    best, best_score = None, -np.inf
+    for spread, own in candidates:
+        for share in (1 / n, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9, 0.99):
+            left_out = (1 - share) * (counts - 1) + share * (spread - own)
+            value = np.maximum(left_out[seen], 1e-12) / max(n - 1, 1)
+            score = (counts[seen] * np.log(value)).sum()
+            if score > best_score:
+                best, best_score = (1 - share) * counts + share * spread, score
+    # A kernel of few bins leaves empty stretches at zero.
+    best = best + 1e-3 / size
+    return best / best.sum()
+
+
+def fit_mixtures(Z, floor=1e-2):
+    """Fit one mixture of Gaussians to each column by expectation-maximisation.
+
+    The number of members is chosen by the Bayesian information criterion. Long columns are
+    thinned to evenly spaced order statistics, which keeps the fit deterministic.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, D)
+    floor : float
+        Smallest standard deviation of a member, as a share of the column's.
+
+    Returns
+    -------
+    weights, means, variances : ndarray of shape (D, K)
+        Unused members have weight 0 and variance 1.
+    """
+    n, n_columns = Z.shape
+    mean, std = Z.mean(0), Z.std(0)
+    std = np.where(std > 0, std, 1.0)
+    ordered = np.sort((Z - mean) / std, axis=0)
+    if n > _MAX_ROWS:
+        edges = np.linspace(0, n, _MAX_ROWS + 1).astype(int)
+        ordered = np.add.reduceat(ordered, edges[:-1], axis=0) / np.diff(edges)[:, None]
+    x = torch.from_numpy(np.ascontiguousarray(ordered.T))
+    width = max(k for k in _MEMBERS if k == 1 or k * 10 <= n)
+    weights = np.zeros((n_columns, width))
+    means, variances = np.zeros((n_columns, width)), np.ones((n_columns, width))
+    best = np.full(n_columns, np.inf)
+    for k in (k for k in _MEMBERS if k <= width):
+        w, m, v, log_lik = _expectation_maximisation(x, k, floor)
+        criterion = (3 * k - 1) * np.log(n) - 2 * n * log_lik
+        better = criterion < best
+        best = np.where(better, criterion, best)
+        weights[better], means[better], variances[better] = 0.0, 0.0, 1.0
+        for target, found in ((weights, w), (means, m), (variances, v)):
+            target[better, :k] = found[better]
+    means = means * std[:, None] + mean[:, None]
+    return weights, means, variances * (std**2)[:, None]
+
+
+def _expectation_maximisation(x, k, floor, n_iterations=40):
+    """EM from the quantiles of standardised, sorted columns x (D, n); arrays (D, k), (D,)."""
+    n_columns, n = x.shape
+    if k == 1:
+        m, v = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
+        v = v.clamp(min=floor**2)
+        log_lik = -0.5 * (np.log(2 * np.pi) + v.log() + x.var(1, correction=0, keepdim=True) / v)
+        return np.ones((n_columns, 1)), m.numpy(), v.numpy(), log_lik[:, 0].numpy()
+    cells = torch.tensor_split(x, k, dim=1)
+    m = torch.stack([c.mean(1) for c in cells], 1)
+    v = torch.stack([c.var(1, correction=0) for c in cells], 1).clamp(min=(2 * floor) ** 2)
+    w = torch.full_like(m, 1 / k)
+    # Powers of x turn both sums over rows into one matrix product.
+    powers = torch.stack([torch.ones_like(x), x, x * x], -1)
+    for _ in range(n_iterations):
+        log_joint = (w / v.sqrt()).log()[..., None] - 0.5 * (
+            (x[:, None] - m[..., None]) ** 2 / v[..., None]
+        )
+        log_norm = torch.logsumexp(log_joint, 1, keepdim=True)
+        sums = (log_joint - log_norm).exp() @ powers
+        mass = sums[..., 0].clamp(min=1e-6)
+        m = sums[..., 1] / mass
+        v = (sums[..., 2] / mass - m**2).clamp(min=floor**2)
+        w = mass / mass.sum(1, keepdim=True)
+    log_lik = log_norm[:, 0].mean(1) - 0.5 * np.log(2 * np.pi)
+    return w.numpy(), m.numpy(), v.numpy(), log_lik.numpy()
+
+
+def level_prior(tables):
+    """The tables of all columns as one object of floor 0."""
+    return LevelPrior(
+        [torch.from_numpy(t.log_pmf) for t in tables],
+        torch.tensor([t.first for t in tables]),
+        torch.tensor([t.log_tails for t in tables], dtype=torch.float64),
+    )
+
+
+def _normalised(log_pmf):
+    return log_pmf - np.log(np.exp(log_pmf).sum())
+
+
+def level_marginals(tables, first, step):
+    """Atoms of discrete components, in their own units.
+
+    Parameters
+    ----------
+    tables : list of LevelTable
+    first, step : ndarray of shape (D,)
+        Position of the first level of each table, and distance of neighbours.
+    """
+    sizes = np.array([len(t.log_pmf) for t in tables])
+    parts, columns = [], []
+    few, many = np.flatnonzero(sizes <= MAX_ATOMS), np.flatnonzero(sizes > MAX_ATOMS)
+    if len(few):
+        width = sizes[few].max()
+        weights, means = np.zeros((len(few), width)), np.zeros((len(few), width))
+        for row, i in enumerate(few):
+            weights[row, : sizes[i]] = np.exp(_normalised(tables[i].log_pmf))
+            means[row] = first[i] + step[i] * np.minimum(np.arange(width), sizes[i] - 1)
+        parts.append(AtomMarginals(torch.from_numpy(weights), torch.from_numpy(means)))
+        columns.append(few)
+    if len(many):
+        parts.append(
+            LadderMarginals(
+                [torch.from_numpy(_normalised(tables[i].log_pmf)) for i in many],
+                torch.from_numpy(first[many]),
+                torch.from_numpy(step[many]),
+            )
+        )
+        columns.append(many)
+    return parts, columns
+
+
+def fit_gaussians(Z):
+    """One Gaussian of mean 0 (the basis has centred the components) and the second moment."""
+    n_columns = Z.shape[1]
+    second_moment = (Z**2).mean(0)[:, None]
+    return np.ones((n_columns, 1)), np.zeros((n_columns, 1)), second_moment
+
+
+def mixture_marginals(weights, means, variances):
+    """Mixtures as fitted; one Gaussian each where none has two members."""
+    used = weights.any(0)
+    if not used[1:].any():
+        return GaussianMarginals(torch.tensor(means[:, 0]), torch.tensor(variances[:, 0]))
+    return MixtureMarginals(
+        *(torch.tensor(p[:, used]) for p in (weights, means, variances))
+    )
+
+
+def join(parts, columns):
+    """Put parts side by side in the order of the components."""
+    if len(parts) == 1:
+        return parts[0]
+    return JoinedMarginals(parts, [torch.from_numpy(np.asarray(c)) for c in columns])

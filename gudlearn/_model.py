@@ -1,0 +1,212 @@
+"""A fitted model on a device: the bound, the flow's density and the sampler's loop.
+
+Rows come as clean scaled components z (B, D) and whole-number levels (B, F); noise is keyed by
+row. Everything is in nats, in the units of z.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gudlearn._random import keyed_normal, keyed_uniform
+from gudlearn.diffusion.levels import alpha
+from gudlearn.diffusion.likelihood import (
+    correction_integrand,
+    flow_log_prob,
+    gaussian_divergence,
+    level_divergence,
+)
+from gudlearn.diffusion.losses import TimeDensity
+from gudlearn.diffusion.marginals import LOG_2PI
+from gudlearn.diffusion.observation import BinnedObservation
+from gudlearn.diffusion.solvers import integrate, time_grid
+
+# White noise at the end of the diffusion of discrete data, in bins.
+TAU = 0.12
+# Rows times noise draws that go through the network at once.
+_BATCH = 4096
+_TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
+# Gauss-Hermite nodes for expectations over one normal.
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What each of D components does at t = 0; learned, arrays of shape (D,).
+
+    Parameters
+    ----------
+    variances : variance of the scaled component
+    gamma_0, gamma_1 : end points
+    active : components that diffuse
+    blurred : components read through bins: all of their noise at gamma_0 is real
+    tolerance : deviation of a dead continuous component that costs one nat
+    """
+
+    variances: np.ndarray
+    gamma_0: np.ndarray
+    gamma_1: np.ndarray
+    active: np.ndarray
+    blurred: np.ndarray
+    tolerance: np.ndarray
+
+
+class Model:
+    """Denoiser, path and ends of one fitted estimator.
+
+    Parameters
+    ----------
+    denoiser : Denoiser in the type of the scores
+    path : gamma path of the active components
+    ends : Ends
+    prior : LevelPrior or None
+        Levels of the columns that are read through bins.
+    binned : LongTensor of shape (F',)
+        The columns of X that are.
+    time_weights : ndarray
+        Relative height of the density of times, see ``TimeDensity``.
+    device, dtype : of the tensors
+    """
+
+    def __init__(self, denoiser, path, ends, prior, binned, time_weights, device, dtype):
+        self.device, self.dtype = device, dtype
+        self.denoiser = denoiser.to(device, dtype).eval()
+        self.path = path.to(device, dtype)
+        self.observation = (
+            None if prior is None else BinnedObservation(prior, TAU).to(device, dtype)
+        )
+        self.binned = binned
+        self.times = TimeDensity(self._tensor(time_weights))
+        self.active = self._index(ends.active)
+        self.idle_blurred = self._index(~ends.active & ends.blurred)
+        self.dead = self._index(~ends.active & ~ends.blurred)
+        self.exact = self._index(ends.active & ~ends.blurred)
+        self.ends = ends
+        self.n_components = len(ends.active)
+
+    def _tensor(self, array):
+        return torch.as_tensor(array, device=self.device).to(self.dtype)
+
+    def _index(self, mask):
+        return torch.as_tensor(np.flatnonzero(mask), device=self.device)
+
+    def _gamma_0(self, index):
+        return self._tensor(self.ends.gamma_0)[index]
+
+    # Likelihood
+
+    def correction(self, z, keys, strata, n_strata):
+        """What the network adds to the bound, from some of n_strata strata of time; (B, D')."""
+        x0 = z[:, self.active]
+        if not len(self.active) or not len(strata):
+            return torch.zeros_like(x0)
+        offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
+        total = torch.zeros_like(x0)
+        per_call = max(1, _BATCH // len(x0))
+        for first in range(0, len(strata), per_call):
+            some = strata[first : first + per_call]
+            u = ((some + offset[:, some]) / n_strata).T.flatten()
+            t, inverse_density, _ = self.times(u)
+            eps = torch.cat(
+                [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in some]
+            ).to(self.dtype)
+            x0_many = x0.repeat(len(some), 1)
+            terms = correction_integrand(self.denoiser.split, self.path, x0_many, t, eps)
+            terms = terms * inverse_density[:, None]
+            total += terms.view(len(some), *x0.shape).sum(0)
+        return total / n_strata
+
+    def marginal_bound(self, z):
+        """The bound of the product of the marginals but for binned columns, exact; (B, D)."""
+        out = torch.zeros(len(z), self.n_components, dtype=self.dtype, device=self.device)
+        if len(self.active):
+            x0, gamma_0 = z[:, self.active], self.path(z.new_zeros(1))
+            total = torch.zeros_like(x0)
+            for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
+                eps = torch.full_like(x0, node)
+                total += weight * level_divergence(self.denoiser.marginals, gamma_0, x0, eps)
+            out[:, self.active] = total / _NODE_WEIGHTS.sum()
+        out[:, self.exact] += 0.5 * (LOG_2PI + self._gamma_0(self.exact) + 1)
+        idle = self.idle_blurred
+        variance = self._tensor(self.ends.variances)[idle]
+        out[:, idle] = gaussian_divergence(z[:, idle], variance, self._gamma_0(idle))
+        out[:, self.dead] = z[:, self.dead].abs() / self._tensor(self.ends.tolerance)[self.dead]
+        return out
+
+    def level_cost(self, levels):
+        """Expected negative log-probability of the levels given their blurred values; (B, F')."""
+        levels = levels[:, self.binned]
+        total = torch.zeros_like(levels)
+        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
+            total -= weight * self.observation.log_prob(levels, levels + TAU * node)
+        return total / _NODE_WEIGHTS.sum()
+
+    def flow(self, z, levels, keys, n_steps, n_probes, n_draws):
+        """Log-density of the flow, with what bins and idle components add; (B,).
+
+        Components read through bins are blurred first, and their density is corrected for the
+        blur: log P >= E[log p(z_0) + log p(k | z_0) - log q(z_0 | k)].
+        """
+        bound = self.marginal_bound(z)
+        idle = torch.cat([self.idle_blurred, self.dead])
+        value = -bound[:, idle].sum(1)
+        if self.observation is not None:
+            value = value - self.level_cost(levels).sum(1)
+        if not len(self.active):
+            return value
+        x0, gamma = z[:, self.active], self._gamma_0(self.active)
+        blurred = self._tensor(self.ends.blurred)[self.active]
+        noise_std = torch.exp(0.5 * gamma)
+        draws = n_draws if bool(blurred.any()) else 1
+        for k in range(draws):
+            # Antithetic pairs: what is odd in the noise cancels.
+            eps = keyed_normal(keys, x0.shape[1], ((k // 2) << 3) + _END).to(self.dtype)
+            eps = (1 - 2 * (k % 2)) * eps * blurred
+            y = x0 + noise_std * eps
+            probe = None
+            if n_probes:
+                u = keyed_uniform(keys, n_probes * x0.shape[1], (k << 3) + _PROBE)
+                signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
+                probe = signs.view(len(x0), n_probes, -1).transpose(0, 1)
+            log_p = flow_log_prob(
+                self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe
+            )
+            log_q = -0.5 * (blurred * (LOG_2PI + gamma + 1)).sum()
+            value = value + (log_p - log_q) / draws
+        return value
+
+    # Samples
+
+    def sample(self, keys, sampler):
+        """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included."""
+        z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
+        idle = self.idle_blurred
+        if len(idle):
+            spread = self._tensor(self.ends.variances)[idle] + self._gamma_0(idle).exp()
+            eps = keyed_normal(keys, len(idle), _END).to(self.dtype)
+            z[:, idle] = spread.sqrt() * eps
+        if not len(self.active):
+            return z
+        d = len(self.active)
+        gamma_1 = self.path(z.new_ones(1)).expand(len(keys), -1)
+        u = keyed_uniform(keys, d, _START).to(self.dtype)
+        eps = keyed_normal(keys, d, _START).to(self.dtype)
+        x = self.denoiser.marginals.draw(u, eps, gamma_1)
+        times = time_grid(self.path, sampler.steps).to(x)
+        x = integrate(
+            self.denoiser,
+            self.path,
+            x,
+            times,
+            sampler.build(),
+            lambda k: keyed_normal(keys, d, (k << 3) + _STEPS).to(self.dtype),
+        )
+        gamma = self.path(z.new_zeros(1))
+        z[:, self.active] = x / alpha(gamma)
+        return z
+
+    def draw_levels(self, y, keys):
+        """Levels of the binned columns given their blurred values in bins; (B, F')."""
+        u = keyed_uniform(keys, y.shape[1], _LEVELS).to(self.dtype)
+        return self.observation.draw(y, u)

@@ -1,0 +1,142 @@
+"""Names of specifications: "pca" becomes PCABasis(), and a typo gets the nearest name."""
+
+import difflib
+
+from sklearn.base import clone
+
+from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.networks import MLP
+from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
+from gudlearn.schedules import (
+    CosineSchedule,
+    LinearSchedule,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+    VPSchedule,
+)
+
+SPECS = {
+    "basis": {
+        "identity": IdentityBasis,
+        "pca": PCABasis,
+        "fourier": FourierBasis,
+        "wavelet": WaveletBasis,
+        "block": BlockBasis,
+    },
+    "schedule": {
+        "linear": LinearSchedule,
+        "cosine": CosineSchedule,
+        "vp": VPSchedule,
+        "soft": SoftConditioningSchedule,
+        "sequential": SequentialSchedule,
+    },
+    "network": {"mlp": MLP},
+    "sampler": {
+        "dpm-solver": DPMSolver,
+        "ddim": DDIM,
+        "ancestral": Ancestral,
+        "heun": Heun,
+        "euler-maruyama": EulerMaruyama,
+    },
+}
+# What "auto" means, alone and when it is given nested parameters.
+_AUTO = {"basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver"}
+_AUTO_NESTED = {**_AUTO, "schedule": "soft"}
+_METHODS = {"basis": "fit", "schedule": "build", "sampler": "build"}
+
+
+def resolve(parameter, value, nested=False):
+    """Turn what the user passed for a parameter into a new specification.
+
+    Parameters
+    ----------
+    parameter : {"basis", "schedule", "network", "sampler"}
+    value : str or specification
+    nested : bool
+        Whether nested parameters are about to be set on it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    TypeError
+        For an object without the methods of the kind.
+    """
+    if isinstance(value, str):
+        known = SPECS[parameter]
+        if value == "auto":
+            value = (_AUTO_NESTED if nested else _AUTO)[parameter]
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=1, cutoff=0.3)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"{parameter}={value!r} is not a known name. {hint}"
+                f"Known names: 'auto', {', '.join(map(repr, known))}."
+            )
+        return known[value]()
+    needed = _METHODS.get(parameter)
+    if isinstance(value, type) or (needed and not hasattr(value, needed)):
+        raise TypeError(
+            f"{parameter}={value!r} must be a name or an instance with a method {needed!r}, such "
+            f"as {next(iter(SPECS[parameter].values())).__name__}()."
+        )
+    if parameter == "network" and not (hasattr(value, "build") or callable(value)):
+        raise TypeError(
+            f"network={value!r} must be a name, a specification with a method 'build', or a "
+            "callable of (n_components, n_channels) that returns a torch.nn.Module."
+        )
+    return clone(value, safe=False)
+
+
+class NamedSpecs:
+    """Lets ``set_params(schedule__softness=0.3)`` work where schedule is still a name."""
+
+    def set_params(self, **params):
+        """Set parameters of the estimator and of its specifications.
+
+        A name that is given nested parameters becomes its specification first:
+        ``schedule="auto"`` and ``schedule__softness=0.3`` mean
+        ``SoftConditioningSchedule(softness=0.3)``.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a specification has no parameter of that name.
+        """
+        own = {k: v for k, v in params.items() if "__" not in k}
+        nested = {k: v for k, v in params.items() if "__" in k}
+        super().set_params(**own)
+        for key in nested:
+            parameter, _, rest = key.partition("__")
+            if parameter not in SPECS:
+                continue
+            value = getattr(self, parameter)
+            spec = resolve(parameter, value, nested=True) if isinstance(value, str) else value
+            name = rest.partition("__")[0]
+            if hasattr(spec, "get_params") and name not in spec.get_params(deep=True):
+                raise ValueError(_unknown_parameter(parameter, value, spec, name))
+            setattr(self, parameter, spec)
+        return super().set_params(**nested)
+
+
+def _unknown_parameter(parameter, value, spec, name):
+    """Say which specification was meant, what it has, and which one has the parameter."""
+    has = sorted(spec.get_params(deep=False))
+    others = [c.__name__ for c in SPECS[parameter].values() if name in c().get_params()]
+    near = difflib.get_close_matches(name, has, n=1)
+    cure = f"Did you mean {near[0]!r}?" if near else ""
+    if others:
+        cure = f"Pass {parameter}={others[0]}({name}=...), which has it."
+    meaning = f"{parameter}={value!r} means" if isinstance(value, str) else f"{parameter} is"
+    return (
+        f"{parameter}__{name}: {meaning} {type(spec).__name__}, whose parameters are "
+        f"{has or 'none'}. {cure}".rstrip()
+    )

@@ -1,0 +1,344 @@
+"""The one optimiser loop: steps, passes, validation on the bound, best weights kept."""
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from gudlearn.diffusion.likelihood import correction_integrand
+from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
+from gudlearn.nn.denoiser import Denoiser
+
+LOSSES = {"likelihood": bound_integrand, "uniform": noise_loss}
+
+
+@dataclass
+class Budget:
+    """Passes or seconds, whichever ends first.
+
+    Parameters
+    ----------
+    max_iter : int or None
+        Passes over the rows.
+    max_time : float or None
+        Seconds since ``start``.
+    """
+
+    max_iter: int | None
+    max_time: float | None
+    start: float = field(default_factory=time.monotonic)
+
+    def spent(self, passes):
+        """Share of the budget that is used up after this many passes, at least 0."""
+        shares = [0.0]
+        if self.max_iter is not None:
+            shares.append(passes / self.max_iter if self.max_iter else 1.0)
+        if self.max_time is not None:
+            shares.append((time.monotonic() - self.start) / self.max_time)
+        return max(shares)
+
+
+def learning_rate_factor(step, spent, warm_up=100):
+    """Linear warm-up, then a cosine from 1 to 0 over the budget."""
+    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
+
+
+class Trainer:
+    """A denoiser with its optimiser, its moving average and its random numbers.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        On its device, in float32.
+    path : gamma path on the same device
+    loss : {"likelihood", "uniform"}
+    batch_size : int
+    learning_rate : float
+    optimizer : {"muon", "adamw"}
+        Muon moves the hidden matrices where the network names them, AdamW all else.
+    autocast : torch.dtype or None
+        Type of the hidden layers' arithmetic.
+    generator : torch.Generator on the device
+    compiled : bool
+        Whether the denoiser runs through ``torch.compile``.
+    """
+
+    WEIGHT_DECAY = 0.01
+    MAX_GRADIENT_NORM = 1.0
+    AVERAGE = 0.998
+
+    def __init__(
+        self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, autocast, generator,
+        compiled=False,
+    ):  # fmt: skip
+        self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
+        self.autocast, self.generator = autocast, generator
+        self.device = generator.device
+        self._loss = LOSSES[loss]
+        self._forward = torch.compile(denoiser) if compiled else denoiser
+        self._parameters = list(denoiser.parameters())
+        self._optimizers = make_optimizers(denoiser, self._parameters, optimizer, learning_rate)
+        self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
+        self.times = AdaptiveTimes(device=self.device)
+        # The same denoiser with the moving average of the weights: what is kept in the end.
+        self.averaged = Denoiser(copy.deepcopy(denoiser.network), denoiser.marginals).eval()
+        self._average = [p.detach() for p in self.averaged.parameters()]
+        self.steps = 0
+
+    def batch_loss(self, x0):
+        """Loss of a batch at stratified times, in nats per component; also terms, weights, bins."""
+        u = torch.rand(len(x0), generator=self.generator, device=self.device)
+        t, inverse_density, bins = self.times.sample(u)
+        eps = torch.empty_like(x0).normal_(generator=self.generator)
+        terms = self._loss(self._denoise, self.path, x0, t, eps).sum(1)
+        return (terms * inverse_density).mean() / x0.shape[1], terms, bins
+
+    def _denoise(self, x, gamma):
+        if self.autocast is None:
+            return self._forward(x, gamma)
+        with torch.autocast(self.device.type, self.autocast):
+            return self._forward(x, gamma)
+
+    def step(self, x0, factor):
+        """One step of the optimiser on a batch; the loss as a tensor."""
+        self.denoiser.train()
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.zero_grad(set_to_none=True)
+        loss, terms, bins = self.batch_loss(x0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, self.MAX_GRADIENT_NORM, foreach=True)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            self.times.update(bins, terms)
+            decay = min(self.AVERAGE, (1 + self.steps) / (10 + self.steps))
+            torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
+        self.steps += 1
+        return loss.detach()
+
+    def batches(self, n_rows):
+        """Index tensors of one pass over the rows in random order, all of one length."""
+        n_steps = max(1, round(n_rows / self.batch_size))
+        need = n_steps * min(self.batch_size, max(n_rows, 1))
+        draws = -(-need // n_rows)
+        order = torch.cat(
+            [
+                torch.randperm(n_rows, generator=self.generator, device=self.device)
+                for _ in range(draws)
+            ]
+        )
+        return order[:need].view(n_steps, -1)
+
+    def averaged_state(self):
+        """State of the network with the averaged weights, as tensors."""
+        return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
+
+    def worst_component(self, x0):
+        """Index of the component with the largest loss, non-finite ones first."""
+        with torch.no_grad():
+            u = torch.full((len(x0),), 0.5, device=self.device)
+            terms = self._loss(
+                self.denoiser, self.path, x0, self.times.sample(u)[0], torch.ones_like(x0)
+            )
+        magnitude = x0.abs().amax(0)
+        spoilt = ~torch.isfinite(terms).all(0)
+        if bool(spoilt.any()) and not bool(spoilt.all()):
+            return int(spoilt.float().argmax())
+        return int(magnitude.nan_to_num(torch.inf).argmax())
+
+
+def make_optimizers(denoiser, parameters, name, learning_rate):
+    """AdamW, and Muon for the hidden matrices that the network names."""
+    hidden = getattr(denoiser.network, "hidden_matrices", list)() if name == "muon" else []
+    taken = {id(p) for p in hidden}
+    rest = [p for p in parameters if id(p) not in taken]
+    optimizers = [
+        torch.optim.AdamW(
+            rest,
+            lr=learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=Trainer.WEIGHT_DECAY,
+            fused=True,
+        )
+    ]
+    if hidden:
+        optimizers.append(
+            torch.optim.Muon(
+                hidden,
+                lr=2.5 * learning_rate,
+                weight_decay=Trainer.WEIGHT_DECAY,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+class Validation:
+    """What the network adds to the bound on held-out rows, with the same noise at every call.
+
+    Parameters
+    ----------
+    x0 : Tensor of shape (n, D)
+    n_times : int
+    constant : float
+        Mean negative log-likelihood under the marginals, in nats per dimension.
+    n_dimensions : int
+        Divisor of the sum over components.
+    """
+
+    CHUNK = 4096
+
+    def __init__(self, x0, *, n_times, constant, n_dimensions, seed):
+        self.x0, self.n_times = x0, n_times
+        self.constant, self.n_dimensions, self.seed = constant, n_dimensions, seed
+        self._density = None
+
+    def score(self, split, path, times):
+        """Mean log-likelihood of the held-out rows, in nats per dimension."""
+        n, d = self.x0.shape
+        device = self.x0.device
+        generator = torch.Generator(device=device).manual_seed(self.seed)
+        density = self._density or TimeDensity(times.weights)
+        if times.started:
+            # One density for all later calls: then only the weights differ between them.
+            self._density = density
+        offset = torch.rand(n, generator=generator, device=device)
+        total = 0.0
+        with torch.no_grad():
+            for k in range(self.n_times):
+                t, inverse_density, _ = density((k + offset) / self.n_times)
+                eps = torch.randn(n, d, generator=generator, device=device)
+                for part in torch.arange(n, device=device).split(self.CHUNK):
+                    terms = correction_integrand(split, path, self.x0[part], t[part], eps[part])
+                    total += float((terms.sum(1) * inverse_density[part]).sum(dtype=torch.float64))
+        return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
+
+
+@dataclass
+class Log:
+    """What came of a run: losses by pass, validation scores, and the best state."""
+
+    losses: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    validation_passes: list = field(default_factory=list)
+    best_score: float | None = None
+    best_state: dict | None = None
+    stale: int = 0
+
+
+# Validation scores are taken at about this many moments of the budget.
+_EVALUATIONS = 40
+
+
+def run_passes(
+    trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
+    after_pass=None, names=None, keep=None,
+):  # fmt: skip
+    """Make passes until the budget is spent, patience ends or a callback says stop.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    data : callable
+        Number of the pass to rows (n, D) on the device.
+    budget : Budget
+        Without limits one pass is made, at the full learning rate.
+    validation : Validation or None
+    patience : int or None
+        Evaluations without progress of tol after which to stop.
+    tol : float
+    verbose : int
+    after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
+    names : names of the components, for the message of a non-finite loss
+    keep : callable of the log
+        Called when the run ends, also if it ends by an error.
+
+    Returns
+    -------
+    Log
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite.
+    """
+    endless = budget.max_iter is None and budget.max_time is None
+    log = Log()
+    try:
+        _evaluate(trainer, validation, log, 0, tol, verbose)
+        next_evaluation = 1 / _EVALUATIONS
+        spent = budget.spent(0)
+        while spent < 1:
+            x0 = data(len(log.losses))
+            index = trainer.batches(len(x0))
+            losses = []
+            for k, rows in enumerate(index):
+                spent = budget.spent(len(log.losses) + k / len(index))
+                if spent >= 1:
+                    break
+                batch = x0[rows]
+                factor = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
+                losses.append(trainer.step(batch, factor))
+                _guard(trainer, losses, batch, names)
+            log.losses.append(float(torch.stack(losses).mean()) if losses else math.nan)
+            spent = 1.0 if endless else budget.spent(len(log.losses))
+            if spent >= next_evaluation:
+                _evaluate(trainer, validation, log, len(log.losses), tol, verbose)
+                next_evaluation = spent + 1 / _EVALUATIONS
+            stop = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
+            if stop or (patience is not None and log.stale >= patience):
+                break
+        if not log.validation_passes or log.validation_passes[-1] != len(log.losses):
+            _evaluate(trainer, validation, log, len(log.losses), tol, verbose)
+    finally:
+        if keep is not None and log.best_state is not None:
+            keep(log)
+    return log
+
+
+def _evaluate(trainer, validation, log, n_passes, tol, verbose):
+    """Score the averaged weights, and keep them if they are the best so far."""
+    state = trainer.averaged_state()
+    if validation is None:
+        log.best_state = state
+        return
+    score = validation.score(trainer.averaged.split, trainer.path, trainer.times)
+    log.validation_scores.append(score)
+    log.validation_passes.append(n_passes)
+    progress = log.best_score is None or score > log.best_score + tol
+    log.stale = 0 if progress else log.stale + 1
+    if log.best_score is None or score > log.best_score:
+        log.best_score, log.best_state = score, state
+    if verbose:
+        print(f"pass {n_passes}: validation {score:.4f} nats/dim")
+
+
+def _guard(trainer, losses, batch, names):
+    """Raise where the loss is not finite. On a GPU only every 16th step waits for it."""
+    if trainer.device.type != "cpu" and trainer.steps % 16:
+        return
+    if not math.isfinite(losses[-1]):
+        worst = trainer.worst_component(batch)
+        name = worst if names is None else names[worst]
+        raise FloatingPointError(
+            f"The training loss is not finite at step {trainer.steps}; the values of "
+            f"{name!r} are the most extreme. Rescale or clip that column, lower "
+            "learning_rate_init, or pass precision='float32'. The last good weights are kept."
+        )
+
+
+def to_arrays(state):
+    """Weights as a dict of NumPy arrays."""
+    return {k: v.detach().cpu().numpy().copy() for k, v in state.items()}
+
+
+def to_tensors(weights):
+    """The dict of arrays as a dict of tensors."""
+    return {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
+
+

@@ -1,0 +1,1 @@
+"""Networks, and the denoiser around them."""

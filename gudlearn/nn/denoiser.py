@@ -1,0 +1,63 @@
+r"""The denoiser: the posterior of each component on its own, plus a learned correction.
+
+.. math:: \hat x_0 = \mu + c \; \mathrm{network}(\ldots, \gamma)
+
+mu and c^2 are mean and variance of x0 given its own noisy value (``diffusion/marginals``), so
+a network that outputs zero is the exact denoiser of the product of the marginals. With one
+Gaussian per component this is the preconditioning of Karras et al. (2022),
+https://arxiv.org/abs/2206.00364, component by component.
+"""
+
+import torch
+from torch import nn
+
+from gudlearn.diffusion.marginals import GaussianMarginals
+
+
+class Denoiser(nn.Module):
+    """E[x0 given x], from marginals and a network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Called with inputs (B, C, D) and gamma (B, D), C = ``n_channels(marginals)``.
+    marginals : an object of ``diffusion/marginals``
+    """
+
+    # Standard deviations below this share of a component's own are noise of rounding.
+    FLOOR = 1e-5
+
+    def __init__(self, network, marginals):
+        super().__init__()
+        self.network, self.marginals = network, marginals
+
+    @staticmethod
+    def n_channels(marginals):
+        """Inputs per component: for one Gaussian mu and c are functions of x and gamma."""
+        return 1 if isinstance(marginals, GaussianMarginals) else 3
+
+    def to(self, device=None, dtype=None):
+        """Move the network and the marginals."""
+        self.marginals = self.marginals.to(device, dtype)
+        return super().to(device=device, dtype=dtype)
+
+    def inputs(self, x, gamma, mu, c):
+        """What the network sees, of unit size and with tame tails; (B, C, D)."""
+        m, variance = self.marginals.mean, self.marginals.variance
+        a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
+        state = torch.asinh((x - a2.sqrt() * m) * torch.rsqrt(a2 * variance + s2))
+        if isinstance(self.marginals, GaussianMarginals):
+            return state[:, None]
+        scale = variance.sqrt()
+        return torch.stack([state, torch.asinh((mu - m) / scale), (c / scale).log() / 4], 1)
+
+    def split(self, x, gamma):
+        """The marginals' mean mu and the network's correction; their sum denoises x (B, D)."""
+        mu, variance = self.marginals.posterior(x, gamma)
+        c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
+        return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma)
+
+    def forward(self, x, gamma):
+        """Denoise x (B, D) at noise levels gamma (B, D)."""
+        mu, correction = self.split(x, gamma)
+        return mu + correction

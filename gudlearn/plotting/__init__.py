@@ -1,0 +1,12 @@
+"""Pictures of schedules, samples, training and marginals, in scikit-learn's Display manner.
+
+A display holds data only. ``from_estimator`` and ``from_samples`` compute the data and draw;
+``plot`` draws the same data again, anywhere. Matplotlib is imported when something is drawn.
+"""
+
+from gudlearn.plotting._loss_curve import LossCurveDisplay
+from gudlearn.plotting._marginals import MarginalsDisplay
+from gudlearn.plotting._sample_grid import SampleGridDisplay
+from gudlearn.plotting._schedule import ScheduleDisplay
+
+__all__ = ["LossCurveDisplay", "MarginalsDisplay", "SampleGridDisplay", "ScheduleDisplay"]
