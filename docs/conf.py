@@ -1,0 +1,67 @@
+"""Sphinx configuration."""
+
+import os
+import warnings
+from importlib.metadata import version as installed_version
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+project = "gudlearn"
+author = "The gudlearn developers"
+copyright = "2026, The gudlearn developers"
+release = version = installed_version("gudlearn")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build", "auto_examples/**/*.md5"]
+templates_path = ["_templates"]
+
+autosummary_generate = True
+autodoc_typehints = "none"
+# Members are listed on the page of their class; methods inherited from scikit-learn are not.
+numpydoc_show_class_members = False
+myst_heading_anchors = 2
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "within_subsection_order": "ExampleTitleSortKey",
+}
+suppress_warnings = ["config.cache"]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "gudlearn"
+html_static_path = ["_static"]
+html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
+html_sidebars = {"getting_started": [], "benchmarks": [], "changelog": []}
+
+# Examples draw with Agg, which cannot show.
+warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
+
+
+def skip_metadata_requests(app, what, name, obj, skip, options):
+    """Leave out the ``set_..._request`` methods that scikit-learn adds to every estimator."""
+    return skip or (name.startswith("set_") and name.endswith("_request"))
+
+
+def only_rst_heads_a_gallery(app, config):
+    """Keep folders with a ``README.md``, such as the benchmarks, out of the gallery."""
+    config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}
+
+
+def setup(app):
+    """Connect the hooks of this file."""
+    # After sphinx-gallery has filled in its defaults.
+    app.connect("config-inited", only_rst_heads_a_gallery, priority=900)
+    app.connect("autodoc-skip-member", skip_metadata_requests)

@@ -1,0 +1,204 @@
+"""What gudlearn adds to the arithmetic it cannot do without: four ratios and their targets.
+
+    python overhead.py                    # digits; all four
+    python overhead.py --only import step
+
+Times are medians over alternating blocks, so that a busy machine slows both sides alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import subprocess
+import sys
+import time
+from unittest import mock
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+
+import gudlearn.generator as estimator
+from gudlearn import GUDGenerator
+from gudlearn._training import Budget, make_optimizers, run_passes
+from gudlearn.diffusion.losses import bound_integrand
+
+
+def seconds_of(work):
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(ours, bare, blocks):
+    """Median seconds of two pieces of work in alternating order, and their median ratio."""
+    times = np.empty((blocks, 2))
+    for block in range(-1, blocks):  # block -1 warms up
+        order = ((0, ours), (1, bare)) if block % 2 else ((1, bare), (0, ours))
+        for column, work in order:
+            seconds = seconds_of(work)
+            if block >= 0:
+                times[block, column] = seconds
+    return *np.median(times, axis=0), np.median(times[:, 0] / times[:, 1])
+
+
+def show(what, ours, bare, unit, ratio, target):
+    """Print one line: both times, their ratio, the target."""
+    verdict = "reached" if ratio <= target else "MISSED"
+    print(
+        f"{what}: {ours:.2f} {unit} against {bare:.2f} {unit}, "
+        f"ratio {ratio:.3f} (to reach: <= {target:.2f}, {verdict})",
+        flush=True,
+    )
+
+
+def digits():
+    """Training and test rows of the digits."""
+    X, y = load_digits(return_X_y=True)
+    return train_test_split(X, test_size=0.2, random_state=0, stratify=y)[:2]
+
+
+def spied(name, method, work):
+    """Run some work; return the object whose method it called last, and the arguments."""
+    calls = []
+    owner = getattr(estimator, name)
+    original = getattr(owner, method)
+
+    def spy(self, *args, **kwargs):
+        calls[:] = [(self, args)]
+        return original(self, *args, **kwargs)
+
+    with mock.patch.object(owner, method, spy):
+        work()
+    return calls[0]
+
+
+def training_step(options):
+    """Compare a step of `fit` with a bare loop of the same denoiser, batch, loss and optimiser."""
+    X, _ = digits()
+    generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0)
+    trainer, (batch, _) = spied("Trainer", "step", lambda: generator.fit(X))
+    rows = generator._rows_on_device(X, trainer.device)(0)
+    passes = 5
+    steps = passes * len(trainer.batches(len(rows)))
+
+    def ours():
+        run_passes(trainer, lambda _: rows, Budget(passes, None))
+
+    for name in dict.fromkeys(("adamw", trainer_optimizer(trainer))):
+        bare = bare_loop(trainer, batch, steps, name)
+        seconds, bare_seconds, ratio = compare(ours, bare, options.blocks)
+        show(
+            f"training step, batch {len(batch)}, {trainer_optimizer(trainer)} against {name}",
+            1e3 * seconds / steps, 1e3 * bare_seconds / steps, "ms", ratio, 1.15,
+        )  # fmt: skip
+
+
+def trainer_optimizer(trainer):
+    """Name of the optimiser that the trainer runs."""
+    return "adamw" if len(trainer._optimizers) == 1 else "muon"
+
+
+def bare_loop(trainer, x0, steps, optimizer):
+    """Make the bare loop: noise, loss, gradient, step."""
+    denoiser = copy.deepcopy(trainer.denoiser).train()
+    parameters = list(denoiser.parameters())
+    optimizers = make_optimizers(denoiser, parameters, optimizer, 1e-4)
+    t = (torch.arange(len(x0)) + 0.5) / len(x0)
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+
+    def denoise(x, gamma):
+        with torch.autocast("cpu", trainer.autocast, enabled=trainer.autocast is not None):
+            return denoiser(x, gamma)
+
+    def loop():
+        for _ in range(steps):
+            loss = bound_integrand(denoise, trainer.path, x0, t, eps).sum(1).mean()
+            for part in optimizers:
+                part.zero_grad()
+            loss.backward()
+            for part in optimizers:
+                part.step()
+
+    return loop
+
+
+def sampling(options):
+    """Compare sample(1000) with the evaluations of the denoiser that it needs."""
+    X, _ = digits()
+    generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0).fit(X)
+    model, (keys, sampler) = spied("Model", "sample", lambda: generator.sample(1000))
+    evaluations = sampler.steps * sampler.build().evaluations
+    width = len(model.active)
+    for rows in (1000, len(keys)):
+        x = torch.zeros(rows, width, dtype=model.dtype)
+        gamma = model.path(torch.full((1,), 0.5, dtype=model.dtype)).expand_as(x)
+        chunks = -(-1000 // rows)
+
+        def bare(x=x, gamma=gamma, chunks=chunks):
+            with torch.inference_mode():
+                for _ in range(chunks * evaluations):
+                    model.denoiser(x, gamma)
+
+        ours, theirs, ratio = compare(lambda: generator.sample(1000), bare, options.blocks)
+        show(
+            f"sample(1000), {evaluations} evaluations, bare forward of {chunks} x {rows} rows",
+            ours, theirs, "s", ratio, 1.10,
+        )  # fmt: skip
+
+
+def scoring_noise(options):
+    """Print the spread of the mean score of the test digits over keys of its internal noise."""
+    X, X_test = digits()
+    generator = GUDGenerator(bin_width=1.0, max_time=options.seconds, random_state=0).fit(X)
+    scores = []
+    for k in range(10):
+        generator.set_params(random_state=k)  # of a fitted model: the key of the scores' noise
+        scores.append(generator.score(X_test) / X_test.shape[1])
+    std = np.std(scores, ddof=1)
+    if std == 0:
+        raise RuntimeError("The ten keys gave one score: the noise was not re-keyed.")
+    verdict = "reached" if std <= 0.0005 else "MISSED"
+    print(
+        f"mean score of {len(X_test)} digits over 10 keys: {np.mean(scores):.5f} nats/dim, "
+        f"standard deviation {std:.6f} (to reach: <= 0.0005, {verdict}); "
+        f"fitted {options.seconds:g} s"
+    )
+
+
+def import_time(options):
+    """Compare `import gudlearn` with the imports it rests on, in fresh processes."""
+
+    def process(statement):
+        return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
+
+    ours, bare, ratio = compare(
+        process("import gudlearn"), process("import torch, sklearn, pandas"), options.blocks
+    )
+    show("import gudlearn", ours, bare, "s", ratio, 1.15)
+
+
+PARTS = {
+    "step": training_step, "sample": sampling, "noise": scoring_noise, "import": import_time,
+}  # fmt: skip
+
+
+def main():
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--blocks", type=int, default=15, help="repetitions of each side")
+    parser.add_argument("--seconds", type=float, default=30, help="of the fit that is scored")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for name in options.only:
+            PARTS[name](options)
+
+
+if __name__ == "__main__":
+    main()
