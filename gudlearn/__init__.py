@@ -1,8 +1,16 @@
 """Generative diffusion models of tables, images and fields, in scikit-learn's manner."""
 
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.generator import GUDGenerator
 from gudlearn.networks import MLP
+from gudlearn.pipeline import GenerativePipeline
+from gudlearn.plotting import (
+    LossCurveDisplay,
+    MarginalsDisplay,
+    SampleGridDisplay,
+    ScheduleDisplay,
+)
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
     CosineSchedule,
@@ -11,6 +19,7 @@ from gudlearn.schedules import (
     SoftConditioningSchedule,
     VPSchedule,
 )
+from gudlearn.transformers import MarginalGaussianizer
 
 __version__ = "0.1.0.dev0"
 
@@ -24,10 +33,17 @@ __all__ = [
     "EulerMaruyama",
     "FourierBasis",
     "GUDGenerator",
+    "GenerativePipeline",
     "Heun",
     "IdentityBasis",
+    "LikelihoodMonitor",
     "LinearSchedule",
+    "LossCurveDisplay",
+    "MarginalGaussianizer",
+    "MarginalsDisplay",
     "PCABasis",
+    "SampleGridDisplay",
+    "ScheduleDisplay",
     "SequentialSchedule",
     "SoftConditioningSchedule",
     "VPSchedule",

@@ -132,8 +132,23 @@ class Encoding:
         u = keyed_uniform(keys, X.shape[1], (draw << 4) + _DEQUANTISE).numpy() - 0.5
         return X + np.where(self.dequantised, u * np.nan_to_num(self.bins.width), 0.0)
 
+    def clip(self, levels):
+        """Levels (n, F) inside the tables, and the log-probability of what lies beyond (n, F)."""
+        clipped, log_beyond = levels.copy(), np.zeros(levels.shape)
+        for j, table in self.tables.items():
+            clipped[:, j], log_beyond[:, j] = table.clip(levels[:, j])
+        return clipped, log_beyond
+
     def encode(self, X, levels, keys, draw):
-        """Components of rows X; the draw-th spread over the bins where there is one."""
+        """Components of rows X; the draw-th spread over the bins where there is one.
+
+        Parameters
+        ----------
+        X, levels : ndarray of shape (n, F)
+            The levels are those of `clip`, and count where a column is binned.
+        keys : Tensor of shape (n,)
+        draw : int
+        """
         if self.dequantised.any():
             X = self._spread(X, keys, draw)
         if self.binned.any():
@@ -143,7 +158,7 @@ class Encoding:
         return self.basis.transform(X)
 
     def decode(self, z, keys, model):
-        """Rows in the user's units from sampled components z (n, D)."""
+        """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""
         X = self.basis.inverse_transform(z)
         bins = self.bins
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
@@ -154,6 +169,8 @@ class Encoding:
         if self.binned.any():
             blurred = torch.from_numpy(position[:, self.binned]).to(model.device, model.dtype)
             levels[:, self.binned] = model.draw_levels(blurred, keys).cpu().numpy()
+            for j, table in self.tables.items():
+                levels[:, j] = np.clip(levels[:, j], *table.seen)
         X = bins.values(levels, X)
         X[:, self.constant] = self.constant_values[self.constant]
         return X

@@ -17,7 +17,7 @@ from gudlearn.diffusion.observation import LevelPrior
 
 # Up to this many levels all are summed over; beyond, the ladder is cheaper.
 MAX_ATOMS = 32
-_MEMBERS = (1, 2, 4, 8)
+_MEMBERS = (1, 2, 4, 8, 12, 16, 24, 32)
 _MAX_ROWS = 2048
 
 
@@ -25,18 +25,45 @@ _MAX_ROWS = 2048
 class LevelTable:
     """Smoothed frequencies of the whole-number levels of one column.
 
+    An open end has one more level than was seen. It stands for all values from there on: the
+    diffusion sees no further, and the distance beyond is geometric.
+
     Parameters
     ----------
     first : int
         Level of the first entry.
     log_pmf : ndarray of shape (L,)
-    log_tails : tuple of two floats
-        Log of the mass below and above the table, -inf where no value can be.
+        Log-probabilities, normalised.
+    open_ends : tuple of two bools
+        Whether values below the first, above the last level can be.
+    decay : float
+        Ratio of the probabilities of a level beyond an open end and the one before it.
     """
 
     first: int
     log_pmf: np.ndarray
-    log_tails: tuple
+    open_ends: tuple
+    decay: float
+
+    @property
+    def last(self):
+        """Level of the last entry."""
+        return self.first + len(self.log_pmf) - 1
+
+    @property
+    def seen(self):
+        """First and last level that are not open ends."""
+        return self.first + int(self.open_ends[0]), self.last - int(self.open_ends[1])
+
+    def clip(self, levels):
+        """Levels as the diffusion sees them, and the log-probability of what lies beyond."""
+        clipped = np.clip(levels, self.first, self.last)
+        beyond = np.abs(levels - clipped)
+        at_end = ((clipped == self.first) & self.open_ends[0]) | (
+            (clipped == self.last) & self.open_ends[1]
+        )
+        log_beyond = np.log1p(-self.decay) + beyond * np.log(self.decay)
+        return clipped, np.where(at_end, log_beyond, 0.0)
 
 
 def fit_levels(levels, low=None, high=None):
@@ -45,7 +72,7 @@ def fit_levels(levels, low=None, high=None):
     A share of each count is spread over the neighbours by a Gaussian kernel, or over all
     levels; share and width are those under which each row is best predicted by the others
     (leave-one-out). Outside the seen range, where nothing bounds it, lies a mass of 1/(n + 2)
-    in all, halving with every level.
+    in all, which halves with every level, or every 32nd part of the seen range if that is more.
 
     Parameters
     ----------
@@ -57,21 +84,22 @@ def fit_levels(levels, low=None, high=None):
     -------
     LevelTable
     """
-    n = len(levels)
     first = int(levels.min()) if low is None else int(low)
     last = int(levels.max()) if high is None else int(high)
     counts = np.bincount((levels - first).astype(np.int64), minlength=last - first + 1)
-    counts = counts.astype(np.float64)
-    pmf = _smooth(counts)
+    pmf = _smooth(counts.astype(np.float64))
     open_ends = np.array([low is None, high is None])
-    if not open_ends.any():
-        return LevelTable(first, np.log(pmf), (-np.inf, -np.inf))
-    tail = 1 / (n + 2) / open_ends.sum()
-    pmf = pmf * (1 - tail * open_ends.sum())
-    # The nearest unseen level on each open side joins the table with its half of the tail.
-    pmf = np.pad(pmf, open_ends.astype(int), constant_values=tail / 2)
-    tails = tuple(np.where(open_ends, np.log(tail / 2), -np.inf))
-    return LevelTable(first - int(open_ends[0]), np.log(pmf), tails)
+    if open_ends.any():
+        tail = 1 / (len(levels) + 2)
+        pmf = np.pad(
+            pmf * (1 - tail), open_ends.astype(int), constant_values=tail / open_ends.sum()
+        )
+    return LevelTable(
+        first - int(open_ends[0]),
+        np.log(pmf),
+        tuple(bool(e) for e in open_ends),
+        0.5 ** (1 / max(1, len(counts) / 32)),
+    )
 
 
 def _smooth(counts):
@@ -100,17 +128,20 @@ def _smooth(counts):
     return best / best.sum()
 
 
-def fit_mixtures(Z, floor=1e-2):
+def fit_mixtures(Z, floor=1e-2, max_members=8):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
     The number of members is chosen by the Bayesian information criterion. Long columns are
-    thinned to evenly spaced order statistics, which keeps the fit deterministic.
+    thinned to evenly spaced order statistics, which keeps the fit deterministic. One member more,
+    of weight 1/(n + 2) and as wide as the range, keeps outliers from costing their square.
 
     Parameters
     ----------
     Z : ndarray of shape (n, D)
     floor : float
         Smallest standard deviation of a member, as a share of the column's.
+    max_members : int
+        Greatest number of members, the wide one not counted.
 
     Returns
     -------
@@ -125,7 +156,7 @@ def fit_mixtures(Z, floor=1e-2):
         edges = np.linspace(0, n, _MAX_ROWS + 1).astype(int)
         ordered = np.add.reduceat(ordered, edges[:-1], axis=0) / np.diff(edges)[:, None]
     x = torch.from_numpy(np.ascontiguousarray(ordered.T))
-    width = max(k for k in _MEMBERS if k == 1 or k * 10 <= n)
+    width = max(k for k in _MEMBERS if k == 1 or (k * 10 <= n and k <= max_members))
     weights = np.zeros((n_columns, width))
     means, variances = np.zeros((n_columns, width)), np.ones((n_columns, width))
     best = np.full(n_columns, np.inf)
@@ -137,6 +168,11 @@ def fit_mixtures(Z, floor=1e-2):
         weights[better], means[better], variances[better] = 0.0, 0.0, 1.0
         for target, found in ((weights, w), (means, m), (variances, v)):
             target[better, :k] = found[better]
+    wide = np.ones((n_columns, 1))
+    weights = np.hstack([weights * (1 - 1 / (n + 2)), wide / (n + 2)])
+    means = np.hstack([means, 0 * wide])
+    spread = np.maximum(np.ptp(ordered, axis=0), 1.0)[:, None]
+    variances = np.hstack([variances, spread**2])
     means = means * std[:, None] + mean[:, None]
     return weights, means, variances * (std**2)[:, None]
 
@@ -174,12 +210,7 @@ def level_prior(tables):
     return LevelPrior(
         [torch.from_numpy(t.log_pmf) for t in tables],
         torch.tensor([t.first for t in tables]),
-        torch.tensor([t.log_tails for t in tables], dtype=torch.float64),
     )
-
-
-def _normalised(log_pmf):
-    return log_pmf - np.log(np.exp(log_pmf).sum())
 
 
 def level_marginals(tables, first, step):
@@ -198,14 +229,14 @@ def level_marginals(tables, first, step):
         width = sizes[few].max()
         weights, means = np.zeros((len(few), width)), np.zeros((len(few), width))
         for row, i in enumerate(few):
-            weights[row, : sizes[i]] = np.exp(_normalised(tables[i].log_pmf))
+            weights[row, : sizes[i]] = np.exp(tables[i].log_pmf)
             means[row] = first[i] + step[i] * np.minimum(np.arange(width), sizes[i] - 1)
         parts.append(AtomMarginals(torch.from_numpy(weights), torch.from_numpy(means)))
         columns.append(few)
     if len(many):
         parts.append(
             LadderMarginals(
-                [torch.from_numpy(_normalised(tables[i].log_pmf)) for i in many],
+                [torch.from_numpy(tables[i].log_pmf) for i in many],
                 torch.from_numpy(first[many]),
                 torch.from_numpy(step[many]),
             )

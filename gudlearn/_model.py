@@ -25,7 +25,7 @@ from gudlearn.diffusion.solvers import integrate, time_grid
 # White noise at the end of the diffusion of discrete data, in bins.
 TAU = 0.12
 # Rows times noise draws that go through the network at once.
-_BATCH = 4096
+_BATCH = 1024
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
 # Gauss-Hermite nodes for expectations over one normal.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)

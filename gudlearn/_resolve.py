@@ -42,7 +42,7 @@ SPECS = {
 # What "auto" means, alone and when it is given nested parameters.
 _AUTO = {"basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver"}
 _AUTO_NESTED = {**_AUTO, "schedule": "soft"}
-_METHODS = {"basis": "fit", "schedule": "build", "sampler": "build"}
+_METHODS = {"basis": "describe", "schedule": "build", "network": "build", "sampler": "build"}
 
 
 def resolve(parameter, value, nested=False):
@@ -74,18 +74,25 @@ def resolve(parameter, value, nested=False):
                 f"Known names: 'auto', {', '.join(map(repr, known))}."
             )
         return known[value]()
-    needed = _METHODS.get(parameter)
-    if isinstance(value, type) or (needed and not hasattr(value, needed)):
+    fits = hasattr(value, _METHODS[parameter]) or (parameter == "network" and callable(value))
+    if isinstance(value, type) or not fits or _is_of_another_kind(parameter, value):
+        function = " or a callable," if parameter == "network" else ""
         raise TypeError(
-            f"{parameter}={value!r} must be a name or an instance with a method {needed!r}, such "
-            f"as {next(iter(SPECS[parameter].values())).__name__}()."
-        )
-    if parameter == "network" and not (hasattr(value, "build") or callable(value)):
-        raise TypeError(
-            f"network={value!r} must be a name, a specification with a method 'build', or a "
-            "callable of (n_components, n_channels) that returns a torch.nn.Module."
+            f"{parameter}={value!r} must be a name,{function} or an instance with the method "
+            f"{_METHODS[parameter]!r} of its kind, such as "
+            f"{next(iter(SPECS[parameter].values())).__name__}()."
         )
     return clone(value, safe=False)
+
+
+def _is_of_another_kind(parameter, value):
+    """Schedules, networks and samplers of ours all have a method `build`."""
+    return any(
+        isinstance(value, kind)
+        for other, known in SPECS.items()
+        for kind in known.values()
+        if other != parameter
+    )
 
 
 class NamedSpecs:
@@ -121,7 +128,12 @@ class NamedSpecs:
             value = getattr(self, parameter)
             spec = resolve(parameter, value, nested=True) if isinstance(value, str) else value
             name = rest.partition("__")[0]
-            if hasattr(spec, "get_params") and name not in spec.get_params(deep=True):
+            if not hasattr(spec, "get_params"):
+                raise ValueError(
+                    f"{key}: {parameter}={spec!r} has no parameters. Pass a specification, such "
+                    f"as {next(iter(SPECS[parameter].values())).__name__}()."
+                )
+            if name not in spec.get_params(deep=True):
                 raise ValueError(_unknown_parameter(parameter, value, spec, name))
             setattr(self, parameter, spec)
         return super().set_params(**nested)

@@ -59,6 +59,7 @@ class Trainer:
     learning_rate : float
     optimizer : {"muon", "adamw"}
         Muon moves the hidden matrices where the network names them, AdamW all else.
+    weight_decay : float
     autocast : torch.dtype or None
         Type of the hidden layers' arithmetic.
     generator : torch.Generator on the device
@@ -66,12 +67,12 @@ class Trainer:
         Whether the denoiser runs through ``torch.compile``.
     """
 
-    WEIGHT_DECAY = 0.01
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
 
     def __init__(
-        self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, autocast, generator,
+        self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
+        autocast, generator,
         compiled=False,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
@@ -80,7 +81,9 @@ class Trainer:
         self._loss = LOSSES[loss]
         self._forward = torch.compile(denoiser) if compiled else denoiser
         self._parameters = list(denoiser.parameters())
-        self._optimizers = make_optimizers(denoiser, self._parameters, optimizer, learning_rate)
+        self._optimizers = make_optimizers(
+            denoiser, self._parameters, optimizer, learning_rate, weight_decay
+        )
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self.times = AdaptiveTimes(device=self.device)
         # The same denoiser with the moving average of the weights: what is kept in the end.
@@ -138,6 +141,31 @@ class Trainer:
         """State of the network with the averaged weights, as tensors."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
+    def time_weights(self, x0, n_bins=32, n_pairs=2):
+        """Standard deviation, over the noise, of the correction's integrand in bins of t.
+
+        Scores draw times with this density: then their own noise is least. Pairs of draws for a
+        row tell the noise from what differs between rows.
+        """
+        spread = np.zeros(n_bins)
+        generator = torch.Generator(device=self.device).manual_seed(0)
+        with torch.no_grad():
+            for k in range(n_bins):
+                for _ in range(n_pairs):
+                    first, second = (
+                        correction_integrand(
+                            self.averaged.split,
+                            self.path,
+                            x0,
+                            (k + torch.rand(len(x0), generator=generator, device=self.device))
+                            / n_bins,
+                            torch.empty_like(x0).normal_(generator=generator),
+                        ).sum(1)
+                        for _ in range(2)
+                    )
+                    spread[k] += float(((first - second) ** 2).mean()) / (2 * n_pairs)
+        return np.sqrt(spread) if spread.any() else np.ones(n_bins)
+
     def worst_component(self, x0):
         """Index of the component with the largest loss, non-finite ones first."""
         with torch.no_grad():
@@ -152,7 +180,7 @@ class Trainer:
         return int(magnitude.nan_to_num(torch.inf).argmax())
 
 
-def make_optimizers(denoiser, parameters, name, learning_rate):
+def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
     """AdamW, and Muon for the hidden matrices that the network names."""
     hidden = getattr(denoiser.network, "hidden_matrices", list)() if name == "muon" else []
     taken = {id(p) for p in hidden}
@@ -162,7 +190,7 @@ def make_optimizers(denoiser, parameters, name, learning_rate):
             rest,
             lr=learning_rate,
             betas=(0.9, 0.98),
-            weight_decay=Trainer.WEIGHT_DECAY,
+            weight_decay=weight_decay,
             fused=True,
         )
     ]
@@ -171,7 +199,7 @@ def make_optimizers(denoiser, parameters, name, learning_rate):
             torch.optim.Muon(
                 hidden,
                 lr=2.5 * learning_rate,
-                weight_decay=Trainer.WEIGHT_DECAY,
+                weight_decay=weight_decay,
                 adjust_lr_fn="match_rms_adamw",
             )
         )
@@ -232,7 +260,7 @@ class Log:
 
 
 # Validation scores are taken at about this many moments of the budget.
-_EVALUATIONS = 40
+_EVALUATIONS = 30
 
 
 def run_passes(

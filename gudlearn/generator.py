@@ -2,6 +2,7 @@
 
 import copy
 import math
+import operator
 import weakref
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -12,25 +13,18 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from gudlearn import _fitting
 from gudlearn._columns import Container, make_bins
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._encoding import Encoding
+from gudlearn._engine import Engine
 from gudlearn._model import Model
-from gudlearn._random import derive_seed, mix, row_keys, seed_keys, torch_generator
+from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs, resolve
-from gudlearn._training import Budget, Trainer, Validation, run_passes, to_arrays, to_tensors
-from gudlearn.networks import build_network
-from gudlearn.nn.denoiser import Denoiser
+from gudlearn._training import Budget, run_passes, to_arrays
 
-# Draws of time and noise per row in a score: 8 per component, within these limits.
-_SCORE_TIMES = (128, 512)
-_SCORE_CHUNK = 128
-_SAMPLE_CHUNK = 256
-_DEQUANTISED_DRAWS = 8
-_FLOW_STEPS = 40
-_FLOW_DRAWS = 4
-# Up to this many components the trace of the flow's Jacobian is summed exactly.
-_EXACT_TRACE = 16
+# Rows on which the best density of times for scores is measured.
+_ROWS_FOR_TIMES = 256
 
 # Models on their devices, by estimator: nothing of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
@@ -49,7 +43,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         On which path each component travels from data to noise. "auto" is ``LinearSchedule()``;
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
     network : {"auto", "mlp"}, MLP or callable, default="auto"
-        The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is ``MLP()``.
+        The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is ``MLP()``
+        with a dropout that suits the number of rows: 300 divided by it, 0.2 at most.
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
         How samples are drawn. "auto" is ``DPMSolver`` with 50 steps, more where components move
@@ -69,9 +64,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     max_iter : int or "auto", default="auto"
-        Passes over the rows; 0 leaves the model untrained. "auto" grows with the number of rows
-        up to 200 plus that number, and stays below 6 million rows seen; with ``max_time`` given
-        it sets no limit.
+        Passes over the rows; 0 leaves the model untrained. "auto" is 100 plus the number of rows,
+        at most 500 passes and 6 million rows seen; with ``max_time`` given it sets no limit.
     max_time : float or None, default=None
         Seconds of training, preparation included. Whichever of the two ends first binds; the
         learning rate decays to zero by then.
@@ -82,6 +76,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     optimizer : {"muon", "adamw"}, default="muon"
         Muon turns the update of each hidden matrix into an orthogonal one and leaves all else to
         AdamW.
+    weight_decay : float or "auto", default="auto"
+        Share of the weights, times the learning rate, that is taken away at each step. "auto" is
+        150 divided by the number of rows, between 0.01 and 0.1.
     early_stopping : bool, default=False
         Whether to stop when the validation score has not risen by ``tol`` for
         ``n_iter_no_change`` evaluations. By default the whole budget is used. The best weights
@@ -110,8 +107,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     Attributes
     ----------
-    basis_, schedule_, sampler_ : objects
-        The specifications in use; the basis is fitted.
+    basis_, schedule_, network_, sampler_ : objects
+        The specifications in use; the basis is fitted. The network sees noise levels and no
+        times: another schedule may be put in the place of ``schedule_``, and scores and samples
+        follow its path with the same weights.
     bin_width_ : None or ndarray of shape (n_features,)
         Bin widths in use, NaN for continuous columns; None if all are continuous.
     weights_ : dict of str to ndarray
@@ -180,6 +179,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [StrOptions({"muon", "adamw"})],
+        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -209,6 +209,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         batch_size="auto",
         learning_rate_init=4e-3,
         optimizer="muon",
+        weight_decay="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -234,6 +235,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.optimizer = optimizer
+        self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -275,9 +277,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             X = self._prepare(X, again)
             seed = derive_seed(self.random_state)
             trainer = self._make_trainer(len(X), seed)
+        _TRAINERS.pop(self, None)
         budget.max_iter = self._n_passes(len(X))
         context = self._init_callback_context(max_subtasks=budget.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X)
         self._train(X, trainer, budget, seed, context)
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=dict)
         return self
 
     def partial_fit(self, X, y=None):
@@ -302,10 +307,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
                 trainer = self._make_trainer(len(X), derive_seed(self.random_state))
-        _TRAINERS[self] = trainer
-        data = self._rows_on_device(X, trainer.device)
-        self._note(trainer, run_passes(trainer, lambda _: data(trainer.steps), Budget(None, None)))
         self.n_iter_ += 1
+        if trainer is None:
+            return self
+        _TRAINERS[self] = trainer
+        data = _fitting.rows_on_device(self._encoding, X, trainer.device)
+        self._note(trainer, run_passes(trainer, lambda _: data(trainer.steps), Budget(None, None)))
         return self
 
     @contextmanager
@@ -324,13 +331,15 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         schedule = resolve("schedule", self.schedule)
         sampler = resolve("sampler", self.sampler)
         sampler.build()
-        network, basis = resolve("network", self.network), resolve("basis", self.basis)
-        device = self._device()
+        resolve("network", self.network)
+        basis = resolve("basis", self.basis)
+        _fitting.resolve_device(self.device)
         container = Container.of(X)
         X = validate_data(self, X, dtype=np.float64, reset=not again)
         if again:
             self._encoding.bins.levels(X)
             return X
+        network = _fitting.resolve_network(self.network, len(X))
         names = getattr(self, "feature_names_in_", None)
         names = [f"x{j}" for j in range(X.shape[1])] if names is None else list(names)
         self._container = container
@@ -339,76 +348,24 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.basis_, self.schedule_, self.sampler_ = self._encoding.basis, schedule, sampler
         self.network_ = network
         self.bin_width_ = bins.width if bins.discrete.any() else None
-        self._build_path()
-        self._build_denoiser(derive_seed(self.random_state), device, record=True)
+        _fitting.build_path(self._encoding, schedule)
+        fresh = _fitting.new_network(self._encoding, network, derive_seed(self.random_state))
+        self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
+        self.n_parameters_ = 0 if fresh is None else sum(p.numel() for p in fresh.parameters())
         self.time_weights_ = np.ones(32)
         self.loss_curve_, self.validation_scores_, self.validation_iters_ = [], [], []
         self.best_validation_score_ = None
         self.n_iter_ = 0
         return X
 
-    def _build_path(self):
-        if not self._encoding.ends.active.any():
-            return None
-        return self.schedule_.build(self._encoding.components, self._encoding.end_points())
-
-    def _build_denoiser(self, seed, device, record=False):
-        """A denoiser with the weights of the fit, or with new ones that are then recorded."""
-        marginals = self._encoding.marginals() if self._encoding.ends.active.any() else None
-        if marginals is None:
-            if record:
-                self.weights_, self.n_parameters_ = {}, 0
-            return None
-        # Layers draw their first weights from torch's global state, which is put back.
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
-            network = build_network(
-                self.network_, len(marginals.mean), Denoiser.n_channels(marginals)
-            )
-        if record:
-            self.weights_ = to_arrays(network.state_dict())
-            self.n_parameters_ = sum(p.numel() for p in network.parameters())
-        else:
-            network.load_state_dict(to_tensors(self.weights_))
-        return Denoiser(network, marginals)
-
     def _make_trainer(self, n_rows, seed):
-        device = self._device()
-        denoiser = self._build_denoiser(seed, device)
+        denoiser = _fitting.build_denoiser(self._encoding, self.network_, self.weights_)
         if denoiser is None:
             return None
+        path = _fitting.build_path(self._encoding, self.schedule_)
         n_train = n_rows - self._n_validation(n_rows)
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = int(np.clip(n_train // 4, min(n_train, 64), 1024))
-        return Trainer(
-            denoiser.to(device, torch.float32),
-            self._build_path().to(device, torch.float32),
-            loss=self.loss_weighting,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate_init,
-            optimizer=self.optimizer,
-            autocast=self._autocast(device),
-            generator=torch_generator(seed, device),
-            compiled=self.compile,
-        )
-
-    def _device(self):
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return torch.device(self.device)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device={self.device!r} is not a device of torch. Pass 'auto', 'cpu' or 'cuda'."
-            ) from error
-
-    def _autocast(self, device):
-        if self.precision == "float32":
-            return None
-        if self.precision == "bfloat16" or _computes_bfloat16(device):
-            return torch.bfloat16
-        return None
+        device = _fitting.resolve_device(self.device)
+        return _fitting.make_trainer(self, denoiser, path, n_train, seed, device)
 
     def _n_validation(self, n_rows):
         return int(n_rows * self.validation_fraction)
@@ -418,31 +375,16 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             return int(self.max_iter)
         if self.max_time is not None:
             return None
-        return int(min(200 + n_rows, math.ceil(6e6 / n_rows)))
-
-    def _rows_on_device(self, X, device):
-        """A function of a draw that gives the active components of X on the device."""
-        encoding = self._encoding
-        active, levels, keys = encoding.ends.active, encoding.bins.levels(X), row_keys(X)
-
-        def data(draw):
-            z = encoding.encode(X, levels, keys, draw)[:, active]
-            return torch.from_numpy(z).to(device, torch.float32)
-
-        if encoding.dequantised.any():
-            return data
-        fixed = data(0)
-        return lambda draw: fixed
+        return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
 
     def _train(self, X, trainer, budget, seed, context):
         """Run the passes, with validation and callbacks, and record what comes of them."""
-        if trainer is None or budget.spent(0) >= 1 and budget.max_time is None:
+        if trainer is None or budget.max_iter == 0:
             return
-        order = np.random.default_rng(seed).permutation(len(X))
-        held_out = order[: self._n_validation(len(X))]
+        held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
         train = np.delete(np.arange(len(X)), held_out)
-        data = self._rows_on_device(X[train], trainer.device)
-        validation = self._make_validation(X[held_out], trainer, seed)
+        data = _fitting.rows_on_device(self._encoding, X[train], trainer.device)
+        validation = _fitting.make_validation(self._engine(), X[held_out], seed)
 
         def after_pass(n_passes, weights, log):
             sub = context.subcontext(task_name="pass")
@@ -452,7 +394,6 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 X=X,
                 reconstruction_attributes=lambda: {
                     "weights_": to_arrays(weights()),
-                    "time_weights_": trainer.times.weights.cpu().numpy().astype(float),
                     "n_iter_": n_passes,
                     "validation_scores_": list(log.validation_scores),
                     "loss_curve_": list(log.losses),
@@ -472,29 +413,16 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             keep=lambda log: self._note(trainer, log),
         )
         self.n_iter_ = len(log.losses)
+        some = data(0)[:: max(1, len(train) // _ROWS_FOR_TIMES)]
+        self.time_weights_ = trainer.time_weights(some)
 
     def _note(self, trainer, log):
         """Record the outcome of training in learned attributes."""
         self.weights_ = to_arrays(log.best_state)
-        self.time_weights_ = trainer.times.weights.cpu().numpy().astype(float)
         self.loss_curve_ = self.loss_curve_ + log.losses
         self.validation_scores_ = self.validation_scores_ + log.validation_scores
         self.validation_iters_ = self.validation_iters_ + log.validation_passes
         self.best_validation_score_ = log.best_score
-
-    def _make_validation(self, X, trainer, seed):
-        if not len(X):
-            return None
-        model = self._model()
-        z, levels, keys = self._encoded(X, model)
-        constant = self._in_user_units(-model.marginal_bound(z), levels, model).sum(1).mean()
-        return Validation(
-            z[:, model.active].to(torch.float32),
-            n_times=int(np.clip(16384 // len(X), 8, 128)),
-            constant=-constant / X.shape[1],
-            n_dimensions=X.shape[1],
-            seed=seed,
-        )
 
     # Score
 
@@ -511,9 +439,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             Log-density; log-probability of discrete columns. With ``likelihood="bound"`` at most
             the model's, in expectation over its internal noise.
         """
+        X, engine = self._checked(X)
         if self.likelihood == "flow":
-            return self._each_chunk(X, self._flow)
-        return self._each_chunk(X, self._bound).sum(1)
+            return engine.each_chunk(X, engine.flow)
+        return engine.each_chunk(X, engine.bound).sum(1)
 
     def score_components(self, X):
         """Log-likelihood of each row split by component, in nats and in the units of X.
@@ -541,7 +470,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 "likelihood='flow' has no split by component: the flow's density is one number a "
                 "row. Use likelihood='bound'."
             )
-        return self._each_chunk(X, self._bound)
+        X, engine = self._checked(X)
+        return engine.each_chunk(X, engine.bound)
 
     def score(self, X, y=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
@@ -571,57 +501,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """
         return -self.score(X) / (self.n_features_in_ * math.log(2))
 
-    def _each_chunk(self, X, function):
+    def _checked(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        model = self._model()
-        chunks = [X[i : i + _SCORE_CHUNK] for i in range(0, len(X), _SCORE_CHUNK)]
-        with torch.no_grad():
-            return np.concatenate([function(chunk, model) for chunk in chunks])
-
-    def _encoded(self, X, model, draw=0):
-        levels = self._encoding.bins.levels(X)
-        keys = row_keys(X)
-        z = torch.from_numpy(self._encoding.encode(X, levels, keys, draw))
-        keys = mix(keys, self.random_state if isinstance(self.random_state, Integral) else 0)
-        return (
-            z.to(model.device, model.dtype),
-            torch.from_numpy(levels).to(model.device, model.dtype),
-            keys.to(model.device),
-        )
-
-    def _in_user_units(self, components, levels, model):
-        per_level = np.zeros(levels.shape)
-        if model.observation is not None:
-            per_level[:, self._encoding.binned] = -model.level_cost(levels).cpu().numpy()
-        return self._encoding.in_user_units(components.double().cpu().numpy(), per_level)
-
-    def _bound(self, X, model):
-        draws = _DEQUANTISED_DRAWS if self._encoding.dequantised.any() else 1
-        n_times = int(np.clip(8 * len(model.active), *_SCORE_TIMES))
-        total = 0.0
-        for draw in range(draws):
-            z, levels, keys = self._encoded(X, model, draw)
-            cost = model.marginal_bound(z) / draws
-            strata = torch.arange(draw, n_times, draws, device=model.device)
-            cost[:, model.active] += model.correction(z, keys, strata, n_times)
-            total = total - cost
-        return self._in_user_units(total, levels, model)
-
-    def _flow(self, X, model):
-        encoding = self._encoding
-        draws = _DEQUANTISED_DRAWS if encoding.dequantised.any() else 1
-        n_probes = 0 if len(model.active) <= _EXACT_TRACE else 1
-        total = 0.0
-        for draw in range(draws):
-            z, levels, keys = self._encoded(X, model, draw)
-            total = total + model.flow(
-                z, levels, mix(keys, draw), _FLOW_STEPS, n_probes, _FLOW_DRAWS
-            )
-        units = encoding.in_user_units(
-            np.zeros((1, model.n_components)), np.zeros((1, X.shape[1]))
-        )
-        return total.double().cpu().numpy() / draws + units.sum()
+        return validate_data(self, X, dtype=np.float64, reset=False), self._engine()
 
     def log_snr(self, t):
         """Effective log-SNR of each component that diffuses, over time.
@@ -638,7 +520,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         check_is_fitted(self)
         active = self._encoding.ends.active
         t = torch.as_tensor(np.asarray(t, dtype=np.float64))
-        path = self._build_path()
+        path = _fitting.build_path(self._encoding, self.schedule_)
         if path is None:
             return np.zeros((len(t), 0))
         return np.log(self._encoding.ends.variances[active]) - path(t).numpy()
@@ -670,17 +552,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 f"n_samples={n_samples!r} must be a whole number of at least 1. Pass how many rows "
                 "to draw."
             )
-        state = self.random_state if random_state is None else random_state
-        seed = derive_seed(state)
-        model, sampler = self._model(), self._sampler()
-        chunks = []
-        with torch.no_grad():
-            for start in range(0, n_samples, _SAMPLE_CHUNK):
-                # Chunks are of one size, so that a row's bits do not depend on n_samples.
-                keys = seed_keys(seed, _SAMPLE_CHUNK, start, device=model.device)
-                z = model.sample(keys, sampler).double().cpu().numpy()
-                chunks.append(self._encoding.decode(z, keys, model))
-        X = np.concatenate(chunks)[:n_samples]
+        seed = derive_seed(self.random_state if random_state is None else random_state)
+        X = self._engine().sample(n_samples, seed, self._sampler())
         bins = self._encoding.bins
         whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
         return self._container.wrap(X, whole | self._encoding.constant)
@@ -693,15 +566,21 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         sampler = copy.copy(self.sampler_)
         return sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
 
+    def _engine(self):
+        key = self.random_state if isinstance(self.random_state, Integral) else 0
+        return Engine(self._encoding, self._model(), int(key))
+
     def _model(self):
-        """The model on its device, rebuilt when the weights are not those it was built from."""
-        device = self._device()
-        model, weights = _MODELS.get(self, (None, None))
-        if model is None or weights is not self.weights_ or model.device != device:
+        """The model on its device, rebuilt when what it was built from is no longer in place."""
+        device = _fitting.resolve_device(self.device)
+        parts = (self.weights_, self.schedule_, self.time_weights_, self._encoding)
+        model, known = _MODELS.get(self, (None, ()))
+        same = len(known) == len(parts) and all(map(operator.is_, known, parts))
+        if not same or model.device != device:
             encoding = self._encoding
             model = Model(
-                self._build_denoiser(0, device),
-                self._build_path(),
+                _fitting.build_denoiser(encoding, self.network_, self.weights_),
+                _fitting.build_path(encoding, self.schedule_),
                 encoding.ends,
                 encoding.level_prior(),
                 torch.from_numpy(np.flatnonzero(encoding.binned)),
@@ -709,11 +588,5 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 device,
                 torch.float64,
             )
-            _MODELS[self] = model, self.weights_
+            _MODELS[self] = model, parts
         return model
-
-
-def _computes_bfloat16(device):
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

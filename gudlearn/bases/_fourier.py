@@ -54,8 +54,8 @@ class FourierBasis(Basis):
 
     It is real, orthonormal and its own inverse in any number of dimensions, and it diagonalises the
     covariance of every stationary (circulant) law. The components keep the layout of F.
-    The natural order is |k| in cycles per longest axis, equal for k and -k; the groups are the
-    shells of |k| rounded to whole numbers, "k0", "k1", ...
+    The natural order is ``|k|`` in cycles per longest axis, equal for k and -k; the groups are the
+    shells of ``|k|`` rounded to whole numbers, "k0", "k1", ...
 
     Examples
     --------

@@ -57,7 +57,7 @@ class GammaPath(ABC):
 
         On a kink the derivative is one of the two one-sided ones.
         """
-        _load_forward_mode()
+        load_forward_mode()
         return torch.func.jvp(self, (t,), (torch.ones_like(t),))
 
     def to(self, device=None, dtype=None):
@@ -234,7 +234,7 @@ class VPGamma(GammaPath):
 
 
 @functools.cache
-def _load_forward_mode():
+def load_forward_mode():
     """Take the first jvp of the process: what torch loads for it warns of torch's own past."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -249,7 +249,7 @@ def _clip(curve, path):
 
 def _clip_with_rate(curve, t, path):
     """What `_clip` gives, and its derivative: that of the curve between the ends, else zero."""
-    _load_forward_mode()
+    load_forward_mode()
     value, rate = torch.func.jvp(curve, (t,), (torch.ones_like(t),))
     levels = _clip(value, path)
     between = (levels > path.gamma_0.to(t)) & (levels < path.gamma_1.to(t))

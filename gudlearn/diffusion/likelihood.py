@@ -3,13 +3,19 @@ r"""Likelihoods of a denoiser: the bound, per component, and the density of its 
 .. math::
 
     -\log p(x_0) \le KL(q(x_1|x_0) \| prior) - E \log p(x_0 | x_{t=0})
-    + \tfrac12 \int_0^1 E \sum_i \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} (x_{0,i} - \hat x_{0,i})^2 dt
+    + \tfrac12 \int_0^1 E \sum_i
+    \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} (x_{0,i} - \hat x_{0,i})^2 dt
 
 Noise and times are handed in; nothing here draws a random number. Everything is in nats.
 """
 
+import math
+from itertools import pairwise
+
+import numpy as np
 import torch
 
+from gudlearn.diffusion.gammas import load_forward_mode
 from gudlearn.diffusion.levels import alpha, sigma, snr
 from gudlearn.diffusion.marginals import LOG_2PI
 
@@ -18,7 +24,11 @@ def correction_integrand(split, path, x0, t, eps):
     r"""What a correction adds to the integrand of the bound of the marginals; (B, D), in nats.
 
     With :math:`\hat x_0 = \mu + \delta` it is
-    :math:`\tfrac12 \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} \delta_i (\delta_i - 2 (x_{0,i} - \mu_i))`.
+
+    .. math::
+
+        \tfrac12 \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} \delta_i (\delta_i - 2 (x_{0,i} - \mu_i)).
+
     The bound of the marginals alone is known (`level_divergence` at t = 0), which makes of it a
     control variate: an untrained network is scored without noise.
 
@@ -66,6 +76,7 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
     marginals : the prior at t = 1
     x0 : Tensor of shape (B, D)
     n_steps : int
+        Where all components move together; see `flow_times`.
     probe : None or Tensor of shape (n_probes, B, D)
         Signs for Hutchinson's estimator of the trace; None sums the exact diagonal.
 
@@ -73,23 +84,23 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
     ----------
     Song et al. (2021), https://arxiv.org/abs/2011.13456
     """
-    times = torch.linspace(0, 1, n_steps + 1, dtype=x0.dtype, device=x0.device)
-    times = torch.cat([times, times.new_tensor(path.kinks)]).sort().values
+    signs, count = _probes(x0, probe)
     y, log_det = x0, x0.new_zeros(len(x0))
 
     def field(y, t):
-        gamma, rate = path.gamma_and_rate(t.expand(len(y)))
+        gamma, rate = (v.expand(len(signs), -1) for v in path.gamma_and_rate(t[None]))
         a = alpha(gamma)
 
         def velocity(y):
             return 0.5 * rate * (y - denoise(a * y, gamma))
 
-        return _with_divergence(velocity, y, probe)
+        load_forward_mode()
+        value, slope = torch.func.jvp(velocity, (y.repeat(len(signs) // len(y), 1),), (signs,))
+        divergence = (slope * signs).sum(1).view(-1, len(y)).sum(0) / count
+        return value[: len(y)], divergence
 
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(flow_times(path, n_steps).to(x0)):
         h = s - t
-        if h <= 0:
-            continue
         # A step ends where the next begins, but a kink belongs to neither side's inside.
         lo, mid, hi = t + 1e-9 * h, t + 0.5 * h, s - 1e-9 * h
         k1, d1 = field(y, lo)
@@ -98,21 +109,35 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
         k4, d4 = field(y + h * k3, hi)
         y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         log_det = log_det + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-    gamma = path(times[-1:]).expand_as(y)
+    gamma = path(y.new_ones(1)).expand_as(y)
     a = alpha(gamma)
     return (marginals.log_prob(a * y, gamma) + a.log()).sum(1) + log_det
 
 
-def _with_divergence(velocity, y, probe):
-    """The velocity at y and the trace of its Jacobian, exact or by the probes."""
-    if probe is None:
-        probe = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)[:, None, :]
-        probe = probe.expand(-1, len(y), -1)
-        count = 1
-    else:
-        count = len(probe)
-    total, value = 0, None
-    for e in probe:
-        value, slope = torch.func.jvp(velocity, (y,), (e,))
-        total = total + (slope * e).sum(1)
-    return value, total / count
+def _probes(x0, probe):
+    """Directions for all rows, one after another (P * B, D), and what to divide their sum by."""
+    if probe is not None:
+        return probe.reshape(-1, x0.shape[1]), len(probe)
+    axes = torch.eye(x0.shape[1], dtype=x0.dtype, device=x0.device)
+    return axes.repeat_interleave(len(x0), 0), 1
+
+
+def flow_times(path, n_steps):
+    """Times from 0 to 1, increasing, with the kinks of the path among them; float64.
+
+    In no step does a component go further than 2/n_steps of its way; n_steps are enough where all
+    move together, and half as many for each where they move in turn.
+    """
+    nodes, progress = [], []
+    for begin, end in pairwise([0.0, *path.kinks, 1.0]):
+        fine = begin + (end - begin) * torch.linspace(0, 1, 129, dtype=torch.float64)
+        moved = path(fine.to(path.gamma_0)).double().diff(dim=0)
+        share = (moved / (path.gamma_1 - path.gamma_0).double()).amax(1).cpu()
+        nodes.append(fine.numpy())
+        progress.append(np.concatenate([[0.0], share.cumsum(0).numpy()]))
+    density = n_steps * (1 + 1 / sum(p[-1] for p in progress)) / 2
+    times = []
+    for t, way in zip(nodes, progress, strict=True):
+        steps = max(1, math.ceil(density * way[-1] - 1e-6))
+        times += [t[:1], np.interp(np.linspace(0, way[-1], steps + 1)[1:-1], way, t)]
+    return torch.from_numpy(np.concatenate([*times, [1.0]]))

@@ -129,10 +129,13 @@ class AtomMarginals(MixtureMarginals):
 
     def posterior(self, x, gamma):
         """Mean and variance of x0 given x, each (B, D)."""
-        off = x - torch.sigmoid(-gamma).sqrt() * self._m
-        w = torch.softmax(self._log_w - off * off * (0.5 / torch.sigmoid(gamma)), 0)
+        # Few passes over (K, B, D): memory is what this costs.
+        off = torch.addcmul(x, torch.sigmoid(-gamma).sqrt(), self._m, value=-1)
+        precision = 1 / torch.sigmoid(gamma)
+        w = torch.softmax(torch.addcmul(self._log_w, off * off, precision, value=-0.5), 0)
         mu = (w * self._m).sum(0)
-        return mu, (w * (self._m - mu) ** 2).sum(0)
+        off = self._m - mu
+        return mu, (w * off * off).sum(0)
 
 
 class LadderMarginals:
@@ -166,8 +169,10 @@ class LadderMarginals:
 
     def _build(self):
         """Flat tables of the groups of every rung of every component."""
-        longest = max(len(w) for w in self.log_weights)
-        self._rungs = max(1, math.ceil(math.log2(longest / (2 * self.REACH + 1))) + 1)
+        # At the top of a ladder all of its groups, 11 at the least if it was longer, are in reach.
+        tops = [
+            max(0, math.ceil(math.log2(len(w) / (2 * self.REACH + 1)))) for w in self.log_weights
+        ]
         tables, starts, counts, moments, at = [], [], [], [], 0
         for log_w, first, step in zip(self.log_weights, self.first, self.step, strict=True):
             w = log_w.double().exp()
@@ -176,7 +181,7 @@ class LadderMarginals:
             mean = (w * m).sum() / w.sum()
             moments.append((mean, (w * (m - mean) ** 2).sum() / w.sum()))
             rungs = []
-            for _ in range(self._rungs):
+            for _ in range(max(tops) + 1):
                 rungs.append((at, len(w)))
                 tables.append(torch.stack([w.clamp(min=1e-300).log(), m, v]))
                 at += len(w)
@@ -187,6 +192,7 @@ class LadderMarginals:
         self._table = torch.cat(tables, 1).to(dtype)
         self._start = torch.tensor(starts, device=device)
         self._count = torch.tensor(counts, device=device)
+        self._top = torch.tensor(tops, device=device)
         self.mean = torch.stack([m for m, _ in moments]).to(dtype)
         self.variance = torch.stack([v for _, v in moments]).to(dtype)
         self._offsets = torch.arange(-self.REACH, self.REACH + 1, device=device)[:, None, None]
@@ -195,7 +201,7 @@ class LadderMarginals:
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         a = a2.sqrt()
         width = (s2 / a2).sqrt() / self.step
-        rung = width.log2().floor().clamp(0, self._rungs - 1).long()
+        rung = torch.minimum(width.log2().floor().clamp(0, 60).long(), self._top)
         group = torch.exp2(rung.to(x.dtype))
         level = ((x / a - self.first) / self.step).detach()
         column = torch.arange(len(self.first), device=x.device)

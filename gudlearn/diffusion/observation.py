@@ -8,8 +8,6 @@ that :math:`y = k + \tau \epsilon` in bins, and Bayes' rule gives them back:
 Continuous data are read with the noise that is left, N(x; z/alpha, sigma^2/alpha^2).
 """
 
-import math
-
 import torch
 
 from gudlearn.diffusion.marginals import LOG_2PI
@@ -19,7 +17,7 @@ _WINDOW = 4
 
 
 class LevelPrior:
-    """Log-probabilities of the levels of F columns: a table each, geometric tails outside.
+    """Log-probabilities of the levels of F columns, a table each; no level lies outside.
 
     Parameters
     ----------
@@ -27,32 +25,26 @@ class LevelPrior:
         Log-probability of each level of the table.
     first : LongTensor of shape (F,)
         The level of the first entry of each table.
-    log_tails : Tensor of shape (F, 2)
-        Log of the mass below and above the table; -inf where no value can be.
     """
 
-    def __init__(self, log_pmf, first, log_tails):
-        self.log_pmf, self.first, self.log_tails = log_pmf, first, log_tails
-        lengths = torch.tensor([len(p) for p in log_pmf], device=first.device)
-        self._table, self._length = torch.cat(log_pmf), lengths
-        self._start = lengths.cumsum(0) - lengths
+    def __init__(self, log_pmf, first):
+        self.log_pmf, self.first = log_pmf, first
+        self._length = torch.tensor([len(p) for p in log_pmf], device=first.device)
+        self._table, self._start = torch.cat(log_pmf), self._length.cumsum(0) - self._length
 
     def to(self, device=None, dtype=None):
-        return LevelPrior(
-            [p.to(device, dtype) for p in self.log_pmf],
-            self.first.to(device),
-            self.log_tails.to(device, dtype),
-        )
+        return LevelPrior([p.to(device, dtype) for p in self.log_pmf], self.first.to(device))
+
+    def clip(self, level):
+        """The nearest levels of the tables; (..., F)."""
+        low = self.first.to(level.dtype)
+        return torch.minimum(torch.maximum(level, low), low + self._length - 1)
 
     def log_prob(self, level):
         """Log-probability of whole-number levels (..., F)."""
         place = level.long() - self.first
         inside = self._table[self._start + place.clamp(min=0).minimum(self._length - 1)]
-        below, above = -place, place - self._length + 1
-        tail = torch.where(place < 0, self.log_tails[:, 0], self.log_tails[:, 1])
-        # Mass 1/2, 1/4, 1/8, ... of the tail at distance 1, 2, 3, ...
-        tail = tail - math.log(2) * torch.where(place < 0, below, above)
-        return torch.where((place >= 0) & (place < self._length), inside, tail)
+        return inside.masked_fill((place < 0) | (place >= self._length), -torch.inf)
 
 
 class BinnedObservation:
@@ -84,7 +76,7 @@ class BinnedObservation:
 
     def draw(self, y, u):
         """Levels drawn from p(k | y) by uniforms u (B, F)."""
-        levels, log_joint = self._log_joint(torch.round(y), y)
+        levels, log_joint = self._log_joint(self.prior.clip(torch.round(y)), y)
         cumulative = torch.softmax(log_joint, -1).cumsum(-1)
         k = (u[..., None] > cumulative).sum(-1, keepdim=True).clamp(max=2 * _WINDOW)
         return levels.gather(-1, k)[..., 0]

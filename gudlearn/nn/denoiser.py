@@ -14,6 +14,11 @@ from torch import nn
 from gudlearn.diffusion.marginals import GaussianMarginals
 
 
+def tame(x):
+    """The sign of x times log(1 + |x|): outliers stay within reach of the other inputs."""
+    return x.sign() * torch.log1p(x.abs())
+
+
 class Denoiser(nn.Module):
     """E[x0 given x], from marginals and a network.
 
@@ -45,11 +50,11 @@ class Denoiser(nn.Module):
         """What the network sees, of unit size and with tame tails; (B, C, D)."""
         m, variance = self.marginals.mean, self.marginals.variance
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
-        state = torch.asinh((x - a2.sqrt() * m) * torch.rsqrt(a2 * variance + s2))
+        state = tame((x - a2.sqrt() * m) * torch.rsqrt(a2 * variance + s2))
         if isinstance(self.marginals, GaussianMarginals):
             return state[:, None]
         scale = variance.sqrt()
-        return torch.stack([state, torch.asinh((mu - m) / scale), (c / scale).log() / 4], 1)
+        return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
 
     def split(self, x, gamma):
         """The marginals' mean mu and the network's correction; their sum denoises x (B, D)."""

@@ -1,0 +1,101 @@
+"""Rows in the user's units against a model on its device: scores and samples, in chunks."""
+
+import numpy as np
+import torch
+
+from gudlearn._random import mix, row_keys, seed_keys
+
+# Draws of time and noise per row in a score: 12 per component, within these limits.
+SCORE_TIMES = (128, 768)
+_SCORE_CHUNK = 128
+_SAMPLE_CHUNK = 256
+# Draws of the noise inside the bins of columns that are not read through white noise.
+_SPREAD_DRAWS = 8
+_FLOW_STEPS = 40
+_FLOW_DRAWS = 4
+# Up to this many components the trace of the flow's Jacobian is summed exactly.
+_EXACT_TRACE = 16
+
+
+class Engine:
+    """An encoding and a model, with the key of the noise inside scores.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    model : Model
+    key : int
+    """
+
+    def __init__(self, encoding, model, key=0):
+        self.encoding, self.model, self.key = encoding, model, key
+
+    def _encoded(self, X, draw=0):
+        """Components, levels, the log-probability beyond the tables, and keys of rows X."""
+        encoding, model = self.encoding, self.model
+        levels, log_beyond = encoding.clip(encoding.bins.levels(X))
+        keys = row_keys(X)
+        z = torch.from_numpy(encoding.encode(X, levels, keys, draw))
+        return (
+            z.to(model.device, model.dtype),
+            torch.from_numpy(levels).to(model.device, model.dtype),
+            log_beyond,
+            mix(keys, self.key).to(model.device),
+        )
+
+    def _in_user_units(self, components, levels, log_beyond):
+        per_level = log_beyond.copy()
+        if self.model.observation is not None:
+            per_level[:, self.encoding.binned] -= self.model.level_cost(levels).cpu().numpy()
+        return self.encoding.in_user_units(components.double().cpu().numpy(), per_level)
+
+    @property
+    def _draws(self):
+        return _SPREAD_DRAWS if self.encoding.dequantised.any() else 1
+
+    def each_chunk(self, X, function):
+        """Apply a function of rows to chunks of X: memory does not grow with X."""
+        starts = range(0, len(X), _SCORE_CHUNK)
+        with torch.no_grad():
+            return np.concatenate([function(X[i : i + _SCORE_CHUNK]) for i in starts])
+
+    def untrained(self, X):
+        """Log-likelihood of the product of the marginals by component, and components z."""
+        z, levels, log_beyond, _ = self._encoded(X)
+        return self._in_user_units(-self.model.marginal_bound(z), levels, log_beyond), z
+
+    def bound(self, X):
+        """The bound by component, in nats and in the units of X; (n, D) or (n, D + F)."""
+        model, draws = self.model, self._draws
+        n_times = int(np.clip(12 * len(model.active), *SCORE_TIMES))
+        total = 0.0
+        for draw in range(draws):
+            z, levels, log_beyond, keys = self._encoded(X, draw)
+            cost = model.marginal_bound(z) / draws
+            strata = torch.arange(draw, n_times, draws, device=model.device)
+            cost[:, model.active] += model.correction(z, keys, strata, n_times)
+            total = total - cost
+        return self._in_user_units(total, levels, log_beyond)
+
+    def flow(self, X):
+        """The flow's log-density, or log-probability, of rows X; (n,)."""
+        model = self.model
+        n_probes = 0 if len(model.active) <= _EXACT_TRACE else 1
+        total = 0.0
+        for draw in range(self._draws):
+            z, levels, log_beyond, keys = self._encoded(X, draw)
+            keys = mix(keys, draw)
+            total = total + model.flow(z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS)
+        units = self.encoding.in_user_units(np.zeros((1, model.n_components)), log_beyond)
+        return total.double().cpu().numpy() / self._draws + units.sum(1)
+
+    def sample(self, n_samples, seed, sampler):
+        """Rows in the user's units; row i depends on the seed and i alone."""
+        chunks = []
+        with torch.no_grad():
+            for start in range(0, n_samples, _SAMPLE_CHUNK):
+                # Chunks are of one size, so that a row's bits do not depend on n_samples.
+                keys = seed_keys(seed, _SAMPLE_CHUNK, start, device=self.model.device)
+                z = self.model.sample(keys, sampler).double().cpu().numpy()
+                chunks.append(self.encoding.decode(z, keys, self.model))
+        return np.concatenate(chunks)[:n_samples]

@@ -1,0 +1,64 @@
+"""Callbacks for scikit-learn's ``set_callbacks``."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.callback import ScoringMonitor
+
+
+def _log_likelihood(estimator, X, y=None):
+    return estimator.score(X)
+
+
+class LikelihoodMonitor(ScoringMonitor):
+    """Log the mean log-likelihood of rows while an estimator trains.
+
+    scikit-learn's ScoringMonitor logs nothing without a target; this one needs none. Read the
+    log with ``get_logs()``, whose column is ``log_likelihood``, in nats per row.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features) or None, default=None
+        Rows to score, held-out ones as a rule. None: the training rows.
+    every : int, default=10
+        Score after every so many passes. Scores cost more than a pass over few rows does.
+    max_rows : int, default=256
+        At most this many rows are scored, evenly spread over X.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gudlearn import GUDGenerator, LikelihoodMonitor
+    >>> X = load_iris().data
+    >>> monitor = LikelihoodMonitor(every=2)
+    >>> gen = GUDGenerator(max_iter=4, random_state=0).set_callbacks(monitor).fit(X)
+    >>> len(monitor.get_logs().data)
+    2
+    """
+
+    def __init__(self, X=None, *, every=10, max_rows=256):
+        for name, value in (("every", every), ("max_rows", max_rows)):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")
+        super().__init__(scoring={"log_likelihood": _log_likelihood})
+        self.X, self.every, self.max_rows = X, every, max_rows
+
+    def on_fit_task_end(
+        self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
+    ):
+        """Score the state at the end of a pass."""
+        if context.task_name != "pass" or (context.task_id + 1) % self.every:
+            return
+        rows = self.X if self.X is not None else X
+        n_rows = len(rows)
+        if n_rows > self.max_rows:
+            some = np.linspace(0, n_rows - 1, self.max_rows).astype(int)
+            rows = rows.iloc[some] if hasattr(rows, "iloc") else np.asarray(rows)[some]
+        # The parent class scores only where there is a target; ours ignores it.
+        super().on_fit_task_end(
+            estimator,
+            context,
+            X=rows,
+            y=np.zeros(len(rows)),
+            fitted_estimator=fitted_estimator,
+        )
