@@ -225,12 +225,15 @@ def _resolve_width(bin_width, container, n_columns):
         return np.where(whole, 1.0, np.nan)
     if bin_width is None:
         return np.full(n_columns, np.nan)
+    wrong = f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
+    if isinstance(bin_width, bool):
+        raise TypeError(wrong)
+    if np.ndim(bin_width) > 1:
+        raise ValueError(f"bin_width has {np.ndim(bin_width)} dimensions. Pass one per column.")
     try:
         width = np.asarray([np.nan if w is None else w for w in np.ravel(bin_width)], dtype=float)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
-        ) from error
+        raise TypeError(wrong) from error
     if np.ndim(bin_width) == 0:
         width = np.full(n_columns, width[0])
     if width.shape != (n_columns,):

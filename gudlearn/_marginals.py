@@ -112,8 +112,7 @@ def _smooth(counts):
     width = 1.0
     while width < size:
         spread = gaussian_filter1d(counts, width, mode="reflect", truncate=4.0)
-        own = gaussian_filter1d(np.eye(1, 17, 8)[0], width, truncate=4.0)[8]
-        candidates.append((spread, np.full(size, own)))
+        candidates.append((spread, _own_share(size, width)))
         width *= 2
     best, best_score = None, -np.inf
     for spread, own in candidates:
@@ -126,6 +125,16 @@ def _smooth(counts):
     # A kernel of few bins leaves empty stretches at zero.
     best = best + 1e-3 / size
     return best / best.sum()
+
+
+def _own_share(size, width):
+    """What the kernel leaves of a count on its own level, its images in the mirrors included."""
+    radius = int(4.0 * width + 0.5)
+    n_images = radius // (2 * size) + 1
+    image = 2 * size * np.arange(-n_images, n_images + 1)[:, None]
+    shift = np.stack([image + 0 * np.arange(size), image + 2 * np.arange(size) + 1])
+    kernel = np.where(np.abs(shift) <= radius, np.exp(-0.5 * (shift / width) ** 2), 0.0)
+    return kernel.sum((0, 1)) / np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2).sum()
 
 
 def fit_mixtures(Z, floor=1e-2, max_members=8):

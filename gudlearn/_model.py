@@ -57,8 +57,8 @@ class Model:
 
     Parameters
     ----------
-    denoiser : Denoiser in the type of the scores
-    path : gamma path of the active components
+    denoiser : Denoiser or None
+    path : gamma path of the active components, or None
     ends : Ends
     prior : LevelPrior or None
         Levels of the columns that are read through bins.
@@ -71,8 +71,9 @@ class Model:
 
     def __init__(self, denoiser, path, ends, prior, binned, time_weights, device, dtype):
         self.device, self.dtype = device, dtype
-        self.denoiser = denoiser.to(device, dtype).eval()
-        self.path = path.to(device, dtype)
+        # Where nothing diffuses there is neither, and no method asks for them.
+        self.denoiser = None if denoiser is None else denoiser.to(device, dtype).eval()
+        self.path = None if path is None else path.to(device, dtype)
         self.observation = (
             None if prior is None else BinnedObservation(prior, TAU).to(device, dtype)
         )

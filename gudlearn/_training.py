@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -237,14 +238,28 @@ class Validation:
             self._density = density
         offset = torch.rand(n, generator=generator, device=device)
         total = 0.0
+        per_call = max(1, self.CHUNK // n)
         with torch.no_grad():
-            for k in range(self.n_times):
-                t, inverse_density, _ = density((k + offset) / self.n_times)
-                eps = torch.randn(n, d, generator=generator, device=device)
-                for part in torch.arange(n, device=device).split(self.CHUNK):
-                    terms = correction_integrand(split, path, self.x0[part], t[part], eps[part])
-                    total += float((terms.sum(1) * inverse_density[part]).sum(dtype=torch.float64))
+            for strata in torch.arange(self.n_times, device=device).split(per_call):
+                u = ((strata[:, None] + offset) / self.n_times).flatten()
+                t, inverse_density, _ = density(u)
+                eps = torch.randn(len(u), d, generator=generator, device=device)
+                x0 = self.x0.repeat(len(strata), 1)
+                terms = correction_integrand(split, path, x0, t, eps).sum(1)
+                total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
+
+
+@contextmanager
+def private_randomness(generator):
+    """Layers that draw from torch's global state, as dropout does, draw from a copy of our own."""
+    cuda = [generator.device] if generator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        torch.random.default_generator.manual_seed(seed)
+        for device in cuda:
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+        yield
 
 
 @dataclass
@@ -295,42 +310,56 @@ def run_passes(
     FloatingPointError
         If the loss is not finite.
     """
-    endless = budget.max_iter is None and budget.max_time is None
     log = Log()
+
+    def evaluate():
+        _evaluate(trainer, validation, log, tol, verbose)
+
+    def stop():
+        asked = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
+        return asked or (patience is not None and log.stale >= patience)
+
     try:
-        _evaluate(trainer, validation, log, 0, tol, verbose)
-        next_evaluation = 1 / _EVALUATIONS
-        spent = budget.spent(0)
-        while spent < 1:
-            x0 = data(len(log.losses))
-            index = trainer.batches(len(x0))
-            losses = []
-            for k, rows in enumerate(index):
-                spent = budget.spent(len(log.losses) + k / len(index))
-                if spent >= 1:
-                    break
-                batch = x0[rows]
-                factor = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-                losses.append(trainer.step(batch, factor))
-                _guard(trainer, losses, batch, names)
-            log.losses.append(float(torch.stack(losses).mean()) if losses else math.nan)
-            spent = 1.0 if endless else budget.spent(len(log.losses))
-            if spent >= next_evaluation:
-                _evaluate(trainer, validation, log, len(log.losses), tol, verbose)
-                next_evaluation = spent + 1 / _EVALUATIONS
-            stop = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
-            if stop or (patience is not None and log.stale >= patience):
-                break
-        if not log.validation_passes or log.validation_passes[-1] != len(log.losses):
-            _evaluate(trainer, validation, log, len(log.losses), tol, verbose)
+        with private_randomness(trainer.generator):
+            evaluate()
+            _passes(trainer, data, budget, log, names, evaluate, stop)
+            if log.validation_passes[-1:] != [len(log.losses)]:
+                evaluate()
     finally:
         if keep is not None and log.best_state is not None:
             keep(log)
     return log
 
 
-def _evaluate(trainer, validation, log, n_passes, tol, verbose):
+def _passes(trainer, data, budget, log, names, evaluate, stop):
+    """Pass after pass while the budget lasts."""
+    endless = budget.max_iter is None and budget.max_time is None
+    spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
+    while spent < 1:
+        x0 = data(len(log.losses))
+        index = trainer.batches(len(x0))
+        losses = []
+        for k, rows in enumerate(index):
+            spent = budget.spent(len(log.losses) + k / len(index))
+            if spent >= 1:
+                break
+            factor = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
+            losses.append(trainer.step(x0[rows], factor))
+            _guard(trainer, losses, x0[rows], names)
+        if not losses:
+            break
+        log.losses.append(float(torch.stack(losses).mean()))
+        spent = 1.0 if endless else budget.spent(len(log.losses))
+        if spent >= next_evaluation:
+            evaluate()
+            next_evaluation = spent + 1 / _EVALUATIONS
+        if stop():
+            break
+
+
+def _evaluate(trainer, validation, log, tol, verbose):
     """Score the averaged weights, and keep them if they are the best so far."""
+    n_passes = len(log.losses)
     state = trainer.averaged_state()
     if validation is None:
         log.best_state = state

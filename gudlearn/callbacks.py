@@ -3,10 +3,15 @@
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 from sklearn.callback import ScoringMonitor
 
 
 def _log_likelihood(estimator, X, y=None):
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and not hasattr(X, "columns"):
+        # The rows that fit hands to callbacks have lost their names.
+        X = pd.DataFrame(X, columns=names)
     return estimator.score(X)
 
 

@@ -23,6 +23,8 @@ from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs, resolve
 from gudlearn._training import Budget, run_passes, to_arrays
 
+# At most this many rows are held out: more would not choose better.
+_MOST_VALIDATION = 8192
 # Rows on which the best density of times for scores is measured.
 _ROWS_FOR_TIMES = 256
 
@@ -84,8 +86,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ``n_iter_no_change`` evaluations. By default the whole budget is used. The best weights
         are kept in any case.
     validation_fraction : float in [0, 1), default=0.1
-        Share of the rows that the network never trains on and that choose its weights. They are
-        not trained on afterwards. Basis and marginals are fitted to all rows.
+        Share of the rows, 8192 at most, that the network never trains on and that choose its
+        weights. They are not trained on afterwards. Basis and marginals are fitted to all rows.
     n_iter_no_change : int, default=10
         Evaluations without progress before stopping early.
     tol : float, default=1e-4
@@ -368,7 +370,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return _fitting.make_trainer(self, denoiser, path, n_train, seed, device)
 
     def _n_validation(self, n_rows):
-        return int(n_rows * self.validation_fraction)
+        return min(int(n_rows * self.validation_fraction), _MOST_VALIDATION)
 
     def _n_passes(self, n_rows):
         if self.max_iter != "auto":

@@ -116,7 +116,7 @@ class GenerativePipeline(Pipeline):
         The bin widths in use.
     n_features_in_ : int
         Number of columns seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if X had names that are all strings.
 
     See Also

@@ -28,3 +28,10 @@ def whole(n_rows=40, n_columns=3, seed=0):
     X = np.random.default_rng(seed).integers(0, 5, size=(n_rows, n_columns)).astype(float)
     X[:, -1] = np.clip(X[:, 0] + X[:, -1] % 2, 0, 4)
     return X
+
+
+def dependent(n_rows=100):
+    """Two columns that nearly agree, and a third."""
+    X = continuous(n_rows)
+    X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
+    return X

@@ -1,0 +1,328 @@
+"""What is refused, in which words; and that nothing is lost by a refusal."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from small import continuous, small, whole
+
+from gudlearn import (
+    MLP,
+    DPMSolver,
+    FourierBasis,
+    GenerativePipeline,
+    GUDGenerator,
+    LinearSchedule,
+    PCABasis,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+)
+
+METHODS = ["score_samples", "score_components", "score", "bits_per_dim"]
+
+
+def spoilt(value):
+    X = continuous()
+    X[3, 1] = value
+    return X
+
+
+BAD_ROWS = [
+    (spoilt(np.nan), ValueError, "contains NaN"),
+    (spoilt(np.inf), ValueError, "contains infinity"),
+    (spoilt(-np.inf), ValueError, "contains infinity"),
+    (continuous()[:, 0], ValueError, "Expected 2D array, got 1D array"),
+    (continuous()[:, 0].tolist(), ValueError, "Expected 2D array, got 1D array"),
+    (continuous()[None], ValueError, "Found array with dim 3"),
+    (3.0, ValueError, "Expected 2D array, got scalar"),
+    (np.empty((0, 3)), ValueError, "0 sample"),
+    (scipy.sparse.csr_array(continuous()), TypeError, "Sparse data was passed"),
+    (continuous() + 1j, ValueError, "Complex data not supported"),
+    ([[1.0, 2.0, 3.0], [4.0]], ValueError, "inhomogeneous"),
+    (np.array([[1, 2, "a"]] * 4, dtype=object), ValueError, "could not convert string"),
+]
+BAD_ROW_NAMES = "nan inf -inf 1d list 3d scalar empty sparse complex ragged text".split()
+
+
+@pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_rows_that_cannot_be_fitted(X, error, message, method):
+    with pytest.raises(error, match=message):
+        getattr(small(), method)(X)
+
+
+@pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
+def test_rows_that_cannot_be_scored(X, error, message):
+    gen = small(max_iter=0).fit(continuous())
+    for method in METHODS:
+        with pytest.raises(error, match=message):
+            getattr(gen, method)(X)
+
+
+def test_a_table_without_columns():
+    with pytest.raises(ValueError, match="0 feature"):
+        small().fit(np.empty((5, 0)))
+
+
+@pytest.mark.parametrize("method", [*METHODS, "partial_fit"])
+def test_another_number_of_columns(method):
+    gen = small(max_iter=0).fit(continuous())
+    with pytest.raises(ValueError, match="X has 2 features, but GUDGenerator is expecting 3"):
+        getattr(gen, method)(continuous()[:, :2])
+
+
+def test_a_warm_start_on_another_number_of_columns():
+    gen = small(max_iter=0, warm_start=True).fit(continuous())
+    with pytest.raises(ValueError, match="X has 2 features, but GUDGenerator is expecting 3"):
+        gen.fit(continuous()[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("text", ["u", "v"] * 20),
+        ("kind", pd.Categorical(["u", "v"] * 20)),
+        ("when", pd.date_range("2020", periods=40)),
+        ("span", pd.to_timedelta(np.arange(40), unit="D")),
+        ("digits", ["1", "2"] * 20),
+    ],
+)
+def test_columns_that_are_no_numbers_are_named(name, column):
+    X = pd.DataFrame({"a": continuous()[:, 0], name: column})
+    with pytest.raises(ValueError, match=rf"non-numeric columns \['{name}'\]\. Encode"):
+        small().fit(X)
+
+
+def test_missing_values_of_nullable_columns():
+    X = pd.DataFrame({"a": pd.array([1, None] * 20, dtype="Int64")})
+    with pytest.raises(ValueError, match="NaN"):
+        small().fit(X)
+
+
+def test_columns_of_the_same_name():
+    X = pd.DataFrame(continuous(), columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match=r"columns of the same name: \['a'\]"):
+        small().fit(X)
+
+
+def test_columns_in_another_order():
+    X = pd.DataFrame(continuous(), columns=["a", "b", "c"])
+    gen = small(max_iter=0).fit(X)
+    with pytest.raises(ValueError, match="feature names should match"):
+        gen.score(X[["b", "a", "c"]])
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"schedule": "sof"}, ValueError, "schedule='sof' .* Did you mean 'soft'"),
+        ({"basis": "furier"}, ValueError, "basis='furier' .* Did you mean 'fourier'"),
+        ({"sampler": "huen"}, ValueError, "sampler='huen' .* Did you mean 'heun'"),
+        ({"network": "mpl"}, ValueError, "network='mpl' .* Did you mean 'mlp'"),
+        ({"schedule": LinearSchedule}, TypeError, "schedule=.* must be a name, or an instance"),
+        ({"basis": PCABasis}, TypeError, "basis=.* must be a name, or an instance"),
+        ({"sampler": DPMSolver}, TypeError, "sampler=.* must be a name, or an instance"),
+        ({"network": MLP}, TypeError, "network=.* must be a name, or a callable, or an instance"),
+        ({"schedule": DPMSolver()}, TypeError, "schedule=DPMSolver.*such as LinearSchedule"),
+        ({"basis": StandardScaler()}, TypeError, "basis=StandardScaler.*such as IdentityBasis"),
+        ({"schedule": SoftConditioningSchedule(0)}, ValueError, "softness=0 must be above 0"),
+        ({"schedule": SoftConditioningSchedule(-1)}, ValueError, "softness=-1 must be above 0"),
+        ({"schedule": SoftConditioningSchedule("x")}, TypeError, "softness='x' must be a number"),
+        ({"schedule": SequentialSchedule(0.5)}, ValueError, "window=0.5 must be at least 1"),
+        ({"schedule": SoftConditioningSchedule(order=["x0"])}, ValueError, "covers 'x1'"),
+        ({"basis": FourierBasis(shape=(8, 8))}, ValueError, "64 entries but X has 3 features"),
+        ({"sampler": DPMSolver(steps=0)}, ValueError, "steps=0 must be at least 1"),
+        ({"network": MLP(width=0)}, ValueError, "'width' parameter of MLP"),
+        ({"network": lambda d, c: None}, TypeError, "must build a torch.nn.Module"),
+        ({"device": "nonsense"}, ValueError, "device='nonsense' is not a device of torch"),
+        ({"max_iter": -1}, ValueError, "'max_iter' parameter of GUDGenerator"),
+        ({"max_iter": 2.5}, ValueError, "'max_iter' parameter of GUDGenerator"),
+        ({"max_time": 0}, ValueError, "'max_time' parameter"),
+        ({"batch_size": 0}, ValueError, "'batch_size' parameter"),
+        ({"learning_rate_init": 0.0}, ValueError, "'learning_rate_init' parameter"),
+        ({"optimizer": "sgd"}, ValueError, "'optimizer' parameter"),
+        ({"validation_fraction": 1.0}, ValueError, "'validation_fraction' parameter"),
+        ({"n_iter_no_change": 0}, ValueError, "'n_iter_no_change' parameter"),
+        ({"tol": -1.0}, ValueError, "'tol' parameter"),
+        ({"likelihood": "exact"}, ValueError, "'likelihood' parameter"),
+        ({"preconditioning": "none"}, ValueError, "'preconditioning' parameter"),
+        ({"loss_weighting": "snr"}, ValueError, "'loss_weighting' parameter"),
+        ({"precision": "float16"}, ValueError, "'precision' parameter"),
+        ({"early_stopping": "no"}, ValueError, "'early_stopping' parameter"),
+        ({"random_state": "a"}, ValueError, "'random_state' parameter"),
+        ({"verbose": -1}, ValueError, "'verbose' parameter"),
+        ({"bin_width": "x"}, ValueError, "'bin_width' parameter"),
+        ({"bin_range": "x"}, ValueError, "'bin_range' parameter"),
+    ],
+    ids=repr,
+)
+def test_parameters_that_are_refused(parameters, error, message):
+    X = continuous()
+    gen = small().fit(X)
+    before = gen.score_samples(X)
+    old = gen.get_params(deep=False)
+    with pytest.raises(error, match=message):
+        gen.set_params(**parameters).fit(X)
+    # What was fitted before is still there, and scores as it did.
+    gen.set_params(**old)
+    np.testing.assert_array_equal(gen.score_samples(X), before)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"bin_width": 1.0}, ValueError, "Column 'x1' holds 2.5 in row 3.*bin_width=1"),
+        ({"bin_width": [None, 1.0, None]}, ValueError, "Column 'x1' holds 2.5 in row 3"),
+        ({"bin_width": 0}, ValueError, "bin_width=0 must be positive"),
+        ({"bin_width": -1.0}, ValueError, "bin_width=-1.0 must be positive"),
+        ({"bin_width": np.inf}, ValueError, "bin_width=inf must be positive and finite"),
+        ({"bin_width": [1.0, 1.0]}, ValueError, "bin_width has 2 entries but X has 3 features"),
+        ({"bin_width": [[1.0, 1.0, 1.0]]}, ValueError, "bin_width has 2 dimensions"),
+        ({"bin_width": ["a", 1.0, 1.0]}, TypeError, "bin_width=.* one per column"),
+        ({"bin_width": True}, TypeError, "bin_width=True .* a positive number"),
+        (
+            {"bin_width": 0.5, "bin_range": (0, 3)},
+            ValueError,
+            r"Column 'x0' holds 4 .* outside bin_range=\(0.0, 3.0\)",
+        ),
+        ({"bin_width": 0.5, "bin_range": (3, 0)}, ValueError, "must have low <= high"),
+        ({"bin_width": 0.5, "bin_range": (0, 1, 2)}, ValueError, "bin_range has shape"),
+        ({"bin_range": (0, 3)}, ValueError, "bin_range needs discrete columns"),
+    ],
+    ids=repr,
+)
+def test_bins_that_are_refused(parameters, error, message):
+    X = whole()
+    X[3, 1] = 2.5
+    with pytest.raises(error, match=message):
+        small(**parameters).fit(X)
+
+
+def test_names_of_frames_stand_in_messages():
+    X = pd.DataFrame(whole(), columns=["red", "green", "blue"])
+    X.loc[5, "green"] = 0.25
+    with pytest.raises(ValueError, match="Column 'green' holds 0.25 in row 5"):
+        small(bin_width=1.0).fit(X)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "partial_fit"])
+def test_scored_rows_must_obey_the_bins(method):
+    gen = small(max_iter=0, bin_width=1.0, bin_range=(0, 4)).fit(whole())
+    X = whole()
+    X[2, 1] = 0.5
+    with pytest.raises(ValueError, match="Column 'x1' holds 0.5 in row 2"):
+        getattr(gen, method)(X)
+    X[2, 1] = 9
+    with pytest.raises(ValueError, match=r"Column 'x1' holds 9 in row 2.*bin_range=\(0.0, 4.0\)"):
+        getattr(gen, method)(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"basis__shape": (8, 8)}, "basis__shape.*IdentityBasis"),
+        ({"schedule": "linear", "schedule__softness": 0.3}, "schedule__softness.*LinearSchedule"),
+        ({"schedule__softnes": 0.3}, "Did you mean 'softness'"),
+    ],
+    ids=repr,
+)
+def test_nested_parameters_that_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        GUDGenerator().set_params(**parameters)
+
+
+# Methods
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.0, "3", True, None])
+def test_numbers_of_samples_that_are_refused(n_samples):
+    gen = small(max_iter=0).fit(continuous())
+    with pytest.raises(ValueError, match=f"n_samples={n_samples!r} must be a whole number"):
+        gen.sample(n_samples)
+
+
+def test_a_seed_that_is_none():
+    gen = small(max_iter=0).fit(continuous())
+    with pytest.raises(ValueError, match="cannot be used to seed"):
+        gen.sample(2, random_state="a")
+
+
+@pytest.mark.parametrize("method", [*METHODS, "sample", "log_snr"])
+def test_nothing_works_before_fit(method):
+    arguments = {"sample": 2, "log_snr": [0.5]}.get(method, continuous())
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(small(), method)(arguments)
+
+
+def test_a_step_without_determinant():
+    X = continuous()
+    with pytest.raises(TypeError, match="[Nn]ormalizer"):
+        GenerativePipeline([("norm", Normalizer()), ("gud", small())]).fit(X)
+
+
+def test_bins_of_the_last_step_of_a_pipeline():
+    model = GenerativePipeline([("scale", StandardScaler()), ("gud", small(bin_width=1.0))])
+    with pytest.raises(ValueError, match="Give bin_width to the GenerativePipeline"):
+        model.fit(whole())
+
+
+def test_a_plain_pipeline_does_not_sample():
+    model = make_pipeline(PCABasis(), small(max_iter=0)).fit(continuous())
+    assert not hasattr(model, "sample")
+
+
+# Refusals lose nothing
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_failed_refit_leaves_the_earlier_fit(method, warm_start):
+    X = pd.DataFrame(whole(), columns=["a", "b", "c"])
+    gen = small(bin_width=1.0, warm_start=warm_start).fit(X)
+    rows, samples, state = gen.score_samples(X), gen.sample(5), dict(vars(gen))
+    bad = {
+        "non-numeric": X.assign(a="text"),
+        "whole multiple": X.assign(a=np.append(X["a"][1:], 0.5)),
+        "NaN": X.replace(0, np.nan),
+        "0 sample": X[:0],
+        "infinity": X.replace(1, np.inf),
+    }
+    for message, rows_refused in bad.items():
+        with pytest.raises(ValueError, match=message):
+            getattr(gen, method)(rows_refused)
+    assert vars(gen).keys() == state.keys()
+    assert all(vars(gen)[name] is value for name, value in state.items())
+    np.testing.assert_array_equal(gen.score_samples(X), rows)
+    pd.testing.assert_frame_equal(gen.sample(5), samples)
+
+
+def test_a_failed_first_fit_leaves_nothing():
+    gen = small()
+    with pytest.raises(ValueError, match="NaN"):
+        gen.fit(spoilt(np.nan))
+    with pytest.raises(NotFittedError):
+        gen.sample()
+
+
+def test_a_loss_that_explodes_is_reported_and_the_last_weights_kept():
+    X = continuous()
+    X[0, 1] = 50
+    gen = small(max_iter=5, learning_rate_init=1e30, precision="float32")
+    with pytest.raises(FloatingPointError, match="loss is not finite.*x1.*last good weights"):
+        gen.fit(X)
+    np.testing.assert_allclose(gen.score(X), small(max_iter=0).fit(X).score(X), atol=0.1)
+    assert np.isfinite(gen.sample(3)).all()
+
+
+def test_extreme_but_finite_values_fit():
+    X = continuous()
+    X[0, 1] = 1e6
+    gen = small().fit(X)
+    assert np.isfinite(gen.score_samples(X)).all()
+    assert np.isfinite(gen.sample(5)).all()

@@ -1,0 +1,660 @@
+"""What GUDGenerator promises of fit, sample and score."""
+
+import copy
+import io
+import pickle
+import random
+import time
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PowerTransformer, StandardScaler
+from small import continuous, dependent, small, whole
+
+from gudlearn import (
+    DDIM,
+    Ancestral,
+    DPMSolver,
+    FourierBasis,
+    GenerativePipeline,
+    GUDGenerator,
+    PCABasis,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+    VPSchedule,
+)
+from gudlearn._random import seed_keys
+
+BASES = ["identity", "pca", "fourier", "wavelet", "block"]
+SCHEDULES = ["auto", "linear", "cosine", "vp", "soft", "sequential"]
+KINDS = [(continuous(), None), (whole(), 1.0)]
+every_kind = pytest.mark.parametrize(("X", "bin_width"), KINDS, ids=["continuous", "discrete"])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """One fit to continuous and one to discrete rows, for tests that only read."""
+    return [(small(bin_width=width, max_iter=5).fit(X), X) for X, width in KINDS]
+
+
+@pytest.fixture
+def noise_by_place(monkeypatch):
+    """Key the noise of rows by their place, so that it does not change with their units."""
+    for module in ("_engine", "_encoding", "_fitting"):
+        monkeypatch.setattr(f"gudlearn.{module}.row_keys", lambda X: seed_keys(0, len(X)))
+
+
+def same_weights(first, second):
+    return all(
+        np.array_equal(weight, second.weights_[name]) for name, weight in first.weights_.items()
+    )
+
+
+# Scores
+
+
+def test_the_scores_agree_with_each_other(fitted):
+    for gen, X in fitted:
+        rows = gen.score_samples(X)
+        assert rows.shape == (40,)
+        assert rows.dtype == np.float64
+        assert isinstance(gen.score(X), float)
+        assert gen.score(X) == pytest.approx(rows.mean(), rel=1e-12)
+        assert gen.bits_per_dim(X) == pytest.approx(-rows.mean() / 3 / np.log(2), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("basis", "n_extra"), [("identity", 0), ("block", 0), ("pca", 3), ("fourier", 3)]
+)
+@every_kind
+def test_component_scores_sum_to_the_score(basis, n_extra, X, bin_width):
+    gen = small(basis=basis, bin_width=bin_width).fit(X)
+    split = gen.score_components(X)
+    # Where components are not columns, the reconstruction of each column is told apart.
+    assert split.shape == (40, 3 + (n_extra if bin_width else 0))
+    np.testing.assert_allclose(split.sum(1), gen.score_samples(X), rtol=1e-12)
+
+
+def test_component_scores_of_columns_are_in_their_order():
+    X = np.column_stack([continuous()[:, 0], whole()[:, 0], np.full(40, 2.0)])
+    gen = small(bin_width=[None, 1.0, None], max_iter=0).fit(X)
+    for j in range(2):
+        alone = small(bin_width=[None, 1.0][j], max_iter=0).fit(X[:, [j]])
+        np.testing.assert_allclose(
+            gen.score_components(X)[:, j], alone.score_samples(X[:, [j]]), rtol=1e-9
+        )
+    np.testing.assert_array_equal(gen.score_components(X)[:, 2], 0)
+
+
+def test_the_flow_has_no_split_by_component():
+    X = continuous(10, 1)
+    gen = small(likelihood="flow", max_iter=0).fit(X)
+    with pytest.raises(ValueError, match="likelihood='flow' has no split by component"):
+        gen.score_components(X)
+
+
+def test_the_flow_of_the_untrained_model_is_near_its_bound():
+    X = continuous(12, 1)
+    gen = small(likelihood="flow", max_iter=0).fit(X)
+    flow = gen.score_samples(X)
+    bound = small(max_iter=0).fit(X).score_samples(X)
+    assert flow.shape == (12,)
+    np.testing.assert_allclose(flow, bound, atol=0.02)
+    np.testing.assert_array_equal(gen.score_samples(X), flow)
+
+
+def test_scores_do_not_depend_on_the_other_rows(fitted):
+    for gen, X in fitted:
+        rows = gen.score_samples(X)
+        order = np.random.default_rng(0).permutation(len(X))
+        np.testing.assert_array_equal(gen.score_samples(X), rows)
+        np.testing.assert_allclose(gen.score_samples(X[order]), rows[order], rtol=1e-12)
+        np.testing.assert_allclose(gen.score_samples(X[7:8]), rows[7:8], rtol=1e-12)
+        np.testing.assert_allclose(gen.score_samples(X[::3]), rows[::3], rtol=1e-12)
+        # More rows than a chunk holds.
+        many = np.tile(X, (4, 1))
+        np.testing.assert_allclose(gen.score_samples(many), np.tile(rows, 4), rtol=1e-12)
+
+
+def test_without_a_seed_scores_are_deterministic_too():
+    X = continuous()
+    gen = small(random_state=None).fit(X)
+    np.testing.assert_array_equal(gen.score_samples(X), gen.score_samples(X))
+
+
+def test_scores_take_rows_of_any_numeric_dtype(fitted):
+    gen, X = fitted[1]
+    for same in (X.astype(np.float32), X.astype(int), X.tolist(), np.asfortranarray(X)):
+        np.testing.assert_allclose(gen.score_samples(same), gen.score_samples(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("basis", ["identity", "pca"])
+def test_scores_are_in_the_units_of_the_rows(basis, noise_by_place):
+    # Scaling by a power of two is exact: the model is the same to the last bit.
+    X = continuous()
+    gen, scaled = small(basis=basis).fit(X), small(basis=basis).fit(4 * X)
+    assert same_weights(gen, scaled)
+    np.testing.assert_allclose(
+        scaled.score_samples(4 * X), gen.score_samples(X) - 3 * np.log(4), rtol=1e-12
+    )
+
+
+def test_scaling_one_column_shifts_the_score_by_its_logarithm():
+    X = continuous()
+    for c in (1e-3, 7.0):
+        scaled = X * [1, c, 1]
+        np.testing.assert_allclose(
+            small(max_iter=0).fit(scaled).score_samples(scaled),
+            small(max_iter=0).fit(X).score_samples(X) - np.log(c),
+            rtol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("basis", ["identity", "pca"])
+def test_probabilities_do_not_depend_on_the_units(basis, noise_by_place):
+    X = whole()
+    gen = small(basis=basis, bin_width=1.0).fit(X)
+    scaled = small(basis=basis, bin_width=1 / 16).fit(X / 16)
+    assert same_weights(gen, scaled)
+    np.testing.assert_allclose(scaled.score_samples(X / 16), gen.score_samples(X), atol=1e-6)
+    np.testing.assert_array_equal(16 * scaled.sample(20), gen.sample(20))
+
+
+def test_training_does_not_depend_on_the_units():
+    X = whole()
+    parameters = {"validation_fraction": 0, "max_iter": 10}
+    gen = small(bin_width=1.0, **parameters).fit(X)
+    scaled = small(bin_width=1 / 16, **parameters).fit(X / 16)
+    assert same_weights(gen, scaled)
+    # The noise inside scores is keyed by the values, and so is another one.
+    assert scaled.score(X / 16) == pytest.approx(gen.score(X), abs=0.01)
+
+
+# Samples
+
+
+@pytest.mark.parametrize(
+    "sampler", [DPMSolver(steps=4), DDIM(steps=4), DDIM(steps=4, eta=0.5), Ancestral(steps=4)]
+)
+@every_kind
+def test_the_first_rows_of_a_sample_do_not_depend_on_its_size(sampler, X, bin_width):
+    gen = small(sampler=sampler, bin_width=bin_width).fit(X)
+    rows = gen.sample(300)
+    assert rows.shape == (300, 3)
+    for k in (1, 10, 255, 256, 257):
+        np.testing.assert_array_equal(gen.sample(k), rows[:k])
+    # One row is not like another, nor one chunk like the next.
+    assert not np.array_equal(rows[:44], rows[256:])
+    assert len(np.unique(rows, axis=0)) > 20
+
+
+def test_an_integer_seed_repeats_itself(fitted):
+    for gen, _ in fitted:
+        np.testing.assert_array_equal(gen.sample(5), gen.sample(5))
+
+
+def test_a_seed_of_the_call_comes_first(fitted):
+    gen, X = fitted[0]
+    np.testing.assert_array_equal(gen.sample(5, random_state=0), gen.sample(5))
+    other = gen.sample(5, random_state=1)
+    assert not np.array_equal(other, gen.sample(5))
+    np.testing.assert_array_equal(
+        gen.sample(5, random_state=np.random.RandomState(3)),
+        gen.sample(5, random_state=np.random.RandomState(3)),
+    )
+    unseeded = copy.copy(gen).set_params(random_state=None)
+    assert not np.array_equal(unseeded.sample(5), unseeded.sample(5))
+    np.testing.assert_array_equal(unseeded.sample(5, random_state=1), other)
+
+
+def test_samples_follow_the_data():
+    X = continuous(400) * [1, 10, 1] + [0, 100, 0]
+    rows = small(max_iter=0, sampler=DPMSolver(steps=20)).fit(X).sample(2000)
+    # Untrained: the product of the marginals, whose means have a standard error of 2 %.
+    np.testing.assert_allclose((rows.mean(0) - X.mean(0)) / X.std(0), 0, atol=0.1)
+    np.testing.assert_allclose(rows.std(0) / X.std(0), 1, atol=0.1)
+
+
+# What fit leaves alone
+
+
+def test_fitting_twice_gives_the_same():
+    X = continuous()
+    gen = small().fit(X)
+    rows, losses = gen.score_samples(X), gen.loss_curve_
+    gen.fit(X)
+    np.testing.assert_array_equal(gen.score_samples(X), rows)
+    assert gen.loss_curve_ == losses
+    assert not np.array_equal(small(random_state=1).fit(X).score_samples(X), rows)
+
+
+def test_global_random_states_do_not_move():
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    for seed in (0, np.random.RandomState(0)):
+        gen = small(random_state=seed).fit(whole())
+        gen.partial_fit(whole())
+        gen.score(whole())
+        gen.sample(3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert random.getstate() == before[2]
+
+
+def test_settings_of_torch_do_not_change():
+    def settings():
+        return torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+
+    before = settings()
+    gen = small().fit(continuous())
+    gen.score(continuous())
+    gen.sample(2)
+    assert settings() == before
+
+
+def test_fit_leaves_parameters_and_data_alone():
+    X = whole()
+    X.flags.writeable = False
+    copied, basis = X.copy(), PCABasis()
+    gen = small(basis=basis, bin_width=1.0)
+    parameters = gen.get_params(deep=False)
+    gen.fit(X)
+    np.testing.assert_array_equal(X, copied)
+    assert all(gen.get_params(deep=False)[k] is v for k, v in parameters.items())
+    assert not [name for name in vars(basis) if name.endswith("_")]
+
+
+def test_the_target_is_ignored():
+    X = continuous()
+    np.testing.assert_array_equal(
+        small().fit(X, y=X[:, 0]).score_samples(X), small().fit(X).score_samples(X)
+    )
+
+
+# Unusual rows
+
+
+@pytest.mark.parametrize("basis", BASES)
+@every_kind
+def test_constant_columns_come_back_exactly(basis, X, bin_width):
+    X = np.column_stack([np.full(40, 3.0), X, np.full(40, 12345.0)])
+    gen = small(basis=basis, bin_width=bin_width).fit(X)
+    rows = gen.sample(10)
+    assert (rows[:, 0] == 3).all()
+    assert (rows[:, 4] == 12345).all()
+    assert np.isfinite(gen.score_samples(X)).all()
+    far = X.copy()
+    far[:, 0] += 5
+    assert np.isfinite(gen.score_samples(far)).all()
+    assert gen.score(far) < gen.score(X) - 3
+
+
+@pytest.mark.parametrize("basis", ["identity", "pca", "block"])
+@every_kind
+def test_constant_columns_contribute_nothing(basis, X, bin_width):
+    wide = np.column_stack([np.full(40, 3.0), X, np.full(40, 7.0)])
+    parameters = {"basis": basis, "bin_width": bin_width, "max_iter": 0}
+    # The blur of a level strays past its neighbour with a probability of about 1e-5.
+    np.testing.assert_allclose(
+        small(**parameters).fit(wide).score_samples(wide),
+        small(**parameters).fit(X).score_samples(X),
+        atol=1e-4 if bin_width else 1e-6,
+    )
+
+
+@pytest.mark.parametrize("basis", BASES)
+@every_kind
+def test_nothing_but_constants_has_probability_one(basis, X, bin_width):
+    X = np.tile(X[:1], (5, 1))
+    gen = small(basis=basis, bin_width=bin_width).fit(X)
+    np.testing.assert_array_equal(gen.sample(4), X[:4])
+    np.testing.assert_allclose(gen.score_samples(X), 0, atol=1e-4)
+    assert gen.weights_ == {}
+    assert gen.log_snr([0, 1]).shape == (2, 0)
+
+
+@pytest.mark.parametrize("basis", BASES)
+@every_kind
+def test_one_row_fits(basis, X, bin_width):
+    gen = small(basis=basis, bin_width=bin_width).fit(X[:1])
+    np.testing.assert_array_equal(gen.sample(2), X[[0, 0]])
+    assert np.isfinite(gen.score(X[:1]))
+
+
+@pytest.mark.parametrize("basis", BASES)
+@every_kind
+def test_duplicate_columns_fit(basis, X, bin_width):
+    X = np.column_stack([X, X[:, 0]])
+    gen = small(basis=basis, bin_width=bin_width).fit(X)
+    assert np.isfinite(gen.score_samples(X)).all()
+    assert np.isfinite(gen.sample(5)).all()
+
+
+@pytest.mark.parametrize("basis", BASES)
+def test_fewer_rows_than_columns_fit(basis):
+    X = continuous(4, 9)
+    gen = small(basis=basis).fit(X)
+    assert np.isfinite(gen.score_samples(continuous(4, 9, seed=1))).all()
+    assert gen.sample(3).shape == (3, 9)
+
+
+def test_one_column_fits():
+    gen = small().fit(continuous(20, 1))
+    assert gen.sample(3).shape == (3, 1)
+    assert np.isfinite(gen.score(continuous(20, 1, seed=1)))
+
+
+def test_equal_rows_do_not_break_the_validation_split():
+    X = np.repeat(whole(2), 10, axis=0)
+    gen = small(bin_width=1.0).fit(X)
+    assert np.isfinite(gen.score(X))
+
+
+# Copies
+
+
+def round_trip(gen):
+    buffer = io.BytesIO()
+    joblib.dump(gen, buffer)
+    buffer.seek(0)
+    return joblib.load(buffer)
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [lambda g: pickle.loads(pickle.dumps(g)), round_trip, copy.copy, copy.deepcopy],
+    ids=["pickle", "joblib", "copy", "deepcopy"],
+)
+def test_copies_score_and_sample_the_same(duplicate, fitted):
+    for gen, X in fitted:
+        twin = duplicate(gen)
+        np.testing.assert_array_equal(twin.score_samples(X), gen.score_samples(X))
+        np.testing.assert_array_equal(twin.sample(5), gen.sample(5))
+
+
+def test_a_copy_is_independent():
+    X = continuous()
+    gen = small().fit(X)
+    before = gen.score(X)
+    copy.copy(gen).set_params(max_iter=9).fit(2 * X)
+    pickle.loads(pickle.dumps(gen)).partial_fit(X)
+    assert gen.score(X) == before
+
+
+def test_nothing_of_torch_is_pickled(fitted):
+    for gen, _ in fitted:
+        assert b"torch" not in pickle.dumps(gen)
+
+
+def test_a_clone_is_not_fitted(fitted):
+    gen, _ = fitted[0]
+    twin = clone(gen)
+    assert repr(twin.get_params()) == repr(gen.get_params())
+    assert not [name for name in vars(twin) if name.endswith("_")]
+
+
+# Learned attributes
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_log_snr_falls_from_data_to_noise(schedule):
+    gen = small(schedule=schedule, max_iter=1).fit(continuous())
+    log_snr = gen.log_snr(np.linspace(0, 1, 5))
+    assert log_snr.shape == (5, 3)
+    assert (np.diff(log_snr, axis=0) <= 1e-9).all()
+    reference = small(max_iter=0).fit(continuous()).log_snr([0, 1])
+    # End points belong to the data, not to the schedule.
+    np.testing.assert_allclose(log_snr[[0, -1]], reference, atol=1e-9)
+
+
+def test_learned_attributes_describe_the_fit():
+    X = pd.DataFrame(continuous(), columns=["a", "b", "c"])
+    gen = small(max_iter=4).fit(X)
+    assert gen.n_features_in_ == 3
+    np.testing.assert_array_equal(gen.feature_names_in_, ["a", "b", "c"])
+    assert gen.n_iter_ == len(gen.loss_curve_) == 4
+    assert np.isfinite(gen.loss_curve_).all()
+    assert len(gen.validation_scores_) == len(gen.validation_iters_)
+    assert (gen.validation_iters_[0], gen.validation_iters_[-1]) == (0, 4)
+    assert gen.best_validation_score_ == max(gen.validation_scores_)
+    assert all(isinstance(w, np.ndarray) for w in gen.weights_.values())
+    assert gen.basis_.n_components_ == 3
+    assert not hasattr(small(max_iter=0).fit(X.to_numpy()), "feature_names_in_")
+
+
+def test_specifications_in_use_are_copies():
+    schedule = SoftConditioningSchedule(softness=0.5)
+    gen = small(schedule=schedule, basis="pca", sampler="ddim", max_iter=0).fit(continuous())
+    assert gen.schedule_ is not schedule
+    assert gen.schedule_.softness == 0.5
+    assert isinstance(gen.basis_, PCABasis)
+    assert isinstance(gen.sampler_, DDIM)
+
+
+# Training
+
+
+def test_training_finds_the_dependence_of_columns():
+    X = dependent(300)
+    untrained = small(max_iter=0).fit(X)
+    trained = small(max_iter=60).fit(X)
+    assert trained.score(X) > untrained.score(X) + 0.2
+    assert trained.best_validation_score_ > trained.validation_scores_[0] + 0.05
+
+
+def test_no_passes_leave_the_product_of_the_marginals():
+    X = continuous()
+    gen = small(max_iter=0).fit(X)
+    assert gen.n_iter_ == 0
+    assert gen.loss_curve_ == gen.validation_scores_ == []
+    assert gen.best_validation_score_ is None
+    alone = sum(small(max_iter=0).fit(X[:, [j]]).score(X[:, [j]]) for j in range(3))
+    assert gen.score(X) == pytest.approx(alone, rel=1e-9)
+
+
+def test_without_validation_rows_the_last_weights_are_kept():
+    gen = small(validation_fraction=0).fit(continuous())
+    assert gen.validation_scores_ == []
+    assert gen.best_validation_score_ is None
+    assert gen.n_iter_ == 2
+    assert gen.score(continuous()) != small(max_iter=0).fit(continuous()).score(continuous())
+
+
+def test_early_stopping_stops():
+    # No progress of 10 nats per dimension is ever made.
+    gen = small(max_iter=60, early_stopping=True, n_iter_no_change=2, tol=10.0).fit(continuous())
+    assert len(gen.validation_scores_) == 3
+    assert gen.n_iter_ < 10
+    assert small(max_iter=8, n_iter_no_change=1, tol=10.0).fit(continuous()).n_iter_ == 8
+
+
+def test_time_ends_the_fit():
+    X = continuous(200)
+    small().fit(X)  # What torch imports on first use is not the fit's time.
+    start = time.monotonic()
+    gen = small(max_iter="auto", max_time=0.3).fit(X)
+    assert time.monotonic() - start < 1.3
+    assert gen.n_iter_ < 100_000
+    # Whichever ends first: two passes take no hour.
+    assert small(max_time=3600.0).fit(X).n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"loss_weighting": "likelihood"},
+        {"loss_weighting": "uniform"},
+        {"optimizer": "muon"},
+        {"optimizer": "adamw"},
+        {"precision": "bfloat16"},
+        {"precision": "float32"},
+        {"preconditioning": "gaussian"},
+        {"device": "cpu"},
+        {"batch_size": 7},
+        {"batch_size": 1000},
+        {"schedule": VPSchedule()},
+        {"schedule": SequentialSchedule(window=2)},
+    ],
+    ids=repr,
+)
+def test_every_choice_trains(parameters):
+    gen = small(max_iter=25, learning_rate_init=1e-2, **parameters).fit(dependent())
+    assert gen.best_validation_score_ > gen.validation_scores_[0]
+    assert all(np.isfinite(w).all() for w in gen.weights_.values())
+    assert np.isfinite(gen.score_samples(dependent())).all()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        ("loss_weighting", ["likelihood", "uniform"]),
+        ("optimizer", ["muon", "adamw"]),
+        ("precision", ["float32", "bfloat16"]),
+        ("learning_rate_init", [1e-3, 1e-2]),
+        ("batch_size", [10, 20]),
+    ],
+)
+def test_every_choice_makes_a_difference(parameter, values):
+    X = continuous()
+    first, second = (small(validation_fraction=0, **{parameter: value}).fit(X) for value in values)
+    assert not same_weights(first, second)
+
+
+# Going on
+
+
+def test_a_warm_start_goes_on_from_the_weights():
+    X = dependent()
+    gen = small(max_iter=20, warm_start=True, learning_rate_init=1e-2).fit(X)
+    basis, weights, first = gen.basis_, gen.weights_, gen.best_validation_score_
+    gen.fit(X)
+    assert gen.basis_ is basis
+    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
+    assert len(gen.loss_curve_) == 40
+    assert gen.best_validation_score_ >= first - 0.02
+    # The second run begins where the first ended, not at the untrained model.
+    second = gen.validation_scores_[gen.validation_iters_.index(20) + 1]
+    assert abs(second - first) < 0.5 * (first - gen.validation_scores_[0])
+
+
+def test_warm_starts_lower_the_loss():
+    X = dependent(200)
+    gen = small(max_iter=15, warm_start=True, validation_fraction=0).fit(X)
+    for _ in range(2):
+        gen.fit(X)
+    assert np.mean(gen.loss_curve_[-10:]) < np.mean(gen.loss_curve_[:10]) - 0.05
+
+
+def test_without_a_warm_start_fit_begins_anew():
+    X = continuous()
+    gen = small().fit(3 * X + 1)
+    np.testing.assert_array_equal(gen.fit(X).score_samples(X), small().fit(X).score_samples(X))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_partial_fits_make_one_pass_each(stored):
+    X = continuous()
+    gen = small(learning_rate_init=1e-2)
+    for n_passes in range(1, 4):
+        gen.partial_fit(X[:20] if n_passes % 2 else X[20:])
+        assert gen.n_iter_ == len(gen.loss_curve_) == n_passes
+        before = gen.weights_
+        if stored:
+            gen = pickle.loads(pickle.dumps(gen))
+    basis = gen.basis_
+    gen.partial_fit(X)
+    assert gen.basis_ is basis
+    assert any(not np.array_equal(before[k], gen.weights_[k]) for k in before)
+    assert np.isfinite(gen.score(X))
+
+
+def test_partial_fit_goes_on_from_fit():
+    X = continuous()
+    gen = small().fit(X)
+    weights = gen.weights_
+    gen.partial_fit(X)
+    assert gen.n_iter_ == 3
+    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
+
+
+# Searches and pipelines
+
+
+def test_a_grid_search_over_schedules_and_bases_in_two_processes():
+    X = whole(24, 4)
+    grid = {
+        "schedule__softness": [0.3, np.inf],
+        "basis": [PCABasis(), FourierBasis(shape=(2, 2))],
+        "bin_width": [1.0],
+    }
+    gen = GUDGenerator(**small(max_iter=1, schedule=SoftConditioningSchedule()).get_params(False))
+    search = GridSearchCV(gen, grid, cv=2, n_jobs=2, error_score="raise").fit(X)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores).all()
+    assert len(set(scores)) == 4
+    assert search.best_estimator_.sample(2).shape == (2, 4)
+    assert search.score(X) == search.best_estimator_.score(X)
+
+
+def test_a_grid_search_over_the_softness_of_a_named_schedule():
+    search = GridSearchCV(small(max_iter=1), {"schedule__softness": [0.3, np.inf]}, cv=2)
+    search.fit(continuous())
+    assert isinstance(search.best_estimator_.schedule_, SoftConditioningSchedule)
+
+
+def test_successive_halving():
+    search = HalvingGridSearchCV(
+        small(),
+        {"schedule__softness": [0.3, np.inf]},
+        resource="max_iter",
+        max_resources=2,
+        min_resources=1,
+        factor=2,
+        cv=2,
+        random_state=0,
+    )
+    assert search.fit(continuous()).best_estimator_.max_iter == 2
+
+
+def test_a_pipeline_of_scikit_learn_scores_in_the_units_of_its_components():
+    X = continuous()
+    basis = PCABasis()
+    model = make_pipeline(basis, small()).fit(X)
+    Z = PCABasis().fit_transform(X)
+    assert model.score(X) == pytest.approx(small().fit(Z).score(Z), rel=1e-9)
+
+
+def test_a_generative_pipeline_adds_the_determinant_of_a_power_transformation():
+    X = np.exp(0.5 * continuous())
+    inner = small()
+    model = GenerativePipeline([("power", PowerTransformer()), ("gud", inner)]).fit(X)
+    power = model.named_steps["power"]
+    # Yeo-Johnson of positive values has the slope (x + 1)^(lambda - 1), then comes the scaler.
+    log_det = ((power.lambdas_ - 1) * np.log1p(X) - np.log(power._scaler.scale_)).sum(1)
+    np.testing.assert_allclose(
+        model.score_samples(X), inner.score_samples(power.transform(X)) + log_det, rtol=1e-9
+    )
+    rows = model.sample(50, random_state=0)
+    assert rows.shape == (50, 3)
+    assert (rows > -1).all()
+    np.testing.assert_array_equal(model.sample(50, random_state=0), rows)
+
+
+def test_a_generative_pipeline_makes_scores_of_scalers_comparable():
+    X = continuous() * [1, 100, 0.01]
+    plain = small(max_iter=0).fit(X)
+    scaled = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=0))]).fit(X)
+    np.testing.assert_allclose(scaled.score_samples(X), plain.score_samples(X), rtol=1e-6)
+
+
+def test_a_grid_search_over_a_generative_pipeline():
+    model = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
+    grid = {"scale": [StandardScaler(), PowerTransformer()], "gud__basis": ["identity", "pca"]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(continuous())
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()

@@ -1,0 +1,109 @@
+"""Networks of ours and of others."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, clone
+from small import continuous, small
+from torch import nn
+
+from gudlearn import MLP, SequentialSchedule
+from gudlearn.networks import build_network
+
+
+class Plain(nn.Module):
+    """A linear layer over components and noise levels; not zero at the start."""
+
+    def __init__(self, n_components, n_channels):
+        super().__init__()
+        self.layer = nn.Linear((n_channels + 1) * n_components, n_components)
+
+    def forward(self, inputs, gamma):
+        return self.layer(torch.cat([inputs.flatten(1), gamma / 10], 1))
+
+
+def make_plain(n_components, n_channels):
+    return Plain(n_components, n_channels)
+
+
+class PlainSpec(BaseEstimator):
+    """The same as a specification."""
+
+    def __init__(self, unused=1):
+        self.unused = unused
+
+    def build(self, n_components, n_channels):
+        return Plain(n_components, n_channels)
+
+
+@pytest.mark.parametrize("network", [make_plain, PlainSpec()], ids=["callable", "spec"])
+def test_a_network_of_ones_own_trains_from_the_product_of_the_marginals(network):
+    X = continuous()
+    marginals = small(max_iter=0).fit(X)
+    untrained = small(network=network, max_iter=0).fit(X)
+    np.testing.assert_allclose(untrained.score_samples(X), marginals.score_samples(X), rtol=1e-9)
+    trained = small(network=network, max_iter=20).fit(X)
+    assert trained.best_validation_score_ >= trained.validation_scores_[0]
+    assert not np.allclose(trained.score_samples(X), marginals.score_samples(X), atol=1e-4)
+    assert trained.sample(2).shape == (2, 3)
+
+
+def test_a_network_of_ones_own_is_cloned_with_its_parameters():
+    gen = clone(small(network=PlainSpec(unused=3)))
+    assert gen.get_params()["network__unused"] == 3
+
+
+def test_the_network_is_built_for_the_components_that_diffuse():
+    seen = []
+
+    def network(n_components, n_channels):
+        seen.append(n_components)
+        return Plain(n_components, n_channels)
+
+    X = np.column_stack([continuous(), np.ones(40)])
+    small(network=network, max_iter=0).fit(X)
+    assert set(seen) == {3}
+
+
+def test_an_mlp_answers_zero_before_training():
+    module = MLP(width=8, n_blocks=1).build(n_components=5, n_channels=2)
+    out = module(
+        torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 5)
+    )
+    assert out.shape == (4, 5)
+    assert not out.any()
+
+
+def test_width_and_blocks_set_the_size():
+    sizes = [
+        sum(p.numel() for p in MLP(width=w, n_blocks=b).build(3, 1).parameters())
+        for w, b in ((8, 1), (16, 1), (16, 2))
+    ]
+    assert sizes == sorted(set(sizes))
+    gen = small(max_iter=0, network=MLP(width=8, n_blocks=1)).fit(continuous())
+    assert gen.n_parameters_ == sum(w.size for w in gen.weights_.values())
+
+
+def test_the_schedule_can_be_swapped_after_training():
+    X = continuous(200)
+    gen = small(max_iter=20).fit(X)
+    before, log_snr = gen.score(X), gen.log_snr([0.5])
+    gen.schedule_ = SequentialSchedule(window=2)
+    after = gen.score(X)
+    assert not np.allclose(gen.log_snr([0.5]), log_snr)
+    # Not the same number, since another path is walked, but the same model.
+    assert after != before
+    assert after == pytest.approx(before, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("width", 0), ("n_blocks", 0), ("dropout", 1.0), ("width", 2.5)]
+)
+def test_parameters_of_the_mlp_are_checked(parameter, value):
+    with pytest.raises(ValueError, match=f"'{parameter}' parameter of MLP"):
+        MLP(**{parameter: value}).build(3, 1)
+
+
+def test_a_callable_must_build_a_module():
+    with pytest.raises(TypeError, match="must build a torch.nn.Module, but built a int"):
+        build_network(lambda n_components, n_channels: 3, 4, 1)

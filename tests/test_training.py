@@ -1,0 +1,338 @@
+"""The loop: it learns, keeps the best, ends when told, and says what went wrong."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from small import continuous, small, whole
+
+from gudlearn import PCABasis
+from gudlearn._training import (
+    Budget,
+    Trainer,
+    Validation,
+    learning_rate_factor,
+    run_passes,
+    to_arrays,
+    to_tensors,
+)
+from gudlearn.diffusion.gammas import WindowedGamma
+from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.networks import MLP
+from gudlearn.nn.denoiser import Denoiser
+
+CORRELATION = 0.95
+
+
+def rows(n=256, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 2, generator=generator)
+    return torch.stack([x[:, 0], CORRELATION * x[:, 0] + (1 - CORRELATION**2) ** 0.5 * x[:, 1]], 1)
+
+
+def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        network = MLP(width=16, n_blocks=1).build(2, 1)
+    denoiser = Denoiser(network, GaussianMarginals(torch.zeros(2), torch.ones(2)))
+    path = WindowedGamma([-6.0, -6.0], [6.0, 6.0], 0.0, 1.0).to(dtype=torch.float32)
+    return Trainer(
+        denoiser,
+        path,
+        loss=loss,
+        batch_size=64,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        weight_decay=0.01,
+        autocast=None,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def validation(n=256):
+    return Validation(rows(n, seed=9), n_times=16, constant=0.0, n_dimensions=2, seed=3)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("loss", ["likelihood", "uniform"])
+def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
+    trainer = make_trainer(loss, optimizer)
+    log = run_passes(trainer, lambda _: rows(1024), Budget(25, None), validation=validation())
+    # The untrained network is the product of the marginals: it adds nothing.
+    assert log.validation_scores[0] == 0
+    # -1/2 log(1 - 0.95^2) = 1.16 nats, over two dimensions; blurred by exp(-6) and half learned.
+    assert 0.25 < log.best_score < 0.62
+    assert np.mean(log.losses[-5:]) < np.mean(log.losses[:2])
+
+
+def test_the_best_weights_are_kept():
+    trainer = make_trainer()
+    log = run_passes(trainer, lambda _: rows(), Budget(30, None), validation=validation())
+    assert log.best_score == max(log.validation_scores)
+    trainer.averaged.network.load_state_dict(log.best_state)
+    again = Validation.score(validation(), trainer.averaged.split, trainer.path, trainer.times)
+    assert again > log.best_score - 0.05
+
+
+def test_weights_that_grow_worse_are_not_kept():
+    trainer = make_trainer()
+    scores = iter([0.0, 1.0, 0.5, 0.2, 0.1, 0.0, -1.0, -2.0])
+
+    class Falling:
+        def score(self, split, path, times):
+            return next(scores)
+
+    states = []
+
+    def note(n_passes, state, log):
+        states.append(state())
+
+    log = run_passes(
+        trainer, lambda _: rows(), Budget(6, None), validation=Falling(), after_pass=note
+    )
+    assert log.best_score == 1.0
+    for name, value in log.best_state.items():
+        assert torch.equal(value, states[0][name])
+    assert any(not torch.equal(states[-1][k], v) for k, v in log.best_state.items())
+
+
+def test_patience_ends_the_run():
+    class Flat:
+        def score(self, split, path, times):
+            return 0.0
+
+    log = run_passes(
+        make_trainer(), lambda _: rows(), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
+    )
+    # The first score is progress; a hundred passes have 30 evaluations, one every four passes.
+    assert log.stale == 3 and len(log.losses) < 20
+
+
+def test_progress_below_tol_is_none():
+    class Creeping:
+        value = 0.0
+
+        def score(self, split, path, times):
+            self.value += 1e-5
+            return self.value
+
+    creeping = Creeping()
+    log = run_passes(
+        make_trainer(),
+        lambda _: rows(),
+        Budget(60, None),
+        validation=creeping,
+        patience=2,
+        tol=1e-2,
+    )
+    assert log.stale == 2
+    # They are the best all the same.
+    assert log.best_score == creeping.value
+
+
+def test_a_callback_can_stop_the_run():
+    log = run_passes(
+        make_trainer(), lambda _: rows(), Budget(50, None), after_pass=lambda n, *_: n == 3
+    )
+    assert len(log.losses) == 3
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
+    trainer = make_trainer()
+    good = rows()
+    spoilt = good.clone()
+    spoilt[:, 1] = bad
+    kept = []
+    with pytest.raises(FloatingPointError, match="'tall' are the most extreme"):
+        run_passes(
+            trainer,
+            lambda k: spoilt if k == 4 else good,
+            Budget(10, None),
+            validation=validation(),
+            names=["wide", "tall"],
+            keep=kept.append,
+        )
+    (log,) = kept
+    assert all(torch.isfinite(v).all() for v in log.best_state.values())
+    assert len(log.losses) == 4
+    assert log.best_score == max(log.validation_scores)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2])
+def test_fit_raises_where_the_loss_explodes_and_can_still_score(fraction):
+    X = continuous(200)
+    gen = small(
+        learning_rate_init=1e30, max_iter=20, optimizer="adamw", validation_fraction=fraction
+    )
+    with pytest.raises(FloatingPointError, match="learning_rate_init"):
+        gen.fit(X)
+    assert all(np.isfinite(w).all() for w in gen.weights_.values())
+    assert np.isfinite(gen.score_samples(X[:5])).all()
+
+
+# Budgets
+
+
+def test_seconds_bind_where_they_end_first():
+    start = time.monotonic()
+    gen = small(max_iter=10**6, max_time=0.5).fit(continuous(100))
+    # Half a second, and what fitting the marginals and measuring times of scores takes.
+    assert time.monotonic() - start < 5
+    assert 0 < gen.n_iter_ < 10**6
+
+
+def test_passes_bind_where_they_end_first():
+    assert small(max_iter=3, max_time=600).fit(continuous(100)).n_iter_ == 3
+
+
+def test_share_of_the_budget():
+    assert Budget(10, None).spent(5) == 0.5
+    assert Budget(0, None).spent(0) == 1
+    assert Budget(None, None).spent(1000) == 0
+    now = time.monotonic()
+    assert Budget(None, 10.0, now - 5).spent(0) == pytest.approx(0.5, abs=0.05)
+    assert Budget(100, 10.0, now - 5).spent(1) == pytest.approx(0.5, abs=0.05)
+    assert Budget(100, 10.0, now - 5).spent(90) == 0.9
+
+
+def test_learning_rate_rises_and_falls_to_zero():
+    factors = [learning_rate_factor(k, k / 1000) for k in range(1001)]
+    peak = int(np.argmax(factors))
+    assert 50 < peak < 150 and factors[peak] > 0.95
+    assert (np.diff(factors[:peak]) > 0).all() and (np.diff(factors[peak:]) <= 0).all()
+    assert factors[-1] == pytest.approx(0, abs=1e-12) and factors[0] == pytest.approx(0.01)
+
+
+# The parts
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 64, 100, 257])
+def test_a_pass_sees_every_row_as_often_as_every_other(n_rows):
+    trainer = make_trainer()
+    index = trainer.batches(n_rows)
+    assert index.shape[1] == min(64, n_rows)
+    assert index.min() >= 0 and index.max() < n_rows
+    counts = torch.bincount(index.flatten(), minlength=n_rows)
+    assert counts.max() - counts.min() <= 1
+    # The number of batches is rounded: a third of a batch at most is left out or seen again.
+    assert abs(index.numel() - n_rows) <= 32
+
+
+def test_the_average_follows_the_weights():
+    trainer = make_trainer()
+    before = trainer.averaged_state()
+    for _ in range(5):
+        trainer.step(rows(64), 1.0)
+    after, now = trainer.averaged_state(), trainer.denoiser.network.state_dict()
+    moved = [(after[k] - before[k]).norm() for k in after]
+    left = [(now[k] - after[k]).norm() for k in after]
+    assert all(m > 0 for m in moved) and all(x > 0 for x in left)
+
+
+def test_a_step_follows_its_generator_alone():
+    losses = []
+    for _ in range(2):
+        trainer = make_trainer(seed=7)
+        losses.append([float(trainer.step(rows(64), 1.0)) for _ in range(4)])
+        torch.rand(3)
+    assert losses[0] == losses[1]
+    other = make_trainer(seed=8)
+    assert [float(other.step(rows(64), 1.0)) for _ in range(4)] != losses[0]
+
+
+def test_validation_has_the_same_noise_at_every_call():
+    trainer, held_out = make_trainer(), validation()
+    for _ in range(60):
+        trainer.step(rows(256), 1.0)
+    first = held_out.score(trainer.averaged.split, trainer.path, trainer.times)
+    assert first == held_out.score(trainer.averaged.split, trainer.path, trainer.times)
+    trainer.times.update(torch.tensor([0]), torch.tensor([1e6]))
+    assert first == held_out.score(trainer.averaged.split, trainer.path, trainer.times)
+
+
+def test_validation_does_not_depend_on_the_chunk(monkeypatch):
+    trainer = make_trainer()
+    for _ in range(30):
+        trainer.step(rows(256), 1.0)
+    whole_set = validation().score(trainer.averaged.split, trainer.path, trainer.times)
+    monkeypatch.setattr(Validation, "CHUNK", 17)
+    chunked = validation().score(trainer.averaged.split, trainer.path, trainer.times)
+    assert chunked == pytest.approx(whole_set, abs=1e-6)
+
+
+def test_times_of_scores_are_dense_where_the_correction_is_noisy():
+    trainer = make_trainer()
+    np.testing.assert_array_equal(trainer.time_weights(rows(32)), np.ones(32))
+    for _ in range(100):
+        trainer.step(rows(256), 1.0)
+    weights = trainer.time_weights(rows(64))
+    assert weights.shape == (32,) and (weights > 0).all()
+    # Where all is noise, or nothing is, the correction says nothing.
+    assert weights[10:22].mean() > 2 * weights[[0, 1, 30, 31]].mean()
+
+
+def test_weights_survive_the_way_through_numpy():
+    state = make_trainer().denoiser.network.state_dict()
+    back = to_tensors(to_arrays(state))
+    assert list(back) == list(state)
+    assert all(torch.equal(back[k], state[k]) for k in state)
+    # Copies: training goes on without changing what was kept.
+    arrays = to_arrays(state)
+    state["last.bias"] += 1
+    assert not arrays["last.bias"].any()
+
+
+# Through the estimator
+
+
+def test_the_score_that_chose_the_weights_is_that_of_the_held_out_rows():
+    X = continuous(400)
+    gen = small(max_iter=40, validation_fraction=0.5).fit(X)
+    assert gen.best_validation_score_ == max(gen.validation_scores_)
+    assert gen.best_validation_score_ > gen.validation_scores_[0]
+    # Held-out rows and others are of one law: 200 rows have a standard error of 0.05 nats/dim.
+    assert gen.score(X) / 3 == pytest.approx(gen.best_validation_score_, abs=0.2)
+
+
+def test_first_validation_score_is_the_untrained_models():
+    X = continuous(100)
+    gen = small(max_iter=1, validation_fraction=0.99).fit(X)
+    untrained = small(max_iter=0).fit(X)
+    per_row = untrained.score_samples(X) / 3
+    # 99 of the 100 rows are held out.
+    n = 99
+    leave_one_out = (per_row.sum() - per_row) / n
+    assert np.abs(leave_one_out - gen.validation_scores_[0]).min() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"bin_width": 1.0},
+        {"bin_width": [1.0, 1.0, None]},
+        {"bin_width": 1.0, "basis": PCABasis()},
+        {"bin_width": [1.0, 0.5, 1.0], "basis": PCABasis()},
+        {"basis": PCABasis(), "schedule": "sequential"},
+        {"preconditioning": "gaussian", "loss_weighting": "uniform"},
+    ],
+    ids=repr,
+)
+def test_every_kind_of_data_trains(parameters):
+    # The third column follows the first: there is something to learn.
+    X = whole(200)
+    gen = small(max_iter=120, validation_fraction=0.2, **parameters).fit(X)
+    assert np.isfinite(gen.loss_curve_).all()
+    assert gen.best_validation_score_ >= gen.validation_scores_[0]
+    # A pass has four batches of forty rows: thirty of them tell a fall from noise.
+    assert np.mean(gen.loss_curve_[-30:]) < np.mean(gen.loss_curve_[:30])
+    assert np.isfinite(gen.score_samples(X[:20])).all()
+    assert gen.sample(5).shape == (5, 3)
+
+
+def test_batches_of_one_row_and_of_all():
+    X = continuous(20)
+    for batch_size in (1, 10**6):
+        gen = small(batch_size=batch_size, max_iter=2).fit(X)
+        assert np.isfinite(gen.loss_curve_).all() and len(gen.loss_curve_) == 2
