@@ -115,10 +115,16 @@ def rows_on_device(encoding, X, device):
 
 
 def hold_out(X, n_rows, seed):
-    """Indices of about n_rows rows; equal rows are held out together."""
+    """Indices of about n_rows rows; equal rows are held out together where most are unique.
+
+    A few copies would let the network see what it is judged by. Where rows take few values
+    copies are the law itself, and without them a value would be missing from training.
+    """
     if not n_rows:
         return np.arange(0)
     _, group = np.unique(row_keys(X).numpy(), return_inverse=True)
+    if 2 * (group.max() + 1) < len(X):
+        group = np.arange(len(X))
     rank = np.random.default_rng(seed).permutation(group.max() + 1)[group]
     by_rank = np.argsort(rank, kind="stable")
     # The last group is taken whole: what is left of it would train on held-out rows.

@@ -173,7 +173,8 @@ class Model:
             log_p = flow_log_prob(
                 self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe
             )
-            log_q = -0.5 * (blurred * (LOG_2PI + gamma + 1)).sum()
+            # With its own draw: near a level the flow's density has the same bell.
+            log_q = -0.5 * (blurred * (LOG_2PI + gamma + eps**2)).sum(1)
             value = value + (log_p - log_q) / draws
         return value
 

@@ -7,7 +7,6 @@ import scipy.sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
-from small import continuous, small, whole
 
 from gudlearn import (
     MLP,
@@ -20,6 +19,7 @@ from gudlearn import (
     SequentialSchedule,
     SoftConditioningSchedule,
 )
+from small import continuous, small, whole
 
 METHODS = ["score_samples", "score_components", "score", "bits_per_dim"]
 

@@ -6,9 +6,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
-from small import continuous, small
 
 from gudlearn import LikelihoodMonitor
+from small import continuous, small
 
 
 class Recorder:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from small import continuous, small, whole
 
 from gudlearn._columns import Bins, Container, make_bins
+from small import continuous, small, whole
 
 
 def bins_of(X, bin_width="auto", bin_range=None):

@@ -2,9 +2,9 @@
 
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
-from small import small
 
 from gudlearn import GenerativePipeline, MarginalGaussianizer
+from small import small
 
 
 @pytest.mark.parametrize(

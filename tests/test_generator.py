@@ -16,7 +16,6 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer, StandardScaler
-from small import continuous, dependent, small, whole
 
 from gudlearn import (
     DDIM,
@@ -31,6 +30,7 @@ from gudlearn import (
     VPSchedule,
 )
 from gudlearn._random import seed_keys
+from small import continuous, dependent, small, whole
 
 BASES = ["identity", "pca", "fourier", "wavelet", "block"]
 SCHEDULES = ["auto", "linear", "cosine", "vp", "soft", "sequential"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
-from small import continuous, small
 from torch import nn
 
 from gudlearn import MLP, SequentialSchedule
 from gudlearn.networks import build_network
+from small import continuous, small
 
 
 class Plain(nn.Module):

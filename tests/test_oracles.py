@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy import stats
-from small import small
 
 from gudlearn import (
     DPMSolver,
@@ -14,6 +13,7 @@ from gudlearn import (
     SoftConditioningSchedule,
     WaveletBasis,
 )
+from small import small
 
 SCHEDULES = [
     "linear",
@@ -197,7 +197,7 @@ def test_independent_atoms_score_their_own_log_frequency(likelihood):
         # Noise of 0.12 bins: a level and its neighbour overlap by exp(-1/(8 0.12^2)) = 2e-4.
         np.testing.assert_allclose(gen.score_samples(rows), expected, rtol=0, atol=2e-3)
     else:
-        # The blur cancels draw by draw; what is left are the flow's 40 steps across narrow atoms.
+        # The blur cancels draw by draw; what is left are 40 Runge-Kutta steps across the atoms.
         np.testing.assert_allclose(gen.score_samples(rows), expected, rtol=0, atol=0.03)
 
 
@@ -278,9 +278,11 @@ def test_a_trained_discrete_model_has_learned_and_stays_below_one():
     assert gen.score(X) > untrained + 0.5
     samples = gen.sample(3000)
     frequency = np.array([(samples == row).all(1).mean() for row in grid])
-    assert np.abs(frequency - p).sum() / 2 < 0.12
     data = np.array([(X == row).all(1).mean() for row in grid])
-    assert np.abs(frequency - data).sum() / 2 < 0.15
+    # Ten cells and 3000 rows: sampling alone gives 0.02, the independent columns 0.5.
+    assert np.abs(frequency - data).sum() / 2 < 0.1
+    # The bound lies below the law that is sampled, by what it lacks to a sum of one.
+    assert np.abs(frequency - p / p.sum()).sum() / 2 < 0.12
 
 
 # Bases whose components are not columns

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from small import continuous, small, whole
 
 from gudlearn import PCABasis
+from gudlearn._fitting import hold_out
 from gudlearn._training import (
     Budget,
     Trainer,
@@ -21,6 +21,7 @@ from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.networks import MLP
 from gudlearn.nn.denoiser import Denoiser
+from small import continuous, small, whole
 
 CORRELATION = 0.95
 
@@ -336,3 +337,19 @@ def test_batches_of_one_row_and_of_all():
     for batch_size in (1, 10**6):
         gen = small(batch_size=batch_size, max_iter=2).fit(X)
         assert np.isfinite(gen.loss_curve_).all() and len(gen.loss_curve_) == 2
+
+
+def test_copies_of_a_row_are_held_out_together():
+    X = np.repeat(continuous(50), [3] * 5 + [1] * 45, axis=0)
+    held_out = hold_out(X, 12, 0)
+    assert 12 <= len(held_out) <= 14
+    kept = np.delete(X, held_out, axis=0)
+    assert not (X[held_out][:, None] == kept[None]).all(2).any()
+
+
+def test_rows_of_few_values_are_held_out_one_by_one():
+    X = np.repeat(np.arange(4.0)[:, None], 25, axis=0)
+    held_out = hold_out(X, 20, 0)
+    assert len(held_out) == 20
+    # Each value has 25 copies: none may be missing from what is trained on.
+    assert set(np.delete(X, held_out)) == set(range(4))
