@@ -32,7 +32,7 @@ class MLP(BaseEstimator):
     >>> from gudlearn import MLP
     >>> network = MLP(width=64).build(n_components=5, n_channels=1)
     >>> sum(p.numel() for p in network.parameters())
-    53253
+    32773
     """
 
     _parameter_constraints = {

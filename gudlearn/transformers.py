@@ -24,7 +24,7 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 
     Parameters
     ----------
-    max_members : int, default=8
+    max_members : int, default=16
         At most this many Gaussians per column; how many is chosen by the Bayesian information
         criterion. One more, as wide as the range and of weight 1/(n + 2), stands for outliers.
 
@@ -57,7 +57,7 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 
     _parameter_constraints = {"max_members": [Interval(Integral, 1, None, closed="left")]}
 
-    def __init__(self, max_members=8):
+    def __init__(self, max_members=16):
         self.max_members = max_members
 
     @_fit_context(prefer_skip_nested_validation=True)
