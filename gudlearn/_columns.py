@@ -4,6 +4,7 @@ A discrete column holds whole multiples of its bin width: value = origin + level
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -143,9 +144,8 @@ class Bins:
         for j in np.flatnonzero(self.discrete):
             position = (X[:, j] - self.origin[j]) / self.width[j]
             found[:, j] = np.rint(position)
-            slack = _OFF_GRID + 1e-9 * np.abs(position)
             self._refuse(
-                np.abs(position - found[:, j]) > slack, X[:, j], j,
+                ~_on_grid(position), X[:, j], j,
                 f"is not a whole multiple of bin_width={self.width[j]:g}"
                 + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
                 "Pass the width of the grid the column lies on, or None (or NaN for the column) "
@@ -184,6 +184,37 @@ class Bins:
         return out
 
 
+def check_finite(X, names):
+    """Raise where X (n, F) holds NaN or infinity.
+
+    Raises
+    ------
+    ValueError
+    """
+    wrong = ~np.isfinite(X)
+    if wrong.any():
+        row, j = np.argwhere(wrong)[0]
+        what = "NaN" if np.isnan(X[row, j]) else "infinity"
+        raise ValueError(
+            f"Input X contains {what}: column {names[j]!r}, row {row}; {int(wrong.sum())} entries "
+            "are not finite. Drop these rows or fill them in, for instance with SimpleImputer."
+        )
+
+
+def check_n_samples(n_samples):
+    """Raise where n_samples is no positive whole number.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(
+            f"n_samples={n_samples!r} must be a whole number of at least 1. Pass how many rows to "
+            "draw."
+        )
+
+
 def make_bins(bin_width, bin_range, container, X, names):
     """Resolve ``bin_width`` and ``bin_range`` for validated data.
 
@@ -206,12 +237,23 @@ def make_bins(bin_width, bin_range, container, X, names):
     """
     n_columns = X.shape[1]
     width = _resolve_width(bin_width, container, n_columns)
-    on_grid = np.abs(X / width - np.rint(X / width)) <= _OFF_GRID + 1e-9 * np.abs(X / width)
-    origin = np.where(on_grid.all(0) | np.isnan(width), 0.0, X.min(0))
+    origin = np.array([_origin(X[:, j], width[j]) for j in range(n_columns)])
     low, high = _resolve_range(bin_range, width, origin, n_columns)
     bins = Bins(width, origin, low, high, names)
     bins.levels(X)
     return bins
+
+
+def _origin(column, width):
+    """Where the grid of a column begins: at 0, or at its least value if that fits better."""
+    low = column.min()
+    fits = [_on_grid((column - origin) / width).mean() for origin in (0.0, low)]
+    # Where most values lie on neither grid, it is the plain one that they are told to miss.
+    return low if fits[1] > max(fits[0], 0.5) else 0.0
+
+
+def _on_grid(position):
+    return np.abs(position - np.rint(position)) <= _OFF_GRID + 1e-9 * np.abs(position)
 
 
 def _resolve_width(bin_width, container, n_columns):
@@ -249,7 +291,10 @@ def _resolve_width(bin_width, container, n_columns):
 def _resolve_range(bin_range, width, origin, n_columns):
     if bin_range is None:
         return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
-    bounds = np.asarray(bin_range, dtype=float)
+    try:
+        bounds = np.asarray(bin_range, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"bin_range={bin_range!r} must hold numbers: (low, high).") from error
     if bounds.shape not in ((2,), (n_columns, 2)):
         raise ValueError(
             f"bin_range has shape {bounds.shape}; pass (low, high), or one pair per column: "

@@ -1,6 +1,7 @@
 """From a user's rows to components and levels, and back: everything learned but the network."""
 
 import numpy as np
+import pandas as pd
 import torch
 
 from gudlearn import _marginals
@@ -21,17 +22,21 @@ class Encoding:
     """Bins, basis, end points and marginals, fitted to rows.
 
     Discrete columns are read through white noise (`binned`) where the basis can make it: where
-    components are columns, or where all columns have bins that the basis leaves white. Elsewhere
-    a level is spread evenly over its bin (`dequantised`).
+    components are columns, or where all other columns have bins that the basis leaves white.
+    Elsewhere a level is spread evenly over its bin (`dequantised`).
 
     Parameters
     ----------
     bins : Bins
     basis : Basis, not fitted
     preconditioning : {"marginal", "gaussian"}
+    names : array-like of str or None
+        Names of the columns, where the user gave them.
 
     Attributes
     ----------
+    columns : ndarray of shape (D,)
+        The data column that each component is, -1 where it is none.
     ends : Ends
     tables : dict of int to LevelTable
         By column, for binned columns.
@@ -39,8 +44,9 @@ class Encoding:
         For active components that are not atoms.
     """
 
-    def __init__(self, bins, basis, preconditioning):
+    def __init__(self, bins, basis, preconditioning, names=None):
         self.bins, self.basis, self.preconditioning = bins, basis, preconditioning
+        self.names = names
 
     def fit(self, X):
         """Learn from rows X (n, F), float64."""
@@ -48,12 +54,13 @@ class Encoding:
         levels = bins.levels(X)
         self.constant = np.ptp(X, axis=0) == 0
         self.constant_values = X[0].copy()
-        self.basis.fit(X)
+        self.column_mean, self.column_std = X.mean(0), X.std(0)
+        self.basis.fit(self._named(X))
         small = self._n_levels(levels) <= MAX_LEVELS
         self._choose_binned(bins.discrete & small)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
         if self.dequantised.any():
-            self.basis.fit(self._spread(X, row_keys(X), 0))
+            self.basis.fit(self._named(self._spread(X, row_keys(X), 0)))
         components = self.basis.describe()
         self._set_ends(components)
         self.components = components.take(self.ends.active)
@@ -63,6 +70,10 @@ class Encoding:
         }
         self._fit_mixtures(X, levels)
         return self
+
+    def _named(self, X):
+        """X with the names that the user gave: orders and blocks may speak of them."""
+        return X if self.names is None else pd.DataFrame(X, columns=self.names)
 
     def _n_levels(self, levels):
         low = np.where(np.isnan(self.bins.low), levels.min(0), self.bins.low)
@@ -77,27 +88,25 @@ class Encoding:
 
     def _choose_binned(self, candidates):
         """Decide which columns are read through white noise, and its size in each component."""
-        columns = self.basis.describe().columns
-        width = self.bins.width
-        self.axis_aligned = columns is not None and bool((columns >= 0).all())
-        self.noise = None
-        if self.axis_aligned:
-            self.binned, self.noise = candidates, width[columns]
-        elif candidates.all():
-            self.noise = self.basis.noise_std(width)
-            self.binned = np.full(len(width), self.noise is not None)
-        else:
-            self.binned = np.zeros(len(width), dtype=bool)
+        described, width = self.basis.describe(), self.bins.width
+        columns = described.columns
+        self.columns = np.full(len(described.scale), -1) if columns is None else columns
+        aligned = self.columns >= 0
+        self.noise = np.where(aligned, width[self.columns], np.nan)
+        self.rotated = np.isin(np.arange(len(width)), self.columns, invert=True)
+        self.binned = candidates & ~self.rotated
+        if self.rotated.any() and candidates[self.rotated].all():
+            std = self.basis.noise_std(np.where(self.rotated, width, 1.0))
+            if std is not None:
+                self.binned |= self.rotated
+                self.noise[~aligned] = std[~aligned]
 
     def _set_ends(self, components):
         """End points of every component, and which of them diffuse."""
         variances = components.variances / components.scale**2
         dead = self.basis.dead_
-        blurred = np.zeros(len(dead), dtype=bool)
-        if self.axis_aligned:
-            blurred = self.binned[components.columns]
-        elif self.binned.any():
-            blurred[:] = True
+        whole_rest = (self.binned & self.rotated).any()
+        blurred = np.where(self.columns >= 0, self.binned[self.columns], whole_rest)
         log_v = np.log(variances)
         gamma_0, gamma_1 = log_v - _CLEAN, log_v + _NOISY
         if blurred.any():
@@ -123,7 +132,7 @@ class Encoding:
     def _smooth(self):
         """Which active components have a mixture of Gaussians, not atoms, as their marginal."""
         active = np.flatnonzero(self.ends.active)
-        atoms = self.ends.blurred[active] & self.axis_aligned
+        atoms = self.ends.blurred[active] & (self.columns[active] >= 0)
         return ~atoms if self.preconditioning == "marginal" else np.ones(len(active), dtype=bool)
 
     # Rows to components and back
@@ -155,7 +164,16 @@ class Encoding:
             # On the grid itself: what a value misses it by is not information.
             exact = self.bins.values(levels, X)
             X = np.where(self.binned, exact, X)
-        return self.basis.transform(X)
+        return np.asarray(self.basis.transform(self._named(X)))
+
+    def extreme_column(self, z):
+        """Name of the column furthest from its mean in rows of active components, a tensor."""
+        everything = np.zeros((len(z), len(self.ends.active)))
+        z = np.nan_to_num(z.double().cpu().numpy(), nan=1e30, posinf=1e30, neginf=-1e30)
+        everything[:, self.ends.active] = z
+        X = self.basis.inverse_transform(everything)
+        distance = np.abs(X - self.column_mean) / np.where(self.constant, np.inf, self.column_std)
+        return str(self.bins.names[int(distance.max(0).argmax())])
 
     def decode(self, z, keys, model):
         """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""
@@ -214,11 +232,6 @@ class Encoding:
 
     # The terms of a log-likelihood that no network enters
 
-    @property
-    def extra_columns(self):
-        """Whether the reconstruction is reported apart: components are not columns."""
-        return not self.axis_aligned and bool(self.bins.discrete.any())
-
     def in_user_units(self, components, level_log_prob):
         """Log-likelihood by component in the units of X, extra columns for levels if needed.
 
@@ -228,13 +241,16 @@ class Encoding:
             In the units of z.
         level_log_prob : ndarray of shape (n, F)
             Of the binned columns; zero elsewhere.
+
+        Returns
+        -------
+        ndarray of shape (n, D) or (n, D + F)
+            The latter where a discrete column is no component; a column that is one adds zero.
         """
-        per_column = level_log_prob + np.where(
-            self.dequantised, np.log(np.where(self.bins.discrete, self.bins.width, 1.0)), 0.0
-        )
-        components = components - self.log_scale
-        if self.extra_columns:
-            return np.concatenate([components, per_column], axis=1)
-        if self.axis_aligned:
-            return components + per_column[:, self.basis.describe().columns]
-        return components
+        width = np.where(self.dequantised, self.bins.width, 1.0)
+        per_column = level_log_prob + np.log(width)
+        own = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
+        components = components - self.log_scale + own
+        if not (self.bins.discrete & self.rotated).any():
+            return components
+        return np.concatenate([components, np.where(self.rotated, per_column, 0.0)], axis=1)

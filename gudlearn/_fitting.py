@@ -16,16 +16,22 @@ def resolve_device(name):
     Raises
     ------
     ValueError
-        If torch knows no such device.
+        If torch cannot use it here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError as error:
+        device = torch.device(name)
+        # Torch may know a device that this machine or this build of torch has not.
+        usable = device.type != "meta" and torch.empty(0, device=device) is not None
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device={name!r} is not a device of torch. Pass 'auto', 'cpu' or 'cuda'."
+            f"device={name!r} is not a device that torch can use here: {error}. Pass 'auto', "
+            "'cpu' or 'cuda'."
         ) from error
+    if not usable:
+        raise ValueError("device='meta' holds no numbers. Pass 'auto', 'cpu' or 'cuda'.")
+    return device
 
 
 def autocast_type(precision, device):

@@ -167,19 +167,6 @@ class Trainer:
                     spread[k] += float(((first - second) ** 2).mean()) / (2 * n_pairs)
         return np.sqrt(spread) if spread.any() else np.ones(n_bins)
 
-    def worst_component(self, x0):
-        """Index of the component with the largest loss, non-finite ones first."""
-        with torch.no_grad():
-            u = torch.full((len(x0),), 0.5, device=self.device)
-            terms = self._loss(
-                self.denoiser, self.path, x0, self.times.sample(u)[0], torch.ones_like(x0)
-            )
-        magnitude = x0.abs().amax(0)
-        spoilt = ~torch.isfinite(terms).all(0)
-        if bool(spoilt.any()) and not bool(spoilt.all()):
-            return int(spoilt.float().argmax())
-        return int(magnitude.nan_to_num(torch.inf).argmax())
-
 
 def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
     """AdamW, and Muon for the hidden matrices that the network names."""
@@ -280,7 +267,7 @@ _EVALUATIONS = 30
 
 def run_passes(
     trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
-    after_pass=None, names=None, keep=None,
+    after_pass=None, blame=None, keep=None,
 ):  # fmt: skip
     """Make passes until the budget is spent, patience ends or a callback says stop.
 
@@ -297,7 +284,8 @@ def run_passes(
     tol : float
     verbose : int
     after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
-    names : names of the components, for the message of a non-finite loss
+    blame : callable (rows) -> str
+        Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable of the log
         Called when the run ends, also if it ends by an error.
 
@@ -322,7 +310,7 @@ def run_passes(
     try:
         with private_randomness(trainer.generator):
             evaluate()
-            _passes(trainer, data, budget, log, names, evaluate, stop)
+            _passes(trainer, data, budget, log, blame, evaluate, stop)
             if log.validation_passes[-1:] != [len(log.losses)]:
                 evaluate()
     finally:
@@ -331,7 +319,7 @@ def run_passes(
     return log
 
 
-def _passes(trainer, data, budget, log, names, evaluate, stop):
+def _passes(trainer, data, budget, log, blame, evaluate, stop):
     """Pass after pass while the budget lasts."""
     endless = budget.max_iter is None and budget.max_time is None
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
@@ -345,10 +333,16 @@ def _passes(trainer, data, budget, log, names, evaluate, stop):
                 break
             factor = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
             losses.append(trainer.step(x0[rows], factor))
-            _guard(trainer, losses, x0[rows], names)
+            # On a GPU only every 16th step waits for its loss, and the end of the pass.
+            if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
+                _guard(trainer, losses[-1], x0[rows], blame)
         if not losses:
             break
-        log.losses.append(float(torch.stack(losses).mean()))
+        mean_loss = torch.stack(losses).mean()
+        # The last step may have spoilt the weights that no loss has seen yet.
+        weights = sum(p.detach().abs().sum() for p in trainer.averaged.network.parameters())
+        _guard(trainer, mean_loss + 0 * weights, x0, blame)
+        log.losses.append(float(mean_loss))
         spent = 1.0 if endless else budget.spent(len(log.losses))
         if spent >= next_evaluation:
             evaluate()
@@ -375,17 +369,14 @@ def _evaluate(trainer, validation, log, tol, verbose):
         print(f"pass {n_passes}: validation {score:.4f} nats/dim")
 
 
-def _guard(trainer, losses, batch, names):
-    """Raise where the loss is not finite. On a GPU only every 16th step waits for it."""
-    if trainer.device.type != "cpu" and trainer.steps % 16:
-        return
-    if not math.isfinite(losses[-1]):
-        worst = trainer.worst_component(batch)
-        name = worst if names is None else names[worst]
+def _guard(trainer, loss, rows, blame):
+    """Raise where the loss is not finite."""
+    if not math.isfinite(loss):
+        worst = f"the values of column {blame(rows)!r} are the most extreme" if blame else "see X"
         raise FloatingPointError(
-            f"The training loss is not finite at step {trainer.steps}; the values of "
-            f"{name!r} are the most extreme. Rescale or clip that column, lower "
-            "learning_rate_init, or pass precision='float32'. The last good weights are kept."
+            f"The training loss is not finite at step {trainer.steps}; {worst}. Rescale or clip "
+            "them, lower learning_rate_init, or pass precision='float32'. The last good weights "
+            "are kept."
         )
 
 

@@ -1,6 +1,5 @@
 """The estimator: fit, sample, score."""
 
-import copy
 import math
 import operator
 import weakref
@@ -14,7 +13,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gudlearn import _fitting
-from gudlearn._columns import Container, make_bins
+from gudlearn._columns import Container, check_finite, check_n_samples, make_bins
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._encoding import Encoding
 from gudlearn._engine import Engine
@@ -46,11 +45,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
     network : {"auto", "mlp"}, MLP or callable, default="auto"
         The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is ``MLP()``
-        with a dropout that suits the number of rows: 300 divided by it, 0.2 at most.
+        with a dropout that suits the number of rows: 300 divided by it, 0.2 at most, and none
+        below 0.03.
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
-        How samples are drawn. "auto" is ``DPMSolver`` with 50 steps, more where components move
-        in short windows one after another.
+        How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, more
+        where components move in short windows one after another.
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance of neighbouring values of discrete columns, in the units of X. Where it is given
         (NaN or None for the other columns) scores are log-probabilities. "auto": integer dtypes
@@ -59,7 +59,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Least and greatest value of discrete columns. None: values outside the seen range have a
         small probability, 1/(n + 2) per column in all.
     likelihood : {"bound", "flow"}, default="bound"
-        What scores are: the variational bound, or the density of the probability flow.
+        What scores are: the variational bound, or the density of the probability flow. May be
+        set after fit.
     preconditioning : {"marginal", "gaussian"}, default="marginal"
         What the untrained model is: the product of fitted marginals (mixtures, or the frequencies
         of discrete columns), or of one Gaussian per component.
@@ -72,7 +73,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Seconds of training, preparation included. Whichever of the two ends first binds; the
         learning rate decays to zero by then.
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is a quarter of the rows, 1024 at most.
+        Rows per step. "auto" is a quarter of the rows that are trained on, between 64 (or all of
+        them) and 1024.
     learning_rate_init : float, default=4e-3
         Largest learning rate of AdamW. Muon's is 2.5 times that.
     optimizer : {"muon", "adamw"}, default="muon"
@@ -93,7 +95,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     tol : float, default=1e-4
         Least progress, in nats per dimension.
     warm_start : bool, default=False
-        Whether fit goes on from the weights, basis and marginals of the last fit.
+        Whether fit goes on from the weights, basis and marginals of the last fit. The schedule
+        and all that rules training may change in between.
     device : str, default="auto"
         Where to compute. "auto" is a CUDA device if there is one, else the CPU.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -109,7 +112,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     Attributes
     ----------
-    basis_, schedule_, network_, sampler_ : objects
+    basis_, schedule_, network_ : objects
         The specifications in use; the basis is fitted. The network sees noise levels and no
         times: another schedule may be put in the place of ``schedule_``, and scores and samples
         follow its path with the same weights.
@@ -120,7 +123,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     time_weights_ : ndarray
         Relative density at which noise levels are drawn.
     n_iter_ : int
-        Passes made.
+        Passes made, those of earlier calls included with ``warm_start`` and ``partial_fit``.
     loss_curve_ : list of float
         Mean training loss of each pass, in nats per component, without the terms that no network
         enters.
@@ -164,14 +167,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     (150,)
     """
 
-    _doc_link_module = "gudlearn"
-
     _parameter_constraints = {
         "basis": [str, HasMethods("fit")],
         "schedule": [str, HasMethods("build")],
         "network": [str, HasMethods("build"), callable],
         "sampler": [str, HasMethods("build")],
-        "bin_width": [StrOptions({"auto"}), None, Real, "array-like"],
+        "bin_width": [str, None, Real, "array-like"],
         "bin_range": [None, "array-like"],
         "likelihood": [StrOptions({"bound", "flow"})],
         "preconditioning": [StrOptions({"marginal", "gaussian"})],
@@ -309,12 +310,19 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
                 trainer = self._make_trainer(len(X), derive_seed(self.random_state))
+        # A trainer that fails is not used again: its weights are spoilt.
+        _TRAINERS.pop(self, None)
+        if trainer is not None:
+            data = _fitting.rows_on_device(self._encoding, X, trainer.device)
+            log = run_passes(
+                trainer,
+                lambda _: data(trainer.steps),
+                Budget(None, None),
+                blame=self._encoding.extreme_column,
+            )
+            self._note(log)
+            _TRAINERS[self] = trainer
         self.n_iter_ += 1
-        if trainer is None:
-            return self
-        _TRAINERS[self] = trainer
-        data = _fitting.rows_on_device(self._encoding, X, trainer.device)
-        self._note(trainer, run_passes(trainer, lambda _: data(trainer.steps), Budget(None, None)))
         return self
 
     @contextmanager
@@ -331,24 +339,24 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """Validate everything; learn the encoding unless it is kept. Returns X as float64."""
         self._validate_params()
         schedule = resolve("schedule", self.schedule)
-        sampler = resolve("sampler", self.sampler)
-        sampler.build()
+        resolve("sampler", self.sampler).build()
         resolve("network", self.network)
         basis = resolve("basis", self.basis)
         _fitting.resolve_device(self.device)
         container = Container.of(X)
-        X = validate_data(self, X, dtype=np.float64, reset=not again)
+        X = self._validate_rows(X, reset=not again)
         if again:
+            self._refuse_changes()
             self._encoding.bins.levels(X)
+            _fitting.build_path(self._encoding, schedule)
+            self.schedule_ = schedule
             return X
         network = _fitting.resolve_network(self.network, len(X))
         names = getattr(self, "feature_names_in_", None)
-        names = [f"x{j}" for j in range(X.shape[1])] if names is None else list(names)
         self._container = container
-        bins = make_bins(self.bin_width, self.bin_range, container, X, names)
-        self._encoding = Encoding(bins, basis, self.preconditioning).fit(X)
-        self.basis_, self.schedule_, self.sampler_ = self._encoding.basis, schedule, sampler
-        self.network_ = network
+        bins = make_bins(self.bin_width, self.bin_range, container, X, self._column_names())
+        self._encoding = Encoding(bins, basis, self.preconditioning, names).fit(X)
+        self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
         self.bin_width_ = bins.width if bins.discrete.any() else None
         _fitting.build_path(self._encoding, schedule)
         fresh = _fitting.new_network(self._encoding, network, derive_seed(self.random_state))
@@ -358,6 +366,33 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.loss_curve_, self.validation_scores_, self.validation_iters_ = [], [], []
         self.best_validation_score_ = None
         self.n_iter_ = 0
+        self._fitted_with = self._lasting_parameters()
+        return X
+
+    def _lasting_parameters(self):
+        """What weights and marginals rest on, as text that can be compared."""
+        names = ("basis", "network", "preconditioning", "bin_width", "bin_range")
+        return {name: repr(getattr(self, name)).partition(" at 0x")[0] for name in names}
+
+    def _refuse_changes(self):
+        for name, now in self._lasting_parameters().items():
+            before = self._fitted_with[name]
+            if now != before:
+                raise ValueError(
+                    f"{name}={now} was {before} when this estimator was fitted, and the weights "
+                    "that are to be trained further rest on it. Put it back, or fit anew with "
+                    "warm_start=False."
+                )
+
+    def _column_names(self):
+        if hasattr(self, "feature_names_in_"):
+            return list(self.feature_names_in_)
+        return [f"x{j}" for j in range(self.n_features_in_)]
+
+    def _validate_rows(self, X, reset):
+        """X as float64, finite; an error names the column."""
+        X = validate_data(self, X, dtype=np.float64, reset=reset, ensure_all_finite=False)
+        check_finite(X, self._column_names())
         return X
 
     def _make_trainer(self, n_rows, seed):
@@ -411,19 +446,21 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             tol=self.tol,
             verbose=self.verbose,
             after_pass=after_pass,
-            names=self._encoding.components.names,
-            keep=lambda log: self._note(trainer, log),
+            blame=self._encoding.extreme_column,
+            keep=self._note,
         )
-        self.n_iter_ = len(log.losses)
+        self.n_iter_ += len(log.losses)
         some = data(0)[:: max(1, len(train) // _ROWS_FOR_TIMES)]
         self.time_weights_ = trainer.time_weights(some)
 
-    def _note(self, trainer, log):
+    def _note(self, log):
         """Record the outcome of training in learned attributes."""
+        before = self.n_iter_
         self.weights_ = to_arrays(log.best_state)
         self.loss_curve_ = self.loss_curve_ + log.losses
         self.validation_scores_ = self.validation_scores_ + log.validation_scores
-        self.validation_iters_ = self.validation_iters_ + log.validation_passes
+        passes = [before + n for n in log.validation_passes]
+        self.validation_iters_ = self.validation_iters_ + passes
         self.best_validation_score_ = log.best_score
 
     # Score
@@ -505,7 +542,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     def _checked(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False), self._engine()
+        return self._validate_rows(X, reset=False), self._engine()
 
     def log_snr(self, t):
         """Effective log-SNR of each component that diffuses, over time.
@@ -549,11 +586,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             If n_samples is not a positive whole number.
         """
         check_is_fitted(self)
-        if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(
-                f"n_samples={n_samples!r} must be a whole number of at least 1. Pass how many rows "
-                "to draw."
-            )
+        check_n_samples(n_samples)
         seed = derive_seed(self.random_state if random_state is None else random_state)
         X = self._engine().sample(n_samples, seed, self._sampler())
         bins = self._encoding.bins
@@ -561,12 +594,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return self._container.wrap(X, whole | self._encoding.constant)
 
     def _sampler(self):
-        if self.sampler != "auto":
-            return self.sampler_
-        log_snr = self.log_snr(np.linspace(0, 1, 257))
-        moving = (np.diff(log_snr, axis=0) < -1e-9).mean(0) if log_snr.size else np.ones(1)
-        sampler = copy.copy(self.sampler_)
-        return sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
+        sampler = resolve("sampler", self.sampler)
+        if isinstance(self.sampler, str) and self.sampler == "auto":
+            log_snr = self.log_snr(np.linspace(0, 1, 257))
+            moving = (np.diff(log_snr, axis=0) < -1e-9).mean(0) if log_snr.size else np.ones(1)
+            sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
+        return sampler
 
     def _engine(self):
         key = self.random_state if isinstance(self.random_state, Integral) else 0

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._columns import check_n_samples
 from ._determinants import check_step, column_name, flatten_steps, in_image, step_log_det
 from ._random import derive_seed, keyed_uniform, row_keys, seed_keys
 
@@ -407,8 +408,7 @@ class GenerativePipeline(Pipeline):
             In the container and the kind of dtype that fit was given.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be a whole number of at least 1.")
+        check_n_samples(n_samples)
         final = self.steps[-1][1]
         missing = np.arange(n_samples)
         X = None

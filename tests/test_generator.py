@@ -430,11 +430,20 @@ def test_learned_attributes_describe_the_fit():
 
 def test_specifications_in_use_are_copies():
     schedule = SoftConditioningSchedule(softness=0.5)
-    gen = small(schedule=schedule, basis="pca", sampler="ddim", max_iter=0).fit(continuous())
+    gen = small(schedule=schedule, basis="pca", max_iter=0).fit(continuous())
     assert gen.schedule_ is not schedule
     assert gen.schedule_.softness == 0.5
     assert isinstance(gen.basis_, PCABasis)
-    assert isinstance(gen.sampler_, DDIM)
+
+
+def test_another_sampler_after_fit_is_used():
+    gen = small(max_iter=2).fit(continuous())
+    samples = {}
+    for sampler in (DDIM(steps=3), DDIM(steps=9), "ancestral"):
+        samples[repr(sampler)] = gen.set_params(sampler=sampler).sample(5, random_state=0)
+        fresh = small(max_iter=2, sampler=sampler).fit(continuous()).sample(5, random_state=0)
+        np.testing.assert_array_equal(samples[repr(sampler)], fresh)
+    assert len({s.tobytes() for s in samples.values()}) == 3
 
 
 # Training

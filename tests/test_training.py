@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
             lambda k: spoilt if k == 4 else good,
             Budget(10, None),
             validation=validation(),
-            names=["wide", "tall"],
+            blame=lambda rows: ["tall", "wide"][int(rows.isfinite().all(0)[1])],
             keep=kept.append,
         )
     (log,) = kept

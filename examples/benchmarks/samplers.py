@@ -104,9 +104,7 @@ def sliced_wasserstein(held, samples, seed, n_directions=100, n_bootstrap=30):
 
 def sample_with(generator, solver, n, seed):
     """Sample from a fitted model with another solver."""
-    twin = copy.copy(generator).set_params(sampler=solver)
-    twin.sampler_ = solver
-    return twin.sample(n, random_state=seed)
+    return copy.copy(generator).set_params(sampler=solver).sample(n, random_state=seed)
 
 
 def draw_samples(generator, n, seed):
