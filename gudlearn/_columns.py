@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 
 # Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
 MAX_LEVELS = 1 << 16
@@ -25,11 +26,14 @@ class Container:
     dtypes : list of numpy.dtype
         One for each column.
     module : {"numpy", "pandas", "polars"}
+    nullable : list or None
+        The dtype of each column of a pandas DataFrame where it is one of pandas' own, else None.
     """
 
     names: list | None
     dtypes: list
     module: str
+    nullable: list | None = None
 
     @classmethod
     def of(cls, X):
@@ -41,7 +45,7 @@ class Container:
             If names occur twice, or a column is not numeric.
         """
         if not hasattr(X, "columns"):
-            dtype = X.dtype if hasattr(X, "dtype") else np.asarray(X).dtype
+            dtype = np.asarray(X).dtype
             n_columns = np.shape(X)[1] if np.ndim(X) == 2 else 1
             return cls(None, [np.dtype(dtype)] * n_columns, "numpy")
         names = list(X.columns)
@@ -50,7 +54,7 @@ class Container:
             raise ValueError(
                 f"X has columns of the same name: {repeated}. Give every column its own name."
             )
-        module = type(X).__module__.split(".")[0]
+        module = "pandas" if isinstance(X, pd.DataFrame) else type(X).__module__.split(".")[0]
         columns = [X[n].to_numpy() for n in names]
         other = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c)]
         if other:
@@ -58,7 +62,8 @@ class Container:
                 f"X has non-numeric columns {other}. Encode them as numbers or drop them."
             )
         dtypes = [c.dtype if c.dtype != object else np.dtype(float) for c in columns]
-        return cls(names, dtypes, module)
+        own = [t if _is_nullable(t) else None for t in X.dtypes] if module == "pandas" else None
+        return cls(names, dtypes, module, own)
 
     def wrap(self, X, whole):
         """Give an array the container, the names and the dtypes of the data.
@@ -75,14 +80,19 @@ class Container:
         ]
         columns = [_cast(X[:, j], t) for j, t in enumerate(dtypes)]
         if self.module == "pandas":
-            import pandas as pd
-
-            return pd.DataFrame(dict(zip(self.names, columns, strict=True)), columns=self.names)
+            frame = pd.DataFrame(dict(zip(self.names, columns, strict=True)), columns=self.names)
+            own = zip(self.names, self.nullable, dtypes, self.dtypes, strict=True)
+            # An integer column that is sampled as floats has no way back to its dtype.
+            return frame.astype({n: t for n, t, out, was in own if t is not None and out == was})
         if self.module == "polars":
             import polars as pl
 
             return pl.DataFrame(dict(zip(self.names, columns, strict=True)))
         return np.column_stack(columns) if len(set(dtypes)) > 1 else np.stack(columns, 1)
+
+
+def _is_nullable(dtype):
+    return not isinstance(dtype, np.dtype | pd.CategoricalDtype) and dtype.kind in "iufb"
 
 
 def _is_numeric(column):
@@ -100,9 +110,18 @@ def _is_numeric(column):
 def _cast(values, dtype):
     if dtype.kind not in "iub":
         return values.astype(dtype)
-    limits = np.array([0, 1]) if dtype.kind == "b" else np.iinfo(dtype)
-    low, high = (limits.min, limits.max) if dtype.kind != "b" else limits
-    return np.clip(np.rint(values), low, high).astype(dtype)
+    return clip_to(dtype, np.rint(values)).astype(dtype)
+
+
+def clip_to(dtype, values):
+    """Values, float64, inside what an integer or boolean dtype can hold."""
+    if dtype.kind == "b":
+        return np.clip(values, 0, 1)
+    limits = np.iinfo(dtype)
+    # The largest int64 is no float64 and would wrap: the float below it does not.
+    top = float(limits.max)
+    top = np.nextafter(top, 0) if top > limits.max else top
+    return np.clip(values, limits.min, top)
 
 
 @dataclass(frozen=True)
@@ -300,6 +319,7 @@ def _resolve_range(bin_range, width, origin, n_columns):
             f"bin_range has shape {bounds.shape}; pass (low, high), or one pair per column: "
             f"({n_columns}, 2)."
         )
+    bounds = np.where(np.isfinite(bounds), bounds, np.nan)
     bounds = np.broadcast_to(bounds, (n_columns, 2))
     if (bounds[:, 0] > bounds[:, 1]).any():
         raise ValueError(f"bin_range={bin_range!r} must have low <= high.")

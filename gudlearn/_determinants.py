@@ -172,6 +172,7 @@ def check_step(name, step, n_rows, n_features):
 
 def step_log_det(step, X, Z):
     """Log-determinant of a fitted step that maps X to Z, a number or one per row."""
+    given = X
     X, Z = (np.asarray(values, dtype=np.float64) for values in (X, Z))
     if Z.shape != X.shape:
         raise ValueError(
@@ -181,7 +182,7 @@ def step_log_det(step, X, Z):
     if type(step) in _LOG_DETS:
         return _LOG_DETS[type(step)](step, X, Z)
     if hasattr(step, "log_abs_det_jacobian"):
-        return np.asarray(step.log_abs_det_jacobian(X), dtype=np.float64)
+        return np.asarray(step.log_abs_det_jacobian(given), dtype=np.float64)
     return step.log_abs_det_jacobian_
 
 

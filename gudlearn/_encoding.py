@@ -112,6 +112,8 @@ class Encoding:
         if blurred.any():
             white = 2 * np.log(TAU * self.noise[blurred] / components.scale[blurred])
             gamma_0[blurred] = white
+        # A column of very rare levels: its noise of a fraction of a bin drowns its variance.
+        gamma_1 = np.where(blurred & (self.columns >= 0), np.maximum(gamma_1, gamma_0 + 2), gamma_1)
         active = ~dead & (gamma_0 < gamma_1 - 1)
         spread = np.sqrt(components.variances[~dead])
         tolerance = np.full(len(dead), 1e-3 * (np.median(spread) if spread.size else 1.0))

@@ -17,6 +17,14 @@ _FLOW_DRAWS = 4
 _EXACT_TRACE = 16
 
 
+# So many standard deviations from the mean no density is told from zero.
+_FARTHEST = 1e30
+
+
+def _too_far(z):
+    return z.abs().amax(1) > _FARTHEST
+
+
 class Engine:
     """An encoding and a model, with the key of the noise inside scores.
 
@@ -75,6 +83,7 @@ class Engine:
             strata = torch.arange(draw, n_times, draws, device=model.device)
             cost[:, model.active] += model.correction(z, keys, strata, n_times)
             total = total - cost
+        total[_too_far(z)] = -torch.inf
         return self._in_user_units(total, levels, log_beyond)
 
     def flow(self, X):
@@ -86,6 +95,7 @@ class Engine:
             z, levels, log_beyond, keys = self._encoded(X, draw)
             keys = mix(keys, draw)
             total = total + model.flow(z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS)
+        total[_too_far(z)] = -torch.inf
         units = self.encoding.in_user_units(np.zeros((1, model.n_components)), log_beyond)
         return total.double().cpu().numpy() / self._draws + units.sum(1)
 

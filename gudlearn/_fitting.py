@@ -6,7 +6,7 @@ import torch
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
 from gudlearn._training import Trainer, Validation, to_tensors
-from gudlearn.networks import build_network
+from gudlearn.networks import MLP, build_network
 from gudlearn.nn.denoiser import Denoiser
 
 
@@ -47,9 +47,9 @@ def autocast_type(precision, device):
 
 
 def resolve_network(network, n_rows):
-    """The network's specification; "auto" has more dropout the fewer rows there are."""
+    """The network's specification; a dropout of "auto" is larger the fewer rows there are."""
     spec = resolve("network", network)
-    if isinstance(network, str) and network == "auto":
+    if isinstance(spec, MLP) and spec.dropout == "auto":
         dropout = min(0.2, 300 / n_rows)
         # Below this it costs more than it saves.
         spec.set_params(dropout=dropout if dropout > 0.03 else 0.0)
@@ -142,11 +142,18 @@ def make_validation(engine, X, seed):
     """Validation on rows X, or None if there are none."""
     if not len(X):
         return None
-    log_likelihood, z = engine.untrained(X)
+    z = []
+
+    def log_likelihood(rows):
+        components, encoded = engine.untrained(rows)
+        z.append(encoded[:, engine.model.active].to(torch.float32))
+        return components.sum(1)
+
+    constant = -engine.each_chunk(X, log_likelihood).mean() / X.shape[1]
     return Validation(
-        z[:, engine.model.active].to(torch.float32),
+        torch.cat(z),
         n_times=int(np.clip(4096 // len(X), 4, 64)),
-        constant=-log_likelihood.sum(1).mean() / X.shape[1],
+        constant=constant,
         n_dimensions=X.shape[1],
         seed=seed,
     )

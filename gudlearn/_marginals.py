@@ -17,6 +17,7 @@ from gudlearn.diffusion.observation import LevelPrior
 
 # Up to this many levels all are summed over; beyond, the ladder is cheaper.
 MAX_ATOMS = 32
+_LARGEST_FILTER = 1e8
 _MEMBERS = (1, 2, 4, 8, 12, 16, 24, 32)
 _MAX_ROWS = 2048
 
@@ -110,7 +111,8 @@ def _smooth(counts):
     seen = counts > 0
     candidates = [(np.full(size, n / size), np.full(size, 1 / size))]
     width = 1.0
-    while width < size:
+    # A filter costs size times width: tables of ten thousands of levels go without the widest.
+    while width < size and width * size < _LARGEST_FILTER:
         spread = gaussian_filter1d(counts, width, mode="reflect", truncate=4.0)
         candidates.append((spread, _own_share(size, width)))
         width *= 2
@@ -141,8 +143,9 @@ def fit_mixtures(Z, floor=1e-2, max_members=8):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
     The number of members is chosen by the Bayesian information criterion. Long columns are
-    thinned to evenly spaced order statistics, which keeps the fit deterministic. One member more,
-    of weight 1/(n + 2) and as wide as the range, keeps outliers from costing their square.
+    thinned to the means of blocks of order statistics, which keeps the fit deterministic. One
+    member more, of weight 1/(n + 2) and as wide as the range, keeps outliers from costing their
+    square.
 
     Parameters
     ----------

@@ -58,7 +58,6 @@ class Model:
     Parameters
     ----------
     denoiser : Denoiser or None
-    path : gamma path of the active components, or None
     ends : Ends
     prior : LevelPrior or None
         Levels of the columns that are read through bins.
@@ -69,11 +68,11 @@ class Model:
     device, dtype : of the tensors
     """
 
-    def __init__(self, denoiser, path, ends, prior, binned, time_weights, device, dtype):
+    def __init__(self, denoiser, ends, prior, binned, time_weights, device, dtype):
         self.device, self.dtype = device, dtype
         # Where nothing diffuses there is neither, and no method asks for them.
         self.denoiser = None if denoiser is None else denoiser.to(device, dtype).eval()
-        self.path = None if path is None else path.to(device, dtype)
+        self.path = None
         self.observation = (
             None if prior is None else BinnedObservation(prior, TAU).to(device, dtype)
         )
@@ -85,6 +84,10 @@ class Model:
         self.exact = self._index(ends.active & ~ends.blurred)
         self.ends = ends
         self.n_components = len(ends.active)
+
+    def follow(self, path):
+        """Take this gamma path of the active components; None if there are none."""
+        self.path = None if path is None else path.to(self.device, self.dtype)
 
     def _tensor(self, array):
         return torch.as_tensor(array, device=self.device).to(self.dtype)

@@ -2,7 +2,9 @@
 
 import difflib
 
+import numpy as np
 from sklearn.base import clone
+from torch import nn
 
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.networks import MLP
@@ -74,6 +76,11 @@ def resolve(parameter, value, nested=False):
                 f"Known names: 'auto', {', '.join(map(repr, known))}."
             )
         return known[value]()
+    if isinstance(value, nn.Module):
+        raise TypeError(
+            f"network={value!r} is a module, whose sizes cannot follow the data. Pass a callable "
+            "of (n_components, n_channels) that builds it."
+        )
     fits = hasattr(value, _METHODS[parameter]) or (parameter == "network" and callable(value))
     if isinstance(value, type) or not fits or _is_of_another_kind(parameter, value):
         function = " or a callable," if parameter == "network" else ""
@@ -83,6 +90,19 @@ def resolve(parameter, value, nested=False):
             f"{next(iter(SPECS[parameter].values())).__name__}()."
         )
     return clone(value, safe=False)
+
+
+def same_parameters(a, b):
+    """Whether two values of a parameter mean the same, specifications and arrays included."""
+    if hasattr(a, "get_params"):
+        own, other = a.get_params(deep=False), getattr(b, "get_params", dict)(deep=False)
+        return type(a) is type(b) and all(same_parameters(own[k], other[k]) for k in own)
+    if isinstance(a, list | tuple):
+        pairs = isinstance(b, list | tuple) and len(a) == len(b)
+        return pairs and all(map(same_parameters, a, b))
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
+    return a is b or bool(a == b)
 
 
 def _is_of_another_kind(parameter, value):

@@ -90,6 +90,9 @@ class Trainer:
         # The same denoiser with the moving average of the weights: what is kept in the end.
         self.averaged = Denoiser(copy.deepcopy(denoiser.network), denoiser.marginals).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
+        # Running statistics, as of a BatchNorm, are averages already.
+        pairs = zip(self.averaged.network.buffers(), denoiser.network.buffers(), strict=True)
+        self._buffers = list(pairs)
         self.steps = 0
 
     def batch_loss(self, x0):
@@ -122,6 +125,8 @@ class Trainer:
             self.times.update(bins, terms)
             decay = min(self.AVERAGE, (1 + self.steps) / (10 + self.steps))
             torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
+            for average, now in self._buffers:
+                average.copy_(now)
         self.steps += 1
         return loss.detach()
 

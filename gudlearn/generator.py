@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,7 +19,7 @@ from gudlearn._encoding import Encoding
 from gudlearn._engine import Engine
 from gudlearn._model import Model
 from gudlearn._random import derive_seed
-from gudlearn._resolve import NamedSpecs, resolve
+from gudlearn._resolve import NamedSpecs, resolve, same_parameters
 from gudlearn._training import Budget, run_passes, to_arrays
 
 # At most this many rows are held out: more would not choose better.
@@ -44,9 +44,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         On which path each component travels from data to noise. "auto" is ``LinearSchedule()``;
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
     network : {"auto", "mlp"}, MLP or callable, default="auto"
-        The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is ``MLP()``
-        with a dropout that suits the number of rows: 300 divided by it, 0.2 at most, and none
-        below 0.03.
+        The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is
+        ``MLP()``.
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, more
@@ -292,7 +291,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """Make one pass over rows, at the full learning rate.
 
         The first call fits basis and marginals to its rows, and later calls keep them: many calls
-        are not the same as one fit to all rows. No rows are set aside for validation.
+        are not the same as one fit to all rows, and the first should hold typical ones. No rows are
+        set aside for validation. The optimiser's settings are those of the first call.
 
         Parameters
         ----------
@@ -310,6 +310,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
                 trainer = self._make_trainer(len(X), derive_seed(self.random_state))
+            else:
+                path = _fitting.build_path(self._encoding, self.schedule_)
+                trainer.path = path.to(trainer.device, torch.float32)
         # A trainer that fails is not used again: its weights are spoilt.
         _TRAINERS.pop(self, None)
         if trainer is not None:
@@ -343,6 +346,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         resolve("network", self.network)
         basis = resolve("basis", self.basis)
         _fitting.resolve_device(self.device)
+        if self.early_stopping and self.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping=True needs rows to judge by, but validation_fraction=0. Hold some "
+                "out, or pass early_stopping=False."
+            )
         container = Container.of(X)
         X = self._validate_rows(X, reset=not again)
         if again:
@@ -370,17 +378,17 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return X
 
     def _lasting_parameters(self):
-        """What weights and marginals rest on, as text that can be compared."""
+        """What weights and marginals rest on."""
         names = ("basis", "network", "preconditioning", "bin_width", "bin_range")
-        return {name: repr(getattr(self, name)).partition(" at 0x")[0] for name in names}
+        return {name: clone(getattr(self, name), safe=False) for name in names}
 
     def _refuse_changes(self):
         for name, now in self._lasting_parameters().items():
             before = self._fitted_with[name]
-            if now != before:
+            if not same_parameters(now, before):
                 raise ValueError(
-                    f"{name}={now} was {before} when this estimator was fitted, and the weights "
-                    "that are to be trained further rest on it. Put it back, or fit anew with "
+                    f"{name}={now!r} was {before!r} when this estimator was fitted, and its "
+                    "weights, to be trained further, rest on it. Put it back, or fit anew with "
                     "warm_start=False."
                 )
 
@@ -461,7 +469,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.validation_scores_ = self.validation_scores_ + log.validation_scores
         passes = [before + n for n in log.validation_passes]
         self.validation_iters_ = self.validation_iters_ + passes
-        self.best_validation_score_ = log.best_score
+        if log.best_score is not None:
+            self.best_validation_score_ = log.best_score
 
     # Score
 
@@ -558,7 +567,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """
         check_is_fitted(self)
         active = self._encoding.ends.active
-        t = torch.as_tensor(np.asarray(t, dtype=np.float64))
+        t = torch.as_tensor(np.atleast_1d(np.asarray(t, dtype=np.float64)))
         path = _fitting.build_path(self._encoding, self.schedule_)
         if path is None:
             return np.zeros((len(t), 0))
@@ -608,14 +617,13 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def _model(self):
         """The model on its device, rebuilt when what it was built from is no longer in place."""
         device = _fitting.resolve_device(self.device)
-        parts = (self.weights_, self.schedule_, self.time_weights_, self._encoding)
+        parts = (self.weights_, self.time_weights_, self._encoding)
         model, known = _MODELS.get(self, (None, ()))
         same = len(known) == len(parts) and all(map(operator.is_, known, parts))
         if not same or model.device != device:
             encoding = self._encoding
             model = Model(
                 _fitting.build_denoiser(encoding, self.network_, self.weights_),
-                _fitting.build_path(encoding, self.schedule_),
                 encoding.ends,
                 encoding.level_prior(),
                 torch.from_numpy(np.flatnonzero(encoding.binned)),
@@ -624,4 +632,6 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 torch.float64,
             )
             _MODELS[self] = model, parts
+        # Built each time: the parameters of a schedule may be set after fit.
+        model.follow(_fitting.build_path(self._encoding, self.schedule_))
         return model

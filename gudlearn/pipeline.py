@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._columns import check_n_samples
+from ._columns import check_n_samples, clip_to
 from ._determinants import check_step, column_name, flatten_steps, in_image, step_log_det
 from ._random import derive_seed, keyed_uniform, row_keys, seed_keys
 
@@ -404,8 +404,8 @@ class GenerativePipeline(Pipeline):
 
         Returns
         -------
-        array-like of shape (n_samples, n_features)
-            In the container and the kind of dtype that fit was given.
+        ndarray or pandas.DataFrame of shape (n_samples, n_features)
+            A DataFrame if fit was given one, in the kind of dtype that it had.
         """
         check_is_fitted(self)
         check_n_samples(n_samples)
@@ -446,10 +446,11 @@ class GenerativePipeline(Pipeline):
     def _restore(self, X):
         """Round to the grid, and put into the container and dtypes that fit was given."""
         widths = getattr(self, "bin_width_", None)
-        if widths is None and not any(flatten_steps(self.steps[:-1])):
-            widths = getattr(self.steps[-1][1], "bin_width_", None)
         if widths is not None:
             X = np.rint(X / widths) * widths
+        elif not any(flatten_steps(self.steps[:-1])):
+            # Nothing lies between: what the last step draws is on its own grid already.
+            widths = getattr(self.steps[-1][1], "bin_width_", None)
         if not hasattr(self, "_no_rows"):
             return X
         dtypes = {}
@@ -457,12 +458,7 @@ class GenerativePipeline(Pipeline):
             if dtype.kind == "f":
                 dtypes[column] = dtype
             elif dtype.kind in "iub" and widths is not None and widths[column] % 1 == 0:
-                plain = getattr(dtype, "numpy_dtype", dtype)
-                # The largest int64 is no float64 and would wrap: the float below it does not.
-                limits = (0, 1) if plain.kind == "b" else (np.iinfo(plain).min, np.iinfo(plain).max)
-                top = float(limits[1])
-                top = np.nextafter(top, 0) if top > limits[1] else top
-                X[:, column] = np.clip(X[:, column], limits[0], top)
+                X[:, column] = clip_to(getattr(dtype, "numpy_dtype", dtype), X[:, column])
                 dtypes[column] = dtype
         if not hasattr(self._no_rows, "iloc"):
             return X.astype(dtypes[0]) if dtypes else X

@@ -8,7 +8,7 @@ from gudlearn import MLP, DPMSolver, GUDGenerator
 def small(**parameters):
     """A GUDGenerator with a tiny network, few passes and few steps."""
     defaults = {
-        "network": MLP(width=16, n_blocks=1),
+        "network": MLP(width=16, n_blocks=1, dropout=0.0),
         "sampler": DPMSolver(steps=4),
         "max_iter": 2,
         "random_state": 0,
