@@ -117,7 +117,8 @@ class Encoding:
         active = ~dead & (gamma_0 < gamma_1 - 1)
         spread = np.sqrt(components.variances[~dead])
         tolerance = np.full(len(dead), 1e-3 * (np.median(spread) if spread.size else 1.0))
-        self.ends = Ends(variances, gamma_0, gamma_1, active, blurred, tolerance)
+        own_levels = blurred & (self.columns >= 0)
+        self.ends = Ends(variances, gamma_0, gamma_1, active, blurred, own_levels, tolerance)
         self.log_scale = np.where(blurred, 0.0, np.log(components.scale))
 
     def _fit_mixtures(self, X, levels):

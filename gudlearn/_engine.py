@@ -12,7 +12,7 @@ _SAMPLE_CHUNK = 256
 # Draws of the noise inside the bins of columns that are not read through white noise.
 _SPREAD_DRAWS = 8
 _FLOW_STEPS = 40
-_FLOW_DRAWS = 4
+_FLOW_DRAWS = 8
 # Up to this many components the trace of the flow's Jacobian is summed exactly.
 _EXACT_TRACE = 16
 

@@ -41,6 +41,7 @@ class Ends:
     gamma_0, gamma_1 : end points
     active : components that diffuse
     blurred : components read through bins: all of their noise at gamma_0 is real
+    own_levels : blurred components that are columns
     tolerance : deviation of a dead continuous component that costs one nat
     """
 
@@ -49,6 +50,7 @@ class Ends:
     gamma_1: np.ndarray
     active: np.ndarray
     blurred: np.ndarray
+    own_levels: np.ndarray
     tolerance: np.ndarray
 
 
@@ -163,10 +165,17 @@ class Model:
         blurred = self._tensor(self.ends.blurred)[self.active]
         noise_std = torch.exp(0.5 * gamma)
         draws = n_draws if bool(blurred.any()) else 1
-        for k in range(draws):
-            # Antithetic pairs: what is odd in the noise cancels.
-            eps = keyed_normal(keys, x0.shape[1], ((k // 2) << 3) + _END).to(self.dtype)
-            eps = (1 - 2 * (k % 2)) * eps * blurred
+        # Each component's draws are spread evenly over its normal: density and noise are nearly
+        # sums over components, whose noise then cancels.
+        u, order = (
+            keyed_uniform(keys, draws * x0.shape[1], (k << 3) + _END).view(-1, *x0.shape[1:], draws)
+            for k in range(2)
+        )
+        spread = torch.special.ndtri((order.argsort(-1) + u) / draws).to(self.dtype)
+        # Near a level the flow's density is the bell of the noise: each draw cancels its own.
+        own = self._tensor(self.ends.own_levels)[self.active]
+        for k, eps in enumerate(spread.unbind(-1)):
+            eps = blurred * eps
             y = x0 + noise_std * eps
             probe = None
             if n_probes:
@@ -176,8 +185,7 @@ class Model:
             log_p = flow_log_prob(
                 self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe
             )
-            # With its own draw: near a level the flow's density has the same bell.
-            log_q = -0.5 * (blurred * (LOG_2PI + gamma + eps**2)).sum(1)
+            log_q = -0.5 * (blurred * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
             value = value + (log_p - log_q) / draws
         return value
 

@@ -19,7 +19,9 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from gudlearn import (
     DDIM,
+    MLP,
     Ancestral,
+    CosineSchedule,
     DPMSolver,
     FourierBasis,
     GenerativePipeline,
@@ -29,7 +31,9 @@ from gudlearn import (
     SoftConditioningSchedule,
     VPSchedule,
 )
+from gudlearn._fitting import resolve_network
 from gudlearn._random import seed_keys
+from gudlearn.generator import _TRAINERS
 from small import continuous, dependent, small, whole
 
 BASES = ["identity", "pca", "fourier", "wavelet", "block"]
@@ -545,11 +549,80 @@ def test_a_warm_start_goes_on_from_the_weights():
     gen.fit(X)
     assert gen.basis_ is basis
     assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
-    assert len(gen.loss_curve_) == 40
+    assert gen.n_iter_ == len(gen.loss_curve_) == 40
+    assert gen.validation_iters_ == sorted(gen.validation_iters_)
     assert gen.best_validation_score_ >= first - 0.02
     # The second run begins where the first ended, not at the untrained model.
     second = gen.validation_scores_[gen.validation_iters_.index(20) + 1]
     assert abs(second - first) < 0.5 * (first - gen.validation_scores_[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"basis": "pca"}, {"network__width": 8}, {"bin_width": 1.0}, {"preconditioning": "gaussian"}],
+    ids=repr,
+)
+def test_a_warm_start_refuses_what_its_weights_do_not_fit(change):
+    X = whole()
+    gen = small(warm_start=True, bin_width=None).fit(X)
+    before = gen.score_samples(X)
+    (name,) = {key.partition("__")[0] for key in change}
+    with pytest.raises(ValueError, match=f"^{name}=.* was .* fit anew with warm_start=False"):
+        gen.set_params(**change).fit(X)
+    np.testing.assert_array_equal(gen.score_samples(X), before)
+
+
+def test_a_warm_start_takes_a_new_schedule_and_equal_parameters():
+    X = whole()
+    gen = small(warm_start=True, bin_width=1).fit(X)
+    gen.set_params(schedule="cosine", bin_width=1.0).fit(X)
+    assert isinstance(gen.schedule_, CosineSchedule)
+    assert gen.n_iter_ == 4
+
+
+def test_scores_follow_the_schedule_in_use():
+    gen = small(max_iter=20, schedule="soft").fit(dependent())
+    before = gen.score_components(dependent()[:5])
+    gen.schedule_.set_params(softness=0.2)
+    after = gen.score_components(dependent()[:5])
+    assert not np.allclose(before, after, atol=1e-3)
+    gen.schedule_ = SoftConditioningSchedule(softness=0.2)
+    np.testing.assert_array_equal(gen.score_components(dependent()[:5]), after)
+
+
+def test_stopping_early_needs_rows_to_judge_by():
+    with pytest.raises(ValueError, match="early_stopping=True needs rows to judge by"):
+        small(early_stopping=True, validation_fraction=0).fit(continuous())
+
+
+def test_a_failed_partial_fit_is_forgotten():
+    X = continuous()
+    gen = small().fit(X)
+    gen.set_params(learning_rate_init=1e30, optimizer="adamw")
+    with pytest.raises(FloatingPointError):
+        for _ in range(20):
+            gen.partial_fit(X)
+    # The optimiser that spoilt the weights is gone; the weights are those of the last good pass.
+    assert all(np.isfinite(w).all() for w in gen.weights_.values())
+    assert gen not in _TRAINERS
+
+
+def test_default_passes_and_dropout_follow_the_number_of_rows():
+    gen = GUDGenerator()
+    assert [gen._n_passes(n) for n in (10, 400, 20_000, 600_000)] == [110, 500, 300, 10]
+    assert GUDGenerator(max_time=5)._n_passes(10) is None
+    dropout = [resolve_network("auto", n).dropout for n in (100, 3000, 20_000)]
+    assert dropout == [0.2, 0.1, 0.0]
+    assert resolve_network(MLP(dropout=0.4), 100).dropout == 0.4
+
+
+def test_default_sampling_takes_more_steps_where_components_move_in_turn():
+    X = continuous(40, 8)
+    together = GUDGenerator(max_iter=0).fit(X)._sampler()
+    in_turn = GUDGenerator(max_iter=0, schedule="sequential").fit(X)._sampler()
+    assert together.steps == 50
+    # Eight windows of an eighth of the time each.
+    assert 300 <= in_turn.steps <= 500
 
 
 def test_warm_starts_lower_the_loss():

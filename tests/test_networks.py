@@ -48,6 +48,22 @@ def test_a_network_of_ones_own_trains_from_the_product_of_the_marginals(network)
     assert trained.sample(2).shape == (2, 3)
 
 
+def test_a_module_is_refused_where_a_function_that_builds_one_is_meant():
+    with pytest.raises(TypeError, match="Pass a callable of .n_components, n_channels."):
+        small(network=nn.Linear(3, 3)).fit(continuous())
+
+
+def test_running_statistics_of_a_network_are_kept():
+    def network(n_components, n_channels):
+        module = Plain(n_components, n_channels)
+        module.layer = nn.Sequential(module.layer, nn.BatchNorm1d(n_components))
+        return module
+
+    gen = small(network=network, max_iter=5).fit(continuous())
+    (variance,) = (w for name, w in gen.weights_.items() if "running_var" in name)
+    assert (variance != 1).all()
+
+
 def test_a_network_of_ones_own_is_cloned_with_its_parameters():
     gen = clone(small(network=PlainSpec(unused=3)))
     assert gen.get_params()["network__unused"] == 3
