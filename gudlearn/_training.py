@@ -143,6 +143,10 @@ class Trainer:
         )
         return order[:need].view(n_steps, -1)
 
+    def weight_norm(self):
+        """Sum of the norms of the averaged weights: not finite if one of them is not."""
+        return torch.stack(torch._foreach_norm(self._average)).sum()
+
     def averaged_state(self):
         """State of the network with the averaged weights, as tensors."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
@@ -345,8 +349,7 @@ def _passes(trainer, data, budget, log, blame, evaluate, stop):
             break
         mean_loss = torch.stack(losses).mean()
         # The last step may have spoilt the weights that no loss has seen yet.
-        weights = sum(p.detach().abs().sum() for p in trainer.averaged.network.parameters())
-        _guard(trainer, mean_loss + 0 * weights, x0, blame)
+        _guard(trainer, mean_loss + 0 * trainer.weight_norm(), x0, blame)
         log.losses.append(float(mean_loss))
         spent = 1.0 if endless else budget.spent(len(log.losses))
         if spent >= next_evaluation:

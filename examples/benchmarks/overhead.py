@@ -21,9 +21,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-import gudlearn.generator as estimator
 from gudlearn import GUDGenerator
-from gudlearn._training import Budget, make_optimizers, run_passes
+from gudlearn._fitting import rows_on_device
+from gudlearn._model import Model
+from gudlearn._training import Budget, Trainer, make_optimizers, run_passes
 from gudlearn.diffusion.losses import bound_integrand
 
 
@@ -62,10 +63,9 @@ def digits():
     return train_test_split(X, test_size=0.2, random_state=0, stratify=y)[:2]
 
 
-def spied(name, method, work):
+def spied(owner, method, work):
     """Run some work; return the object whose method it called last, and the arguments."""
     calls = []
-    owner = getattr(estimator, name)
     original = getattr(owner, method)
 
     def spy(self, *args, **kwargs):
@@ -80,34 +80,29 @@ def spied(name, method, work):
 def training_step(options):
     """Compare a step of `fit` with a bare loop of the same denoiser, batch, loss and optimiser."""
     X, _ = digits()
-    generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0)
-    trainer, (batch, _) = spied("Trainer", "step", lambda: generator.fit(X))
-    rows = generator._rows_on_device(X, trainer.device)(0)
-    passes = 5
-    steps = passes * len(trainer.batches(len(rows)))
+    for name in ("adamw", "muon"):
+        generator = GUDGenerator(bin_width=1.0, max_iter=1, optimizer=name, random_state=0)
+        trainer, (batch, _) = spied(Trainer, "step", lambda model=generator: model.fit(X))
+        rows = rows_on_device(generator._encoding, X, trainer.device)(0)
+        passes = 5
+        steps = passes * len(trainer.batches(len(rows)))
 
-    def ours():
-        run_passes(trainer, lambda _: rows, Budget(passes, None))
+        def ours(trainer=trainer, rows=rows, passes=passes):
+            run_passes(trainer, lambda _: rows, Budget(passes, None))
 
-    for name in dict.fromkeys(("adamw", trainer_optimizer(trainer))):
         bare = bare_loop(trainer, batch, steps, name)
         seconds, bare_seconds, ratio = compare(ours, bare, options.blocks)
         show(
-            f"training step, batch {len(batch)}, {trainer_optimizer(trainer)} against {name}",
+            f"training step, batch {len(batch)}, {name}",
             1e3 * seconds / steps, 1e3 * bare_seconds / steps, "ms", ratio, 1.15,
         )  # fmt: skip
-
-
-def trainer_optimizer(trainer):
-    """Name of the optimiser that the trainer runs."""
-    return "adamw" if len(trainer._optimizers) == 1 else "muon"
 
 
 def bare_loop(trainer, x0, steps, optimizer):
     """Make the bare loop: noise, loss, gradient, step."""
     denoiser = copy.deepcopy(trainer.denoiser).train()
     parameters = list(denoiser.parameters())
-    optimizers = make_optimizers(denoiser, parameters, optimizer, 1e-4)
+    optimizers = make_optimizers(denoiser, parameters, optimizer, 1e-4, 0.01)
     t = (torch.arange(len(x0)) + 0.5) / len(x0)
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
 
@@ -131,7 +126,7 @@ def sampling(options):
     """Compare sample(1000) with the evaluations of the denoiser that it needs."""
     X, _ = digits()
     generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0).fit(X)
-    model, (keys, sampler) = spied("Model", "sample", lambda: generator.sample(1000))
+    model, (keys, sampler) = spied(Model, "sample", lambda: generator.sample(1000))
     evaluations = sampler.steps * sampler.build().evaluations
     width = len(model.active)
     for rows in (1000, len(keys)):

@@ -241,11 +241,16 @@ def integrate(denoise, path, x, times, step, noise=None):
     """
     if step.stochastic and noise is None:
         raise ValueError(f"{step!r} needs noise: pass a callable k -> standard normal draw.")
-    levels = path(times).to(x)
+    # All rows are at one level: coefficients are computed once, not for each row.
+    levels = path(times).to(x)[:, None]
     memory = None
-    for k, (gamma_t, gamma_s) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+
+    def denoise_rows(x, gamma):
+        return denoise(x, gamma.expand_as(x))
+
+    for k, (gamma_t, gamma_s) in enumerate(pairwise(levels)):
         draw = noise(k) if step.stochastic else None
-        x, memory = step(denoise, x, gamma_t.expand_as(x), gamma_s.expand_as(x), memory, draw)
+        x, memory = step(denoise_rows, x, gamma_t, gamma_s, memory, draw)
     return x
 
 
