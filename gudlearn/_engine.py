@@ -72,6 +72,11 @@ class Engine:
         z, levels, log_beyond, _ = self._encoded(X)
         return self._in_user_units(-self.model.marginal_bound(z), levels, log_beyond), z
 
+    def fixed(self, X):
+        """The part of the log-likelihood by component that neither network nor marginals enter."""
+        z, levels, log_beyond, _ = self._encoded(X)
+        return self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
+
     def bound(self, X):
         """The bound by component, in nats and in the units of X; (n, D) or (n, D + F)."""
         model, draws = self.model, self._draws

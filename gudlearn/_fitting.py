@@ -128,7 +128,9 @@ def hold_out(X, n_rows, seed):
     """
     if not n_rows:
         return np.arange(0)
-    _, group = np.unique(row_keys(X).numpy(), return_inverse=True)
+    _, first, group = np.unique(row_keys(X).numpy(), return_index=True, return_inverse=True)
+    # By first appearance, not by key: the same rows in other units are split the same way.
+    group = np.argsort(np.argsort(first))[group]
     if 2 * (group.max() + 1) < len(X):
         group = np.arange(len(X))
     rank = np.random.default_rng(seed).permutation(group.max() + 1)[group]
@@ -136,6 +138,18 @@ def hold_out(X, n_rows, seed):
     # The last group is taken whole: what is left of it would train on held-out rows.
     held_out = by_rank[rank[by_rank] <= rank[by_rank[n_rows - 1]]]
     return held_out if len(held_out) < len(X) else held_out[:0]
+
+
+def loss_units(engine, X, loss_weighting):
+    """Factor and offset that turn a training loss into minus a log-likelihood per dimension.
+
+    The prior's term is left out: at the noisiest level it is below a thousandth of a nat.
+    """
+    if loss_weighting != "likelihood":
+        return 1.0, 0.0
+    fixed = engine.each_chunk(X, lambda rows: engine.fixed(rows).sum(1)).mean()
+    n_columns = X.shape[1]
+    return len(engine.model.active) / n_columns, -float(fixed) / n_columns
 
 
 def make_validation(engine, X, seed):

@@ -125,15 +125,20 @@ class Model:
 
     def marginal_bound(self, z):
         """The bound of the product of the marginals but for binned columns, exact; (B, D)."""
-        out = torch.zeros(len(z), self.n_components, dtype=self.dtype, device=self.device)
+        out = self.fixed_cost(z)
         if len(self.active):
             x0, gamma_0 = z[:, self.active], self.path(z.new_zeros(1))
             total = torch.zeros_like(x0)
             for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
                 eps = torch.full_like(x0, node)
                 total += weight * level_divergence(self.denoiser.marginals, gamma_0, x0, eps)
-            out[:, self.active] = total / _NODE_WEIGHTS.sum()
-        out[:, self.exact] += 0.5 * (LOG_2PI + self._gamma_0(self.exact) + 1)
+            out[:, self.active] += total / _NODE_WEIGHTS.sum()
+        return out
+
+    def fixed_cost(self, z):
+        """The terms of the bound that neither network nor marginals enter; (B, D)."""
+        out = torch.zeros(len(z), self.n_components, dtype=self.dtype, device=self.device)
+        out[:, self.exact] = 0.5 * (LOG_2PI + self._gamma_0(self.exact) + 1)
         idle = self.idle_blurred
         variance = self._tensor(self.ends.variances)[idle]
         out[:, idle] = gaussian_divergence(z[:, idle], variance, self._gamma_0(idle))

@@ -276,7 +276,7 @@ _EVALUATIONS = 30
 
 def run_passes(
     trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
-    after_pass=None, blame=None, keep=None,
+    after_pass=None, blame=None, keep=None, units=(1.0, 0.0),
 ):  # fmt: skip
     """Make passes until the budget is spent, patience ends or a callback says stop.
 
@@ -297,6 +297,8 @@ def run_passes(
         Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable of the log
         Called when the run ends, also if it ends by an error.
+    units : (factor, offset)
+        What a loss is multiplied by, and what is added, before it is recorded.
 
     Returns
     -------
@@ -319,7 +321,7 @@ def run_passes(
     try:
         with private_randomness(trainer.generator):
             evaluate()
-            _passes(trainer, data, budget, log, blame, evaluate, stop)
+            _passes(trainer, data, budget, log, blame, units, evaluate, stop)
             if log.validation_passes[-1:] != [len(log.losses)]:
                 evaluate()
     finally:
@@ -328,7 +330,7 @@ def run_passes(
     return log
 
 
-def _passes(trainer, data, budget, log, blame, evaluate, stop):
+def _passes(trainer, data, budget, log, blame, units, evaluate, stop):
     """Pass after pass while the budget lasts."""
     endless = budget.max_iter is None and budget.max_time is None
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
@@ -340,8 +342,8 @@ def _passes(trainer, data, budget, log, blame, evaluate, stop):
             spent = budget.spent(len(log.losses) + k / len(index))
             if spent >= 1:
                 break
-            factor = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-            losses.append(trainer.step(x0[rows], factor))
+            decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
+            losses.append(trainer.step(x0[rows], decay))
             # On a GPU only every 16th step waits for its loss, and the end of the pass.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 _guard(trainer, losses[-1], x0[rows], blame)
@@ -350,7 +352,8 @@ def _passes(trainer, data, budget, log, blame, evaluate, stop):
         mean_loss = torch.stack(losses).mean()
         # The last step may have spoilt the weights that no loss has seen yet.
         _guard(trainer, mean_loss + 0 * trainer.weight_norm(), x0, blame)
-        log.losses.append(float(mean_loss))
+        factor, offset = units
+        log.losses.append(factor * float(mean_loss) + offset)
         spent = 1.0 if endless else budget.spent(len(log.losses))
         if spent >= next_evaluation:
             evaluate()

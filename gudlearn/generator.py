@@ -124,8 +124,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     n_iter_ : int
         Passes made, those of earlier calls included with ``warm_start`` and ``partial_fit``.
     loss_curve_ : list of float
-        Mean training loss of each pass, in nats per component, without the terms that no network
-        enters.
+        Mean training loss of each pass: minus the log-likelihood in nats per dimension, dropout
+        included, or the mean square of the noise's error with ``loss_weighting="uniform"``.
     validation_scores_ : list of float
         Mean log-likelihood of the validation rows at each evaluation, in nats per dimension; the
         first is the untrained model's.
@@ -322,6 +322,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 lambda _: data(trainer.steps),
                 Budget(None, None),
                 blame=self._encoding.extreme_column,
+                units=_fitting.loss_units(self._engine(), X, self.loss_weighting),
             )
             self._note(log)
             _TRAINERS[self] = trainer
@@ -456,6 +457,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             after_pass=after_pass,
             blame=self._encoding.extreme_column,
             keep=self._note,
+            units=_fitting.loss_units(self._engine(), X[train], self.loss_weighting),
         )
         self.n_iter_ += len(log.losses)
         some = data(0)[:: max(1, len(train) // _ROWS_FOR_TIMES)]

@@ -173,6 +173,15 @@ def test_fit_raises_where_the_loss_explodes_and_can_still_score(fraction):
     assert np.isfinite(gen.score_samples(X[:5])).all()
 
 
+@pytest.mark.parametrize("X, width", [(50 * continuous(200) + 9, None), (whole(200), 1.0)])
+def test_losses_and_validation_are_in_one_unit(X, width):
+    gen = small(bin_width=width, max_iter=60, learning_rate_init=1e-9).fit(X)
+    # An untrained network, so both are the bound of the marginals: of other rows, by other draws.
+    untrained = -gen.score(X) / X.shape[1]
+    np.testing.assert_allclose(np.mean(gen.loss_curve_), untrained, rtol=0, atol=0.05)
+    np.testing.assert_allclose(-gen.validation_scores_[0], untrained, rtol=0, atol=0.3)
+
+
 # Budgets
 
 
@@ -345,6 +354,11 @@ def test_copies_of_a_row_are_held_out_together():
     assert 12 <= len(held_out) <= 14
     kept = np.delete(X, held_out, axis=0)
     assert not (X[held_out][:, None] == kept[None]).all(2).any()
+
+
+def test_the_rows_held_out_do_not_depend_on_units():
+    X = continuous(50)
+    np.testing.assert_array_equal(hold_out(X, 12, 0), hold_out(X / 16, 12, 0))
 
 
 def test_rows_of_few_values_are_held_out_one_by_one():
