@@ -82,7 +82,9 @@ def resolve(parameter, value, nested=False):
             "of (n_components, n_channels) that builds it."
         )
     fits = hasattr(value, _METHODS[parameter]) or (parameter == "network" and callable(value))
-    if isinstance(value, type) or not fits or _is_of_another_kind(parameter, value):
+    # A class of modules is a callable of the two sizes; one of specifications lacks its brackets.
+    wrong_class = isinstance(value, type) and not issubclass(value, nn.Module)
+    if wrong_class or not fits or _is_of_another_kind(parameter, value):
         function = " or a callable," if parameter == "network" else ""
         raise TypeError(
             f"{parameter}={value!r} must be a name,{function} or an instance with the method "

@@ -8,7 +8,7 @@ from torch import nn
 
 from gudlearn import MLP, SequentialSchedule
 from gudlearn.networks import build_network
-from small import continuous, small
+from small import continuous, dependent, small
 
 
 class Plain(nn.Module):
@@ -36,15 +36,14 @@ class PlainSpec(BaseEstimator):
         return Plain(n_components, n_channels)
 
 
-@pytest.mark.parametrize("network", [make_plain, PlainSpec()], ids=["callable", "spec"])
+@pytest.mark.parametrize("network", [make_plain, Plain, PlainSpec()], ids=["def", "class", "spec"])
 def test_a_network_of_ones_own_trains_from_the_product_of_the_marginals(network):
-    X = continuous()
+    X = dependent()
     marginals = small(max_iter=0).fit(X)
     untrained = small(network=network, max_iter=0).fit(X)
     np.testing.assert_allclose(untrained.score_samples(X), marginals.score_samples(X), rtol=1e-9)
-    trained = small(network=network, max_iter=20).fit(X)
-    assert trained.best_validation_score_ >= trained.validation_scores_[0]
-    assert not np.allclose(trained.score_samples(X), marginals.score_samples(X), atol=1e-4)
+    trained = small(network=network, max_iter=40, learning_rate_init=1e-2).fit(X)
+    assert trained.score(X) > marginals.score(X) + 0.1
     assert trained.sample(2).shape == (2, 3)
 
 
