@@ -42,7 +42,7 @@ def test_a_network_of_ones_own_trains_from_the_product_of_the_marginals(network)
     marginals = small(max_iter=0).fit(X)
     untrained = small(network=network, max_iter=0).fit(X)
     np.testing.assert_allclose(untrained.score_samples(X), marginals.score_samples(X), rtol=1e-9)
-    trained = small(network=network, max_iter=40, learning_rate_init=1e-2).fit(X)
+    trained = small(network=network, max_iter=100, batch_size=16, learning_rate_init=1e-2).fit(X)
     assert trained.score(X) > marginals.score(X) + 0.1
     assert trained.sample(2).shape == (2, 3)
 
