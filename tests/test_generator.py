@@ -23,9 +23,11 @@ from gudlearn import (
     Ancestral,
     CosineSchedule,
     DPMSolver,
+    EulerMaruyama,
     FourierBasis,
     GenerativePipeline,
     GUDGenerator,
+    Heun,
     PCABasis,
     SequentialSchedule,
     SoftConditioningSchedule,
@@ -185,7 +187,15 @@ def test_training_does_not_depend_on_the_units():
 
 
 @pytest.mark.parametrize(
-    "sampler", [DPMSolver(steps=4), DDIM(steps=4), DDIM(steps=4, eta=0.5), Ancestral(steps=4)]
+    "sampler",
+    [
+        DPMSolver(steps=4),
+        DDIM(steps=4),
+        DDIM(steps=4, eta=0.5),
+        Ancestral(steps=4),
+        Heun(steps=2),
+        EulerMaruyama(steps=4),
+    ],
 )
 @every_kind
 def test_the_first_rows_of_a_sample_do_not_depend_on_its_size(sampler, X, bin_width):
@@ -702,6 +712,32 @@ def test_successive_halving():
         random_state=0,
     )
     assert search.fit(continuous()).best_estimator_.max_iter == 2
+
+
+def test_a_halving_search_over_pipelines_in_two_processes():
+    pipeline = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
+    search = HalvingGridSearchCV(
+        pipeline,
+        {
+            "scale": [StandardScaler(), PowerTransformer()],
+            "gud__basis": ["identity", PCABasis()],
+            "gud__schedule__softness": [0.5, np.inf],
+        },
+        resource="gud__max_iter",
+        max_resources=2,
+        min_resources=1,
+        factor=2,
+        cv=2,
+        n_jobs=2,
+        random_state=0,
+    )
+    X = np.exp(continuous(60))
+    search.fit(X)
+    assert len(search.cv_results_["params"]) > 8
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    # In the units of X a logarithm's inverse wins over a line, whatever else is chosen.
+    assert isinstance(search.best_params_["scale"], PowerTransformer)
+    assert search.best_estimator_.sample(2).shape == (2, 3)
 
 
 def test_a_pipeline_of_scikit_learn_scores_in_the_units_of_its_components():

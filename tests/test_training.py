@@ -367,3 +367,42 @@ def test_rows_of_few_values_are_held_out_one_by_one():
     assert len(held_out) == 20
     # Each value has 25 copies: none may be missing from what is trained on.
     assert set(np.delete(X, held_out)) == set(range(4))
+
+
+def test_weights_decay():
+    def norm(decay):
+        gen = small(weight_decay=decay, max_iter=100, validation_fraction=0, batch_size=20)
+        weights = gen.fit(continuous()).weights_
+        return sum(np.abs(w).sum() for name, w in weights.items() if w.ndim == 2)
+
+    assert norm(5.0) < 0.9 * norm(0.0)
+
+
+def test_gradients_are_clipped():
+    trainer = make_trainer()
+    trainer.step(rows(), 0.0)
+    norm = sum(float(p.grad.square().sum()) for p in trainer.denoiser.parameters()) ** 0.5
+    assert norm <= trainer.MAX_GRADIENT_NORM * (1 + 1e-5)
+    # The same gradient is longer where nothing clips it.
+    trainer.MAX_GRADIENT_NORM = 1e9
+    trainer.step(1e3 * rows(), 0.0)
+    norm = sum(float(p.grad.square().sum()) for p in trainer.denoiser.parameters()) ** 0.5
+    assert norm > 1
+
+
+def test_a_compiled_denoiser_learns_the_same(monkeypatch):
+    compiled = []
+
+    def compile_eagerly(module):
+        # Traced as for any backend, but run without a compiler, which a machine may lack.
+        compiled.append(module)
+        return original(module, backend="eager")
+
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    X = continuous()
+    gen = small(compile=True).fit(X)
+    plain = small().fit(X)
+    assert len(compiled) == 1
+    for name, w in plain.weights_.items():
+        np.testing.assert_allclose(gen.weights_[name], w, rtol=0, atol=1e-3)
