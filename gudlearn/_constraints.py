@@ -8,10 +8,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
-    InvalidParameterError,
-    Options,
     StrOptions,
-    validate_params,
 )
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_feature_names_in
@@ -19,11 +16,8 @@ from sklearn.utils.validation import _check_feature_names_in
 __all__ = [
     "HasMethods",
     "Interval",
-    "InvalidParameterError",
-    "Options",
     "StrOptions",
     "_BaseComposition",
     "_check_feature_names_in",
     "_fit_context",
-    "validate_params",
 ]

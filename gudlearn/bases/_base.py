@@ -9,7 +9,7 @@ log|dz/dx| = -sum_i log s_i, and the inverse is exact.
 
 import math
 from abc import ABCMeta, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -82,20 +82,6 @@ class Components:
         fields = {k: v[mask] for k, v in fields.items() if isinstance(v, np.ndarray)}
         fields = {"columns": None, **fields, "positions": positions[mask], "n_total": n_total}
         return Components(**fields)
-
-    def with_(self, **changes):
-        """Return a copy in which the named fields are replaced.
-
-        Parameters
-        ----------
-        **changes : ndarray of shape (D,)
-            New values by field name.
-
-        Returns
-        -------
-        Components
-        """
-        return replace(self, **changes)
 
 
 class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):

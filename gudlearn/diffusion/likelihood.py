@@ -18,6 +18,7 @@ import torch
 from gudlearn.diffusion.gammas import load_forward_mode
 from gudlearn.diffusion.levels import alpha, sigma, snr
 from gudlearn.diffusion.marginals import LOG_2PI
+from gudlearn.diffusion.process import perturb
 
 
 def correction_integrand(split, path, x0, t, eps):
@@ -40,7 +41,7 @@ def correction_integrand(split, path, x0, t, eps):
     t : Tensor of shape (B,)
     """
     gamma, rate = path.gamma_and_rate(t)
-    mu, delta = split(alpha(gamma) * x0 + sigma(gamma) * eps, gamma)
+    mu, delta = split(perturb(x0, eps, gamma), gamma)
     return 0.5 * rate * snr(gamma) * delta * (delta - 2 * (x0 - mu))
 
 
@@ -51,7 +52,7 @@ def level_divergence(marginals, gamma, x0, eps):
     product of the marginals, but for the reconstruction: their denoiser is exact, and
     diffusion from 0 to 1 adds the difference of the two.
     """
-    x = alpha(gamma) * x0 + sigma(gamma) * eps
+    x = perturb(x0, eps, gamma)
     log_q = -0.5 * (LOG_2PI + sigma(gamma).square().log() + eps**2)
     return log_q - marginals.log_prob(x, gamma.expand_as(x))
 

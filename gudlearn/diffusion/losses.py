@@ -10,7 +10,8 @@ integrand is large.
 
 import torch
 
-from gudlearn.diffusion.levels import alpha, sigma, snr
+from gudlearn.diffusion.levels import snr
+from gudlearn.diffusion.process import perturb
 
 
 def bound_integrand(denoise, path, x0, t, eps):
@@ -24,14 +25,14 @@ def bound_integrand(denoise, path, x0, t, eps):
     t : Tensor of shape (B,)
     """
     gamma, rate = path.gamma_and_rate(t)
-    error = x0 - denoise(alpha(gamma) * x0 + sigma(gamma) * eps, gamma)
+    error = x0 - denoise(perturb(x0, eps, gamma), gamma)
     return 0.5 * rate * snr(gamma) * error**2
 
 
 def noise_loss(denoise, path, x0, t, eps):
     """Squared error of the predicted noise per component, the same weight at all t; (B, D)."""
     gamma = path(t)
-    error = x0 - denoise(alpha(gamma) * x0 + sigma(gamma) * eps, gamma)
+    error = x0 - denoise(perturb(x0, eps, gamma), gamma)
     return snr(gamma) * error**2
 
 
