@@ -58,6 +58,20 @@ def test_rows_that_cannot_be_fitted(X, error, message, method):
         getattr(small(), method)(X)
 
 
+def test_the_value_that_misses_the_grid_is_named_and_no_other():
+    X = whole()
+    X[7, 1] = -0.5
+    with pytest.raises(ValueError, match="'x1' holds -0.5 in row 7.*multiple of bin_width=1. Pass"):
+        small(bin_width=1.0).fit(X)
+    with pytest.raises(ValueError, match="multiple of bin_width=1. Pass"):
+        small(bin_width=1.0).fit(continuous())
+
+
+def test_a_value_that_is_not_finite_is_named():
+    with pytest.raises(ValueError, match="contains NaN: column 'x1', row 3; 1 entries"):
+        small().fit(spoilt(np.nan))
+
+
 @pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
 def test_rows_that_cannot_be_scored(X, error, message):
     gen = small(max_iter=0).fit(continuous())

@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gudlearn._columns import Bins, Container, make_bins
+from gudlearn._columns import Bins, Container, clip_to, make_bins
 from small import continuous, small, whole
 
 
@@ -190,3 +190,21 @@ def test_without_a_range_unseen_values_have_a_small_finite_probability():
     far[:, 0] += 1000
     assert np.isfinite(gen.score_samples(far)).all()
     assert (gen.score_samples(far) < gen.score_samples(X) - 3).all()
+
+
+def test_the_largest_integers_do_not_wrap():
+    top = np.iinfo(np.int64).max
+    values = clip_to(np.dtype(np.int64), np.array([2.0**70, -(2.0**70), 5.0])).astype(np.int64)
+    assert values[0] > top - 2000 and values[1] == np.iinfo(np.int64).min and values[2] == 5
+
+
+def test_nullable_dtypes_come_back():
+    X = pd.DataFrame(
+        {
+            "a": pd.array([1, 2, 3, 2], dtype="Int64"),
+            "b": pd.array([0.5, 1.5, 2.5, 0.1], dtype="Float64"),
+            "c": pd.array([True, False, True, True], dtype="boolean"),
+            "d": np.array([1.0, 2.0, 3.0, 4.0]),
+        }
+    )
+    assert small(max_iter=0).fit(X).sample(3).dtypes.tolist() == X.dtypes.tolist()

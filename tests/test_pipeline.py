@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from gudlearn import GUDGenerator
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.pipeline import GenerativePipeline
 
@@ -753,3 +754,14 @@ def test_steps_are_not_left_with_state_of_the_score():
     first = model.score_samples(data)
     np.testing.assert_array_equal(data, X)
     np.testing.assert_array_equal(model.score_samples(data), first)
+
+
+def test_a_generator_alone_samples_its_own_grid():
+    X = np.random.default_rng(0).integers(0, 5, (60, 2)) + 0.25
+    model = GenerativePipeline([("gud", GUDGenerator(bin_width=1.0, max_iter=0))]).fit(X)
+    assert np.isfinite(model.score_samples(model.sample(5, random_state=0))).all()
+    frame = pd.DataFrame({"whole": np.arange(60) % 4, "real": np.linspace(0, 1, 60)})
+    model = GenerativePipeline([("gud", GUDGenerator(max_iter=0))]).fit(frame)
+    samples = model.sample(5, random_state=0)
+    assert samples.notna().all(axis=None)
+    assert samples.dtypes.tolist() == frame.dtypes.tolist()

@@ -173,7 +173,7 @@ def test_fit_raises_where_the_loss_explodes_and_can_still_score(fraction):
     assert np.isfinite(gen.score_samples(X[:5])).all()
 
 
-@pytest.mark.parametrize("X, width", [(50 * continuous(200) + 9, None), (whole(200), 1.0)])
+@pytest.mark.parametrize("X, width", [(1e4 * continuous(200) + 9, None), (whole(200), 1.0)])
 def test_losses_and_validation_are_in_one_unit(X, width):
     gen = small(bin_width=width, max_iter=60, learning_rate_init=1e-9).fit(X)
     # An untrained network, so both are the bound of the marginals: of other rows, by other draws.

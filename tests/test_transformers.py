@@ -1,10 +1,12 @@
 """MarginalGaussianizer: an exact inverse, a true determinant, a density that is one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from gudlearn import MarginalGaussianizer
+from gudlearn import GenerativePipeline, MarginalGaussianizer
+from small import continuous, small
 
 
 def data(n=600, seed=0):
@@ -89,3 +91,10 @@ def test_one_member_is_an_affine_map_but_for_the_outliers():
 def test_wrong_number_of_features_to_invert(fitted):
     with pytest.raises(ValueError, match="X has 2 features, but MarginalGaussianizer was fitted"):
         fitted.inverse_transform(np.zeros((3, 2)))
+
+
+def test_a_frame_goes_through_a_pipeline():
+    X = pd.DataFrame(continuous(60), columns=list("abc"))
+    model = GenerativePipeline([("g", MarginalGaussianizer()), ("gud", small())]).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()
+    assert model.sample(2).columns.tolist() == ["a", "b", "c"]

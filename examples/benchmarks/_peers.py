@@ -14,7 +14,6 @@ import warnings
 
 import numpy as np
 import torch
-import zuko
 from _data import group_split
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -217,6 +216,8 @@ def train_flow(flow, draw, held, learning_rate, seconds, batch_size=512):
 
 def fit_nsf(train, bin_width, seconds, seed):
     """zuko's NSF, 5 transforms, 256 x 256; the better of two learning rates, half the time each."""
+    import zuko  # from the extra "bench"; the other methods run without it
+
     clock = Clock(seconds)
     Z, kept, held, standardise = prepare(train, bin_width, seed)
     rows = torch.as_tensor(standardise(train)[kept], dtype=torch.float32)
