@@ -91,7 +91,10 @@ class PCABasis(Basis):
         # The quotient u C u is accurate far below the rounding of the eigenvalues themselves.
         variances = (1 - self.shrinkage_) * self._rotated_variances(centred)
         variances += self.shrinkage_ * np.square(self.components_) @ column_variances
-        return scaled(variances, row_rounding(X), self.whiten)
+        # Each column's rounding counts where the component has a share in it; that of the product
+        # and of the axes goes with the rows about their mean.
+        own = np.sqrt(np.square(self.components_) @ np.square(column_rounding(X)) * X.shape[1])
+        return scaled(variances, own + row_rounding(centred), self.whiten)
 
     def _resolve_shrinkage(self, centred, variances):
         if self.shrinkage != "auto":

@@ -109,3 +109,14 @@ def test_dependent_columns_are_dead_with_enough_rows():
 def test_shrinkage_must_be_auto_or_a_weight(shrinkage):
     with pytest.raises(ValueError, match="The 'shrinkage' parameter of PCABasis"):
         PCABasis(shrinkage=shrinkage).fit(correlated(5, 2))
+
+
+def test_a_column_far_from_zero_does_not_drown_a_fine_one():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([1.7e9 + 1e5 * rng.normal(size=500), 1e-6 * rng.normal(size=500)])
+    basis = PCABasis().fit(X)
+    assert not basis.dead_.any()
+    np.testing.assert_allclose(basis.component_variances_, X.var(0), rtol=1e-3)
+    # Twins far from zero still leave one component dead.
+    twins = PCABasis().fit(np.column_stack([X[:, 0], X[:, 0] + 3]))
+    assert twins.dead_.tolist() == [False, True]
