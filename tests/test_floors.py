@@ -16,7 +16,7 @@ FLOORS = [
         *("_resolve", "_training", "networks", "samplers", "schedules", "transformers"),
     ],
     ["generator", "pipeline"],
-    ["__init__", "__main__", "callbacks", "plotting"],
+    ["__init__", "__main__", "callbacks", "metrics", "plotting"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))
