@@ -172,27 +172,23 @@ class Model:
         draws = n_draws if bool(blurred.any()) else 1
         # Each component's draws are spread evenly over its normal: density and noise are nearly
         # sums over components, whose noise then cancels.
+        d = x0.shape[1]
         u, order = (
-            keyed_uniform(keys, draws * x0.shape[1], (k << 3) + _END).view(-1, *x0.shape[1:], draws)
-            for k in range(2)
+            keyed_uniform(keys, draws * d, (k << 3) + _END).view(-1, draws, d) for k in range(2)
         )
-        spread = torch.special.ndtri((order.argsort(-1) + u) / draws).to(self.dtype)
+        spread = torch.special.ndtri((order.argsort(1) + u) / draws).to(self.dtype)
+        eps = (blurred * spread).flatten(0, 1)
+        y = x0.repeat_interleave(draws, 0) + noise_std * eps
+        probe = None
+        if n_probes:
+            u = keyed_uniform(keys, draws * n_probes * d, _PROBE)
+            signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
+            probe = signs.view(len(y), n_probes, d).transpose(0, 1)
+        log_p = flow_log_prob(self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe)
         # Near a level the flow's density is the bell of the noise: each draw cancels its own.
         own = self._tensor(self.ends.own_levels)[self.active]
-        for k, eps in enumerate(spread.unbind(-1)):
-            eps = blurred * eps
-            y = x0 + noise_std * eps
-            probe = None
-            if n_probes:
-                u = keyed_uniform(keys, n_probes * x0.shape[1], (k << 3) + _PROBE)
-                signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
-                probe = signs.view(len(x0), n_probes, -1).transpose(0, 1)
-            log_p = flow_log_prob(
-                self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe
-            )
-            log_q = -0.5 * (blurred * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
-            value = value + (log_p - log_q) / draws
-        return value
+        log_q = -0.5 * (blurred * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
+        return value + (log_p - log_q).view(-1, draws).mean(1)
 
     # Samples
 

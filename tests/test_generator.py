@@ -450,6 +450,14 @@ def test_specifications_in_use_are_copies():
     assert isinstance(gen.basis_, PCABasis)
 
 
+@pytest.mark.parametrize("X, width", [(continuous(40, 18), None), (whole(40, 18), 1.0)])
+def test_flow_scores_by_random_probes_do_not_depend_on_the_other_rows(X, width):
+    # Above 16 columns the trace is estimated, by probes of each row's own.
+    gen = small(bin_width=width, likelihood="flow", max_iter=1).fit(X)
+    together = gen.score_samples(X[:6])
+    np.testing.assert_allclose(gen.score_samples(X[[4, 2]]), together[[4, 2]], rtol=1e-9)
+
+
 def test_another_sampler_after_fit_is_used():
     gen = small(max_iter=2).fit(continuous())
     samples = {}

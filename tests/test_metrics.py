@@ -137,6 +137,11 @@ def test_planted_copies_of_a_twentieth_are_caught(d, n_held_out):
     assert caught.baseline == honest.baseline
 
 
+def test_fewer_copies_than_among_the_held_out_rows_prove_nothing():
+    train, generated = normal(1000), normal(1000, seed=2)
+    assert memorization(train, train[:500] + 1e-6, generated).p_value > 0.99
+
+
 def test_values_that_many_rows_share_are_no_copies():
     rng = np.random.default_rng(0)
     train, held_out, generated = rng.integers(0, 3, size=(3, 500, 2))
