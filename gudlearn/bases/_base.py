@@ -24,6 +24,8 @@ DEAD_FRACTION = 1e-12
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 _ENTRIES_PER_BATCH = 2**23
+# What is worked on as it comes, without a float64 copy of the whole; all else becomes float64.
+_NUMBERS = [*FLOAT_DTYPES, *(np.dtype(code).type for code in "?bBhHiIlLqQ")]
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,20 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Abstract base of all bases.
 
     A concrete basis stores its parameters, `whiten` among them, and implements the methods below
-    that begin with an underscore. All statistics and products are computed in float64; `transform`
-    and `inverse_transform` return the floating dtype that they were given.
+    that begin with an underscore. All statistics and products are computed in float64, batch by
+    batch: no copy of the whole data is made. `transform` and `inverse_transform` return float32 for
+    float32 and float64 otherwise.
     """
 
     _parameter_constraints: dict = {"whiten": ["boolean", Interval(Real, 0, 1, closed="both")]}
 
     @abstractmethod
-    def _learn(self, X, centred):
-        """Learn U; return (variances, dead, scale), usually made by `scaled`."""
+    def _prepare(self, n_features):
+        """Check the parameters against the number of columns, before anything is computed."""
+
+    @abstractmethod
+    def _learn(self, X):
+        """Learn U about `mean_`; return (variances, dead, scale), usually made by `scaled`."""
 
     @abstractmethod
     def _rotate(self, centred):
@@ -133,7 +140,8 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite data; one row is enough (then every component is dead).
+            Finite data; one row is enough (then every component is dead). Whole numbers and
+            float32 are not copied to float64 as a whole.
         y : None
             Ignored.
 
@@ -141,10 +149,11 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         self : Basis
         """
-        X = np.asarray(validate_data(self, X, dtype=FLOAT_DTYPES), dtype=np.float64)
+        X = np.asarray(validate_data(self, X, dtype=_NUMBERS))
+        self._prepare(X.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean_ = _exact_mean(X)
-            variances, dead, scale = self._learn(X, X - self.mean_)
+            variances, dead, scale = self._learn(X)
         self.component_variances_, self.dead_, self.scale_ = variances, dead, scale
         self.n_components_ = len(scale)
         self.log_abs_det_jacobian_ = -float(np.log(scale).sum())
@@ -164,8 +173,8 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             Scaled components, float32 for float32 and float64 otherwise.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
-        Z = np.empty(X.shape, dtype=X.dtype)
+        X = validate_data(self, X, dtype=_NUMBERS, reset=False)
+        Z = np.empty(X.shape, dtype=_floating(X.dtype))
         for rows in _batches(X):
             Z[rows] = self._rotate(X[rows] - self.mean_) / self.scale_
         return Z
@@ -181,16 +190,16 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Rows in the units of the data.
+            Rows in the units of the data, float32 for float32 and float64 otherwise.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=FLOAT_DTYPES, input_name="Z")
+        Z = check_array(Z, dtype=_NUMBERS, input_name="Z")
         if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns but this {type(self).__name__} has "
                 f"{self.n_components_} components. Pass what transform returns."
             )
-        X = np.empty(Z.shape, dtype=Z.dtype)
+        X = np.empty(Z.shape, dtype=_floating(Z.dtype))
         for rows in _batches(Z):
             X[rows] = self._rotate_back(Z[rows] * self.scale_) + self.mean_
         return X
@@ -252,12 +261,12 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             )
         return self._component_noise(column_std)
 
-    def _rotated_variances(self, centred):
-        """Mean square of each component over centred rows."""
-        total = np.zeros(centred.shape[1])
-        for rows in _batches(centred):
-            total += np.square(self._rotate(centred[rows])).sum(axis=0)
-        return total / len(centred)
+    def _rotated_variances(self, X):
+        """Mean square of each component over the rows about their mean."""
+        total = np.zeros(X.shape[1])
+        for centred in batches_about(X, self.mean_):
+            total += np.square(self._rotate(centred)).sum(axis=0)
+        return total / len(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -267,12 +276,44 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
 def column_rounding(X):
     """Standard deviation below which a column of X is constant up to rounding, (F,)."""
-    return _ROUNDING * np.abs(X).max(axis=0)
+    lowest, highest = (extreme.astype(np.float64) for extreme in (X.min(axis=0), X.max(axis=0)))
+    return _ROUNDING * np.maximum(-lowest, highest)
 
 
-def row_rounding(X):
-    """Standard deviation below which a rotated component of X is constant up to rounding."""
-    return _ROUNDING * X.shape[1] * np.sqrt(np.square(X).sum(axis=1).max())
+def row_rounding(X, mean=0.0):
+    """Standard deviation below which a rotated component of X is constant up to rounding.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows.
+    mean : ndarray of shape (n_features,) or float, default=0.0
+        What is taken off the rows before they are rotated.
+
+    Returns
+    -------
+    rounding : float
+    """
+    longest = max(np.square(rows).sum(axis=1).max() for rows in batches_about(X, mean))
+    return _ROUNDING * X.shape[1] * np.sqrt(longest)
+
+
+def batches_about(X, mean):
+    """Yield the rows of X about a mean in float64, batch by batch.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows of any real dtype.
+    mean : ndarray of shape (n_features,) or float
+        What is taken off the rows.
+
+    Yields
+    ------
+    centred : ndarray of shape (n_batch, n_features)
+    """
+    for rows in _batches(X):
+        yield X[rows] - np.float64(mean)
 
 
 def scaled(variances, rounding, whiten):
@@ -349,7 +390,12 @@ def spatial_shape(shape, channels, n_features):
 
 def _exact_mean(X):
     # The mean of equal numbers rounds; a constant column must come back bit for bit.
-    return np.where(X.min(axis=0) == X.max(axis=0), X[0], X.mean(axis=0))
+    constant = X.min(axis=0) == X.max(axis=0)
+    return np.where(constant, X[0].astype(np.float64), X.mean(axis=0, dtype=np.float64))
+
+
+def _floating(dtype):
+    return np.float32 if dtype == np.float32 else np.float64
 
 
 def _batches(X):

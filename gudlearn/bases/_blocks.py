@@ -112,7 +112,10 @@ class BlockBasis(Basis, _BaseComposition):
         self._set_params("_named_bases", **params)
         return self
 
-    def _learn(self, X, centred):
+    def _prepare(self, n_features):
+        """Each block prepares its own basis."""
+
+    def _learn(self, X):
         blocks = self._checked_blocks(X.shape[1])
         self.blocks_ = []
         for name, basis, columns in blocks:

@@ -77,9 +77,11 @@ class FourierBasis(Basis):
         self.channels = channels
         self.whiten = whiten
 
-    def _learn(self, X, centred):
-        self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, X.shape[1])
-        return scaled(self._rotated_variances(centred), row_rounding(X), self.whiten)
+    def _prepare(self, n_features):
+        self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, n_features)
+
+    def _learn(self, X):
+        return scaled(self._rotated_variances(X), row_rounding(X), self.whiten)
 
     def _rotate(self, centred):
         grid = centred.reshape(-1, *self.shape_, self.n_channels_)

@@ -51,8 +51,11 @@ class IdentityBasis(Basis):
     def __init__(self, whiten=True):
         self.whiten = whiten
 
-    def _learn(self, X, centred):
-        return scaled(np.square(centred).mean(axis=0), column_rounding(X), self.whiten)
+    def _prepare(self, n_features):
+        """Nothing depends on the number of columns."""
+
+    def _learn(self, X):
+        return scaled(self._rotated_variances(X), column_rounding(X), self.whiten)
 
     def _rotate(self, centred):
         return centred

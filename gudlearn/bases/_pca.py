@@ -5,7 +5,15 @@ from numbers import Real
 import numpy as np
 
 from .._constraints import Interval, StrOptions
-from ._base import Basis, column_rounding, isotropic_noise, row_rounding, scaled
+from ._axes import principal_axes
+from ._base import (
+    Basis,
+    batches_about,
+    column_rounding,
+    isotropic_noise,
+    row_rounding,
+    scaled,
+)
 
 
 class PCABasis(Basis):
@@ -79,30 +87,38 @@ class PCABasis(Basis):
         self.whiten = whiten
         self.shrinkage = shrinkage
 
-    def _learn(self, X, centred):
-        column_variances = np.square(centred).mean(axis=0)
+    def _prepare(self, n_features):
+        """Any number of columns will do."""
+
+    def _learn(self, X):
+        covariance = _covariance(X, self.mean_)
+        column_variances = np.diag(covariance).copy()
         constant = scaled(column_variances, column_rounding(X), whiten=False)[1]
         live = np.flatnonzero(~constant)
-        self.shrinkage_ = self._resolve_shrinkage(centred[:, live], column_variances[live])
-        self.components_ = np.zeros((X.shape[1], X.shape[1]))
+        self.shrinkage_ = self._resolve_shrinkage(X, live, column_variances)
+        covariance *= 1 - self.shrinkage_
+        np.fill_diagonal(covariance, column_variances)
+        self.components_ = np.zeros(covariance.shape)
         # Constant columns stay apart, so that they come back exactly.
         self.components_[np.arange(len(live), X.shape[1]), np.flatnonzero(constant)] = 1
-        self.components_[: len(live), live] = _principal_axes(centred[:, live], self.shrinkage_)
+        self.components_[: len(live), live] = principal_axes(covariance[np.ix_(live, live)])[1]
         # The quotient u C u is accurate far below the rounding of the eigenvalues themselves.
-        variances = (1 - self.shrinkage_) * self._rotated_variances(centred)
+        variances = (1 - self.shrinkage_) * self._rotated_variances(X)
         variances += self.shrinkage_ * np.square(self.components_) @ column_variances
         # Each column's rounding counts where the component has a share in it; that of the product
         # and of the axes goes with the rows about their mean.
         own = np.sqrt(np.square(self.components_) @ np.square(column_rounding(X)) * X.shape[1])
-        return scaled(variances, own + row_rounding(centred), self.whiten)
+        return scaled(variances, own + row_rounding(X, self.mean_), self.whiten)
 
-    def _resolve_shrinkage(self, centred, variances):
+    def _resolve_shrinkage(self, X, live, column_variances):
         if self.shrinkage != "auto":
             return float(self.shrinkage)
-        n_samples, n_live = centred.shape
-        if n_live == 0 or n_samples >= 2 * n_live:
+        if len(live) == 0 or len(X) >= 2 * len(live):
             return 0.0
-        return _leave_one_out_shrinkage(centred / np.sqrt(variances))
+        # So few rows take no more memory than the covariance.
+        return _leave_one_out_shrinkage(
+            (X[:, live] - self.mean_[live]) / np.sqrt(column_variances[live])
+        )
 
     def _rotate(self, centred):
         return centred @ self.components_.T
@@ -129,16 +145,12 @@ class PCABasis(Basis):
         return isotropic_noise(column_std)
 
 
-def _principal_axes(centred, shrinkage):
-    """Eigenvectors of the shrunk covariance as rows, by descending eigenvalue."""
-    covariance = centred.T @ centred / len(centred)
-    variances = np.diag(covariance).copy()
-    covariance *= 1 - shrinkage
-    np.fill_diagonal(covariance, variances)
-    axes = np.linalg.eigh(covariance)[1].T[::-1]
-    rows = np.arange(len(axes))
-    signs = np.sign(axes[rows, np.argmax(np.abs(axes), axis=1)]) if len(axes) else rows
-    return axes * signs[:, None]
+def _covariance(X, mean):
+    """Covariance of the columns (divisor n)."""
+    total = np.zeros((X.shape[1], X.shape[1]))
+    for centred in batches_about(X, mean):
+        total += centred.T @ centred
+    return total / len(X)
 
 
 def _leave_one_out_shrinkage(standardised):

@@ -90,13 +90,15 @@ class WaveletBasis(Basis):
         self.channels = channels
         self.whiten = whiten
 
-    def _learn(self, X, centred):
-        self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, X.shape[1])
+    def _prepare(self, n_features):
+        self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, n_features)
         if self.wavelet == "haar":
             self.n_levels_ = _haar_levels(self.levels, self.shape_)
         else:
             self.n_levels_ = _filter_levels(self.levels, self.shape_, self.wavelet)
-        return scaled(self._rotated_variances(centred), row_rounding(X), self.whiten)
+
+    def _learn(self, X):
+        return scaled(self._rotated_variances(X), row_rounding(X), self.whiten)
 
     def _split_of(self, axis, level):
         """Return (split, join) along one axis of the approximation at one level."""
