@@ -15,6 +15,8 @@ from ._base import (
     scaled,
 )
 
+_TEN_DIGITS = 1e-5
+
 
 class PCABasis(Basis):
     r"""Principal components of the data, none left out.
@@ -101,10 +103,19 @@ class PCABasis(Basis):
         self.components_ = np.zeros(covariance.shape)
         # Constant columns stay apart, so that they come back exactly.
         self.components_[np.arange(len(live), X.shape[1]), np.flatnonzero(constant)] = 1
-        self.components_[: len(live), live] = principal_axes(covariance[np.ix_(live, live)])[1]
-        # The quotient u C u is accurate far below the rounding of the eigenvalues themselves.
-        variances = (1 - self.shrinkage_) * self._rotated_variances(X)
-        variances += self.shrinkage_ * np.square(self.components_) @ column_variances
+        eigenvalues, axes = principal_axes(covariance[np.ix_(live, live)])
+        self.components_[: len(live), live] = axes
+        variances = np.zeros(len(column_variances))
+        variances[: len(live)] = eigenvalues
+        # The mean square of the rows along u is accurate far below the rounding of the eigenvalues,
+        # which is a few epsilons of the largest: it stands in for those with fewer than ten digits.
+        weak = ~(variances > _TEN_DIGITS * variances.max())
+        weak_axes = self.components_[weak]
+        quotients = np.zeros(len(weak_axes))
+        for centred in batches_about(X, self.mean_):
+            quotients += np.square(centred @ weak_axes.T).sum(axis=0) / len(X)
+        own = np.square(weak_axes) @ column_variances
+        variances[weak] = (1 - self.shrinkage_) * quotients + self.shrinkage_ * own
         # Each column's rounding counts where the component has a share in it; that of the product
         # and of the axes goes with the rows about their mean.
         own = np.sqrt(np.square(self.components_) @ np.square(column_rounding(X)) * X.shape[1])
