@@ -1,6 +1,6 @@
 """Principal components, all of them."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from ._base import (
     isotropic_noise,
     row_rounding,
     scaled,
+    spatial_shape,
 )
 
 _TEN_DIGITS = 1e-5
+# Half a GiB for each (D, D) matrix, of which `fit` holds several, and minutes for eigenvectors.
+_MOST_COLUMNS = 8192
 
 
 class PCABasis(Basis):
@@ -29,14 +32,21 @@ class PCABasis(Basis):
         Weight of the columns' own variances against the sample covariance. "auto" is 0, the sample
         covariance itself, from two rows per column that varies; with fewer rows it is chosen by
         the leave-one-out likelihood.
+    channels : int or None, default=None
+        Number of channels, the last and fastest axis of a sample; each has a PCA of its own, and
+        component i of every channel comes before component i + 1 of any. None is one PCA of all
+        columns.
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components, n_features)
-        The orthonormal matrix U, by descending variance. The entry of largest magnitude in each
-        row is positive. Constant columns are components of their own and come last.
-    shrinkage_ : float
-        The weight that was used.
+    channel_components_ : ndarray of shape (n_channels, n_columns, n_columns)
+        The orthonormal matrix of each channel, by descending variance. The entry of largest
+        magnitude in each row is positive. Constant columns are components of their own and come
+        last.
+    n_channels_ : int
+        Number of channels, 1 if none were given.
+    shrinkage_ : float or ndarray of shape (n_channels,)
+        The weight that was used, in each channel if channels were given.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     component_variances_ : ndarray of shape (n_components,)
@@ -63,6 +73,8 @@ class PCABasis(Basis):
     with S the sample covariance (divisor n). It keeps the variance of every column, does not depend
     on the units, and leaves no direction without variance that only a lack of rows hides.
     The natural order is -log of the variance.
+    More than 8192 columns (of one channel) are refused: the matrices would take gigabytes and the
+    eigenvectors many minutes.
 
     References
     ----------
@@ -83,63 +95,99 @@ class PCABasis(Basis):
     _parameter_constraints: dict = {
         **Basis._parameter_constraints,
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "channels": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, whiten=True, shrinkage="auto"):
+    def __init__(self, whiten=True, shrinkage="auto", channels=None):
         self.whiten = whiten
         self.shrinkage = shrinkage
+        self.channels = channels
+
+    @property
+    def components_(self):
+        """The orthonormal matrix U of shape (n_components, n_features)."""
+        if self.n_channels_ == 1:
+            return self.channel_components_[0]
+        components = np.zeros((self.n_components_, self.n_components_))
+        for members, axes in self._channels():
+            components[members, members] = axes
+        return components
 
     def _prepare(self, n_features):
-        """Any number of columns will do."""
+        (n_columns,), self.n_channels_ = spatial_shape(None, self.channels, n_features)
+        if n_columns > _MOST_COLUMNS:
+            each = "" if self.channels is None else f" in each of {self.channels} channels"
+            raise ValueError(
+                f"PCABasis takes at most {_MOST_COLUMNS} columns, for the sake of memory and time; "
+                f"X has {n_columns}{each}. For images pass PCABasis(channels=...), a BlockBasis "
+                "with a PCABasis for each patch, or FourierBasis(shape=...)."
+            )
 
     def _learn(self, X):
-        covariance = _covariance(X, self.mean_)
+        channels = [slice(first, None, self.n_channels_) for first in range(self.n_channels_)]
+        learned = [self._learn_channel(X[:, own], self.mean_[own]) for own in channels]
+        axes, variances, rounding, shrinkage = map(np.stack, zip(*learned, strict=True))
+        self.channel_components_ = axes
+        self.shrinkage_ = float(shrinkage[0]) if self.channels is None else shrinkage
+        return scaled(variances.T.ravel(), rounding.T.ravel(), self.whiten)
+
+    def _learn_channel(self, X, mean):
+        """Return (axes, variances, rounding, shrinkage) of the columns of one channel."""
+        covariance = _covariance(X, mean)
         column_variances = np.diag(covariance).copy()
         constant = scaled(column_variances, column_rounding(X), whiten=False)[1]
         live = np.flatnonzero(~constant)
-        self.shrinkage_ = self._resolve_shrinkage(X, live, column_variances)
-        covariance *= 1 - self.shrinkage_
+        shrinkage = self._resolve_shrinkage(X, mean, column_variances, live)
+        covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, column_variances)
-        self.components_ = np.zeros(covariance.shape)
+        eigenvalues, live_axes = principal_axes(covariance[np.ix_(live, live)])
+        axes = np.zeros(covariance.shape)
+        axes[: len(live), live] = live_axes
         # Constant columns stay apart, so that they come back exactly.
-        self.components_[np.arange(len(live), X.shape[1]), np.flatnonzero(constant)] = 1
-        eigenvalues, axes = principal_axes(covariance[np.ix_(live, live)])
-        self.components_[: len(live), live] = axes
-        variances = np.zeros(len(column_variances))
+        axes[np.arange(len(live), len(axes)), np.flatnonzero(constant)] = 1
+        variances = np.zeros(len(axes))
         variances[: len(live)] = eigenvalues
         # The mean square of the rows along u is accurate far below the rounding of the eigenvalues,
         # which is a few epsilons of the largest: it stands in for those with fewer than ten digits.
         weak = ~(variances > _TEN_DIGITS * variances.max())
-        weak_axes = self.components_[weak]
-        quotients = np.zeros(len(weak_axes))
-        for centred in batches_about(X, self.mean_):
-            quotients += np.square(centred @ weak_axes.T).sum(axis=0) / len(X)
-        own = np.square(weak_axes) @ column_variances
-        variances[weak] = (1 - self.shrinkage_) * quotients + self.shrinkage_ * own
+        variances[weak] = (1 - shrinkage) * _variances_along(axes[weak], X, mean)
+        variances[weak] += shrinkage * np.square(axes[weak]) @ column_variances
         # Each column's rounding counts where the component has a share in it; that of the product
         # and of the axes goes with the rows about their mean.
-        own = np.sqrt(np.square(self.components_) @ np.square(column_rounding(X)) * X.shape[1])
-        return scaled(variances, own + row_rounding(X, self.mean_), self.whiten)
+        own = np.sqrt(np.square(axes) @ np.square(column_rounding(X)) * len(axes))
+        return axes, variances, own + row_rounding(X, mean), shrinkage
 
-    def _resolve_shrinkage(self, X, live, column_variances):
+    def _resolve_shrinkage(self, X, mean, column_variances, live):
         if self.shrinkage != "auto":
             return float(self.shrinkage)
         if len(live) == 0 or len(X) >= 2 * len(live):
             return 0.0
-        # So few rows take no more memory than the covariance.
-        return _leave_one_out_shrinkage(
-            (X[:, live] - self.mean_[live]) / np.sqrt(column_variances[live])
-        )
+        # So few rows take no more memory than two covariances.
+        return _leave_one_out_shrinkage((X[:, live] - mean[live]) / np.sqrt(column_variances[live]))
+
+    def _channels(self):
+        """Yield the members and the axes of each channel."""
+        for first, axes in enumerate(self.channel_components_):
+            yield slice(first, None, self.n_channels_), axes
 
     def _rotate(self, centred):
-        return centred @ self.components_.T
+        rotated = np.empty_like(centred)
+        for members, axes in self._channels():
+            rotated[:, members] = centred[:, members] @ axes.T
+        return rotated
 
     def _rotate_back(self, components):
-        return components @ self.components_
+        rows = np.empty_like(components)
+        for members, axes in self._channels():
+            rows[:, members] = components[:, members] @ axes
+        return rows
 
     def _component_names(self, input_names):
         prefix = type(self).__name__.lower()
-        return [f"{prefix}{i}" for i in range(self.n_components_)]
+        n = self.n_channels_
+        if self.channels is None:
+            return [f"{prefix}{i}" for i in range(self.n_components_)]
+        return [f"{prefix}{i // n}_c{i % n}" for i in range(self.n_components_)]
 
     def _natural_order(self):
         # Dead components rank with the weakest live one, and do not stretch the range.
@@ -161,6 +209,14 @@ def _covariance(X, mean):
     total = np.zeros((X.shape[1], X.shape[1]))
     for centred in batches_about(X, mean):
         total += centred.T @ centred
+    return total / len(X)
+
+
+def _variances_along(axes, X, mean):
+    """Mean square of the rows along each axis."""
+    total = np.zeros(len(axes))
+    for centred in batches_about(X, mean):
+        total += np.square(centred @ axes.T).sum(axis=0)
     return total / len(X)
 
 

@@ -22,6 +22,8 @@ from registry import BASES
 N_FEATURES = 24
 SHAPED_BASES = [
     PCABasis(shrinkage=0.3),
+    PCABasis(channels=3),
+    PCABasis(channels=2, shrinkage=0.3, whiten=0.5),
     FourierBasis(shape=(4, 6)),
     FourierBasis(shape=(2, 4), channels=3, whiten=0.5),
     FourierBasis(shape=(2, 3, 4)),
@@ -146,7 +148,7 @@ def test_variances_are_those_of_unscaled_components(basis):
     X = rows()
     basis = clone(basis).fit(X)
     variances = np.var(basis.transform(X) * basis.scale_, axis=0)
-    if getattr(basis, "shrinkage_", 0) > 0:
+    if np.any(getattr(basis, "shrinkage_", 0) > 0):
         # Shrinkage keeps the total variance, not that of each component.
         assert basis.component_variances_.sum() == pytest.approx(np.var(X, axis=0).sum())
     else:
@@ -182,7 +184,8 @@ def test_constant_columns_come_back_exactly_and_leave_no_gap(basis):
 
 
 @pytest.mark.parametrize(
-    "basis", [IdentityBasis(), PCABasis(), PCABasis(shrinkage=0.1), BlockBasis()]
+    "basis",
+    [IdentityBasis(), PCABasis(), PCABasis(shrinkage=0.1), PCABasis(channels=3), BlockBasis()],
 )
 @pytest.mark.parametrize("n_samples", [5, 100])
 def test_constant_columns_are_dead_components_of_their_own(basis, n_samples):

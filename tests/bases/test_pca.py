@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gudlearn.bases import PCABasis
+from gudlearn.bases import BlockBasis, PCABasis
 from gudlearn.bases._pca import _leave_one_out_shrinkage
 
 
@@ -67,6 +67,14 @@ def test_shrunk_covariance_is_the_one_documented():
     np.testing.assert_allclose(U.T * basis.component_variances_ @ U, expected, atol=1e-10)
 
 
+def test_weak_components_are_shrunk_as_the_strong_ones_are():
+    X, units = correlated(10, 3), np.array([1e5, 1.0, 1e-3])
+    basis = PCABasis(shrinkage=0.3).fit(X * units)
+    S = np.cov(X, rowvar=False, ddof=0)
+    expected = np.linalg.slogdet(0.7 * S + 0.3 * np.diag(np.diag(S)))[1] + 2 * np.log(units).sum()
+    np.testing.assert_allclose(np.log(basis.component_variances_).sum(), expected, atol=1e-6)
+
+
 def test_few_rows_predict_new_rows_better_than_columns_alone():
     rng = np.random.default_rng(3)
     loadings = rng.normal(size=(40, 3))
@@ -120,3 +128,77 @@ def test_a_column_far_from_zero_does_not_drown_a_fine_one():
     # Twins far from zero still leave one component dead.
     twins = PCABasis().fit(np.column_stack([X[:, 0], X[:, 0] + 3]))
     assert twins.dead_.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "n_samples, unshrunk",
+    [(5, [False, False, False]), (7, [False, True, False]), (100, [True, True, True])],
+)
+def test_each_channel_has_the_components_of_its_own_columns(n_samples, unshrunk):
+    X = correlated(n_samples, 12)
+    X[:, 4] = 0.1
+    basis = PCABasis(channels=3).fit(X)
+    U, Z = basis.components_, basis.transform(X)
+    np.testing.assert_allclose(U @ U.T, np.eye(12), atol=1e-12)
+    np.testing.assert_allclose(Z, (X - basis.mean_) @ U.T / basis.scale_, atol=1e-9)
+    for channel in range(3):
+        own = slice(channel, None, 3)
+        alone = PCABasis().fit(X[:, own])
+        np.testing.assert_array_equal(U[own, own], alone.components_)
+        np.testing.assert_array_equal(basis.dead_[own], alone.dead_)
+        live = ~alone.dead_
+        np.testing.assert_array_equal(
+            basis.component_variances_[own][live], alone.component_variances_[live]
+        )
+        np.testing.assert_allclose(Z[:, own], alone.transform(X[:, own]), atol=1e-12)
+        assert basis.shrinkage_[channel] == alone.shrinkage_
+    # The second channel has three columns that vary, and seven rows are enough for them.
+    assert (basis.shrinkage_ == 0).tolist() == unshrunk
+    names = basis.get_feature_names_out()
+    assert names[[0, 2, 3, 11]].tolist() == [
+        f"pcabasis{k}" for k in ("0_c0", "0_c2", "1_c0", "3_c2")
+    ]
+
+
+def test_one_channel_is_all_columns():
+    X = correlated(50, 6)
+    one, none = PCABasis(channels=1).fit(X), PCABasis().fit(X)
+    np.testing.assert_array_equal(one.components_, none.components_)
+    np.testing.assert_array_equal(one.transform(X), none.transform(X))
+
+
+@pytest.mark.parametrize(
+    "channels, n_features, message",
+    [
+        (4, 6, "channels=4 does not divide the 6 features of X"),
+        (0, 6, "The 'channels' parameter of PCABasis"),
+        (None, 8193, r"at most 8192 columns, .* X has 8193\. For images pass PCABasis\(channels="),
+        (2, 16386, r"X has 8193 in each of 2 channels\. .* BlockBasis .* FourierBasis\(shape="),
+    ],
+)
+def test_columns_that_cannot_be_taken_are_refused_at_once(channels, n_features, message):
+    basis = PCABasis(channels=channels)
+    with pytest.raises(ValueError, match=message):
+        basis.fit(np.ones((2, n_features), dtype=np.uint8))
+    assert not hasattr(basis, "mean_")
+
+
+def test_the_limit_on_columns_counts_those_of_one_matrix(monkeypatch):
+    monkeypatch.setattr("gudlearn.bases._pca._MOST_COLUMNS", 6)
+    X = correlated(50, 12)
+    with pytest.raises(ValueError, match="at most 6 columns, .* X has 12"):
+        PCABasis().fit(X)
+    halves = [("left", PCABasis(), slice(0, 6)), ("right", PCABasis(), slice(6, 12))]
+    for basis in (PCABasis(channels=2), BlockBasis(halves)):
+        assert not basis.fit(X).dead_.any()
+
+
+def test_variances_are_exact_on_both_sides_of_the_weak_ones():
+    X = np.linalg.qr(correlated(500, 4))[0] * np.sqrt([1e6, 20, 5, 1e-6])
+    rotation = np.linalg.qr(correlated(4, 4))[0]
+    X = (X - X.mean(axis=0)) @ rotation
+    basis = PCABasis(shrinkage=0.0).fit(X)
+    U, variances = basis.components_, basis.component_variances_
+    # The eigenvalues alone are known to a few epsilons of the first, 1e12 times the last.
+    np.testing.assert_allclose(variances, np.square(X @ U.T).mean(axis=0), rtol=1e-9)
+    assert (variances > 1e-5 * variances[0]).tolist() == [True, True, False, False]
