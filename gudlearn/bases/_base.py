@@ -22,6 +22,8 @@ from .._constraints import Interval, _check_feature_names_in, _fit_context
 #: The variance reported for a dead component, as a fraction of the smallest variance of a live one.
 DEAD_FRACTION = 1e-12
 
+TOO_LARGE = "The variance of X is too large for float64. Rescale the columns of X before fitting."
+
 _ROUNDING = 8 * np.finfo(np.float64).eps
 _ENTRIES_PER_BATCH = 2**23
 # What is worked on as it comes, without a float64 copy of the whole; all else becomes float64.
@@ -333,9 +335,7 @@ def scaled(variances, rounding, whiten):
     variances, dead, scale : ndarrays of shape (D,)
     """
     if not np.all(np.isfinite(variances)):
-        raise ValueError(
-            "The variance of X is too large for float64. Rescale the columns of X before fitting."
-        )
+        raise ValueError(TOO_LARGE)
     dead = ~(np.sqrt(variances) > rounding)
     smallest = variances[~dead].min(initial=np.inf)
     # A dead component keeps a finite log-variance.

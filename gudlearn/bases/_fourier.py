@@ -6,6 +6,7 @@ import numpy as np
 from scipy import fft
 
 from .._constraints import Interval
+from ._axes import channel_axes, check_joint_channels
 from ._base import Basis, isotropic_noise, row_rounding, scaled, spatial_shape
 
 
@@ -19,6 +20,9 @@ class FourierBasis(Basis):
         one dimension.
     channels : int or None, default=None
         Number of channels, the last and fastest axis of a sample; each is transformed on its own.
+    joint_channels : bool, default=False
+        First rotate the channels to the principal axes of their covariance, so that channel 0 is
+        the strongest mixture (of colours: the brightness). Needs at least two channels.
     whiten : bool or float in [0, 1], default=True
         Divide each component by its standard deviation to this power.
 
@@ -28,6 +32,10 @@ class FourierBasis(Basis):
         The shape without the channels.
     n_channels_ : int
         Number of channels, 1 if none were given.
+    channel_axes_ : ndarray of shape (n_channels, n_channels)
+        The orthonormal mixtures of channels that are transformed, one a row, by descending
+        variance about the mean of each column, over all rows and positions. The entry of largest
+        magnitude in each row is positive. The identity matrix unless `joint_channels`.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     component_variances_ : ndarray of shape (n_components,)
@@ -70,26 +78,39 @@ class FourierBasis(Basis):
         **Basis._parameter_constraints,
         "shape": [tuple, list, None],
         "channels": [Interval(Integral, 1, None, closed="left"), None],
+        "joint_channels": ["boolean"],
     }
 
-    def __init__(self, shape=None, channels=None, whiten=True):
+    def __init__(self, shape=None, channels=None, joint_channels=False, whiten=True):
         self.shape = shape
         self.channels = channels
+        self.joint_channels = joint_channels
         self.whiten = whiten
 
     def _prepare(self, n_features):
+        if self.joint_channels:
+            check_joint_channels(self.channels)
         self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, n_features)
 
     def _learn(self, X):
+        self.channel_axes_ = np.eye(self.n_channels_)
+        if self.joint_channels:
+            self.channel_axes_ = channel_axes(X, self.mean_, self.n_channels_)
         return scaled(self._rotated_variances(X), row_rounding(X), self.whiten)
 
     def _rotate(self, centred):
-        grid = centred.reshape(-1, *self.shape_, self.n_channels_)
-        modes = fft.fftn(grid, axes=range(1, grid.ndim - 1), norm="ortho")
-        return (modes.real - modes.imag).reshape(centred.shape)
+        return self._hartley(self._mix(centred, self.channel_axes_.T))
 
     def _rotate_back(self, components):
-        return self._rotate(components)
+        return self._mix(self._hartley(components), self.channel_axes_)
+
+    def _mix(self, rows, channels):
+        return (rows.reshape(-1, self.n_channels_) @ channels).reshape(rows.shape)
+
+    def _hartley(self, rows):
+        grid = rows.reshape(-1, *self.shape_, self.n_channels_)
+        modes = fft.fftn(grid, axes=range(1, grid.ndim - 1), norm="ortho")
+        return (modes.real - modes.imag).reshape(rows.shape)
 
     def _wave_numbers(self):
         """Signed wave numbers, (D, dimensions), in the layout of the components."""

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from .._constraints import Interval
+from ._axes import channel_axes, check_joint_channels
 from ._base import Basis, isotropic_noise, row_rounding, scaled, spatial_shape
 
 
@@ -25,6 +26,9 @@ class WaveletBasis(Basis):
         allow (for other families than Haar: and as PyWavelets recommends for the filter).
     channels : int or None, default=None
         Number of channels, the last and fastest axis of a sample; each is transformed on its own.
+    joint_channels : bool, default=False
+        First rotate the channels to the principal axes of their covariance, so that channel 0 is
+        the strongest mixture (of colours: the brightness). Needs at least two channels.
     whiten : bool or float in [0, 1], default=True
         Divide each component by its standard deviation to this power.
 
@@ -34,6 +38,10 @@ class WaveletBasis(Basis):
         The shape without the channels.
     n_channels_ : int
         Number of channels, 1 if none were given.
+    channel_axes_ : ndarray of shape (n_channels, n_channels)
+        The orthonormal mixtures of channels that are transformed, one a row, by descending
+        variance about the mean of each column, over all rows and positions. The entry of largest
+        magnitude in each row is positive. The identity matrix unless `joint_channels`.
     n_levels_ : int
         Number of times that the approximation is split.
     mean_ : ndarray of shape (n_features,)
@@ -81,16 +89,28 @@ class WaveletBasis(Basis):
         "wavelet": [str],
         "levels": [Interval(Integral, 1, None, closed="left"), None],
         "channels": [Interval(Integral, 1, None, closed="left"), None],
+        "joint_channels": ["boolean"],
     }
 
-    def __init__(self, shape=None, wavelet="haar", levels=None, channels=None, whiten=True):
+    def __init__(
+        self,
+        shape=None,
+        wavelet="haar",
+        levels=None,
+        channels=None,
+        joint_channels=False,
+        whiten=True,
+    ):
         self.shape = shape
         self.wavelet = wavelet
         self.levels = levels
         self.channels = channels
+        self.joint_channels = joint_channels
         self.whiten = whiten
 
     def _prepare(self, n_features):
+        if self.joint_channels:
+            check_joint_channels(self.channels)
         self.shape_, self.n_channels_ = spatial_shape(self.shape, self.channels, n_features)
         if self.wavelet == "haar":
             self.n_levels_ = _haar_levels(self.levels, self.shape_)
@@ -98,6 +118,9 @@ class WaveletBasis(Basis):
             self.n_levels_ = _filter_levels(self.levels, self.shape_, self.wavelet)
 
     def _learn(self, X):
+        self.channel_axes_ = np.eye(self.n_channels_)
+        if self.joint_channels:
+            self.channel_axes_ = channel_axes(X, self.mean_, self.n_channels_)
         return scaled(self._rotated_variances(X), row_rounding(X), self.whiten)
 
     def _split_of(self, axis, level):
@@ -113,7 +136,8 @@ class WaveletBasis(Basis):
         ]
 
     def _rotate(self, centred):
-        grid = centred.reshape(-1, *self.shape_, self.n_channels_).copy()
+        mixed = centred.reshape(-1, self.n_channels_) @ self.channel_axes_.T
+        grid = mixed.reshape(-1, *self.shape_, self.n_channels_)
         for level, extent in enumerate(self._extents()[:-1]):
             region = (slice(None), *map(slice, extent))
             block = grid[region]
@@ -134,7 +158,7 @@ class WaveletBasis(Basis):
                     _, join = self._split_of(axis, level)
                     block = _along(join, block, axis + 1)
             grid[region] = block
-        return grid.reshape(components.shape)
+        return (grid.reshape(-1, self.n_channels_) @ self.channel_axes_).reshape(components.shape)
 
     def _level_of_components(self):
         """0 for the approximation, 1 for the coarsest detail, up to the number of levels."""

@@ -30,6 +30,10 @@ SHAPED_BASES = [
     WaveletBasis(shape=(4, 6), levels=1),
     WaveletBasis(shape=(3, 8)),
     WaveletBasis(shape=(2, 4), channels=3),
+    FourierBasis(channels=2, joint_channels=True),
+    FourierBasis(shape=(2, 4), channels=3, joint_channels=True, whiten=0.5),
+    WaveletBasis(shape=(2, 4), channels=3, joint_channels=True),
+    WaveletBasis(shape=(4, 2), channels=3, joint_channels=True, wavelet="db2", whiten=False),
     WaveletBasis(shape=(2, 3, 4)),
     WaveletBasis(wavelet="db2"),
     WaveletBasis(shape=(4, 6), wavelet="sym4", levels=1),
@@ -117,8 +121,8 @@ def test_every_dtype_is_fitted_as_its_float64_copy(basis, dtype, monkeypatch):
 
 @every_basis
 def test_no_copy_of_bytes_is_made_as_floats(basis, monkeypatch):
-    monkeypatch.setattr("gudlearn.bases._base._ENTRIES_PER_BATCH", 50 * N_FEATURES)
-    X = np.random.default_rng(0).integers(0, 256, size=(50_000, N_FEATURES), dtype=np.uint8)
+    monkeypatch.setattr("gudlearn.bases._base._ENTRIES_PER_BATCH", 200 * N_FEATURES)
+    X = np.random.default_rng(0).integers(0, 256, size=(20_000, N_FEATURES), dtype=np.uint8)
     tracemalloc.start()
     try:
         clone(basis).fit(X)
