@@ -1,0 +1,118 @@
+"""Test bits/dim of the image diffusion models of other libraries on CIFAR-10.
+
+    python image_peers.py --data DIR --peer azula --minutes 30 --weights 1000000 --out FILE
+
+`DIR` is a folder with a `load.py` whose `cifar10("train")` and `cifar10("test")` return images,
+uint8 (n, 32, 32, 3), and labels. The peers are
+
+- `azula`: the U-Net, preconditioning, schedule and training of its CIFAR-10 tutorial;
+- `ddpm`: those of the README of denoising-diffusion-pytorch (`Unet`, `GaussianDiffusion`).
+
+Each is trained on all but the last 2,000 training images, by the wall clock; building the model and
+choosing between float32 and bfloat16, whichever makes more steps a second, are not counted. The
+width is the one whose number of weights is nearest to the one asked for. The score is the bound of
+`_image_peers.denoiser_bits` on the first test images; the noise tau at which the diffusion ends is
+the best one on the first of the 2,000 images held back. One JSON line is appended to the file.
+
+`--batch` and `--lr` replace a library's own batch size and learning rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _image_peers import PEERS, denoiser_bits
+
+N_HELD = 2000
+
+
+def load(folder):
+    """Images to train on, held back, and to test on."""
+    sys.path.insert(0, str(folder))
+    import load
+
+    train, test = load.cifar10("train")[0], load.cifar10("test")[0]
+    return train[:-N_HELD], train[-N_HELD:], test
+
+
+def best_tau(denoise, images, seed):
+    """Return the tau with the fewest bits on some images, and the bits of all of them."""
+    bits = {tau: float(b.mean()) for tau, b in denoiser_bits(denoise, images, seed=seed).items()}
+    return min(bits, key=bits.get), bits
+
+
+def measure(options):
+    """Train a peer and score it: one result line."""
+    train, held, test = load(options.data)
+    changes = {"batch_size": options.batch, "lr": options.lr}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    denoise, info = PEERS[options.peer](
+        train,
+        60 * options.minutes,
+        options.weights,
+        options.seed,
+        threads=options.threads,
+        probe_seconds=options.probe_seconds,
+        **changes,
+    )
+    start = time.perf_counter()
+    tau, validation = best_tau(denoise, held[: options.n_validation], options.seed)
+    test = test[: options.n_test]
+    bits = denoiser_bits(denoise, test, tau=(tau,), seed=options.seed, n_times=options.times)[tau]
+    return {
+        "peer": options.peer,
+        "minutes": options.minutes,
+        "bits_per_dim": float(bits.mean()),
+        "standard_error": float(bits.std(ddof=1) / np.sqrt(len(bits))),
+        "tau": tau,
+        "n_test": len(test),
+        "seed": options.seed,
+        "threads": options.threads,
+        "score_seconds": round(time.perf_counter() - start, 1),
+        "validation": {str(t): round(b, 4) for t, b in validation.items()},
+        **info,
+    }
+
+
+def arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with load.py")
+    parser.add_argument("--peer", choices=tuple(PEERS), required=True)
+    parser.add_argument("--minutes", type=float, required=True, help="of training")
+    parser.add_argument("--weights", type=int, required=True, help="number of weights to come near")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="file to append to")
+    parser.add_argument("--n-test", type=int, default=2000, help="test images")
+    parser.add_argument("--n-validation", type=int, default=256, help="images to choose tau on")
+    parser.add_argument("--times", type=int, default=32, help="noise levels for each test image")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--probe-seconds", type=float, default=10.0, help="for each precision")
+    parser.add_argument("--batch", type=int, help="in place of the library's own")
+    parser.add_argument("--lr", type=float, help="in place of the library's own")
+    return parser.parse_args()
+
+
+def main():
+    """Measure one peer, print a line and append one."""
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    result = measure(options)
+    with options.out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(result) + "\n")
+    print(
+        f"{result['peer']} {result['minutes']:g} min, seed {result['seed']}: "
+        f"{result['bits_per_dim']:.4f} ± {result['standard_error']:.4f} bits/dim at tau "
+        f"{result['tau']:g}; {result['n_weights']} weights, {result['steps']} steps, "
+        f"{result['images']} images, {result['precision']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
