@@ -3,7 +3,7 @@
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.generator import GUDGenerator
-from gudlearn.networks import MLP
+from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.pipeline import GenerativePipeline
 from gudlearn.plotting import (
     LossCurveDisplay,
@@ -46,6 +46,8 @@ __all__ = [
     "ScheduleDisplay",
     "SequentialSchedule",
     "SoftConditioningSchedule",
+    "Transformer",
+    "UNet",
     "VPSchedule",
     "WaveletBasis",
 ]

@@ -8,6 +8,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import gen_batches
 
 # Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
 MAX_LEVELS = 1 << 16
@@ -159,23 +160,34 @@ class Bins:
         ValueError
             If a value is not on its grid, or outside ``bin_range``.
         """
+        discrete = self.discrete
+        position = (X[:, discrete] - self.origin[discrete]) / self.width[discrete]
         found = np.zeros(X.shape)
-        for j in np.flatnonzero(self.discrete):
-            position = (X[:, j] - self.origin[j]) / self.width[j]
-            found[:, j] = np.rint(position)
+        found[:, discrete] = np.rint(position)
+        off_grid = ~_on_grid(position).all(0)
+        low, high = self.low[discrete], self.high[discrete]
+        # A comparison with NaN, no bound, is False.
+        outside = ((found[:, discrete] < low) | (found[:, discrete] > high)).any(0)
+        for j in np.flatnonzero(discrete)[off_grid]:
             self._refuse(
-                ~_on_grid(position), X[:, j], j,
+                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j,
                 f"is not a whole multiple of bin_width={self.width[j]:g}"
                 + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
                 "Pass the width of the grid the column lies on, or None (or NaN for the column) "
                 "if it is continuous.",
             )  # fmt: skip
-            outside = (found[:, j] < self.low[j]) | (found[:, j] > self.high[j])
+        for j in np.flatnonzero(discrete)[outside]:
             self._refuse(
-                outside, X[:, j], j, f"lies outside bin_range={self._range(j)}",
+                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j,
+                f"lies outside bin_range={self._range(j)}",
                 "Widen bin_range, or pass bin_range=None to allow any value.",
             )  # fmt: skip
         return found
+
+    def check(self, X):
+        """Raise where rows X do not lie on the grids, whatever their dtype; see `levels`."""
+        for rows in row_batches(X):
+            self.levels(X[rows])
 
     def _range(self, j):
         return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
@@ -192,15 +204,26 @@ class Bins:
 
     def values(self, levels, X):
         """X with its discrete columns replaced by the values of levels."""
-        out = np.array(X, dtype=float)
-        for j in np.flatnonzero(self.discrete):
-            per_unit = 1 / self.width[j]
-            if abs(per_unit - round(per_unit)) < 1e-9 * per_unit:
-                # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
-                out[:, j] = self.origin[j] + levels[:, j] / round(per_unit)
-            else:
-                out[:, j] = self.origin[j] + levels[:, j] * self.width[j]
-        return out
+        per_unit = 1 / self.width
+        whole = np.abs(per_unit - np.rint(per_unit)) < 1e-9 * per_unit
+        # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
+        with np.errstate(invalid="ignore"):
+            step = np.where(whole, levels / np.rint(per_unit), levels * self.width)
+        return np.where(self.discrete, self.origin + step, X)
+
+
+def row_batches(X):
+    """Slices of rows, of about four million entries each."""
+    return gen_batches(len(X), max(1, 2**22 // X.shape[1]))
+
+
+def column_moments(X):
+    """Mean and standard deviation of each column, float64, for X of any dtype."""
+    mean = X.mean(0, dtype=np.float64)
+    squares = np.zeros(X.shape[1])
+    for rows in row_batches(X):
+        squares += np.square(X[rows] - mean).sum(0)
+    return mean, np.sqrt(squares / len(X))
 
 
 def check_finite(X, names):
@@ -210,6 +233,10 @@ def check_finite(X, names):
     ------
     ValueError
     """
+    # The sum of finite numbers may overflow, but of others it is never finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if X.dtype.kind in "iub" or np.isfinite(X.sum(dtype=np.float64)):
+            return
     wrong = ~np.isfinite(X)
     if wrong.any():
         row, j = np.argwhere(wrong)[0]
@@ -234,7 +261,7 @@ def check_n_samples(n_samples):
         )
 
 
-def make_bins(bin_width, bin_range, container, X, names):
+def make_bins(bin_width, bin_range, container, X, names, alike=False):
     """Resolve ``bin_width`` and ``bin_range`` for validated data.
 
     Parameters
@@ -242,8 +269,10 @@ def make_bins(bin_width, bin_range, container, X, names):
     bin_width : "auto", None, number or array-like of shape (F,)
     bin_range : None, pair of numbers, or array-like of shape (F, 2)
     container : Container
-    X : ndarray of shape (n, F), float64
+    X : ndarray of shape (n, F)
     names : list of str
+    alike : bool
+        Whether all columns lie on one grid, as the pixels of an image do.
 
     Returns
     -------
@@ -256,19 +285,26 @@ def make_bins(bin_width, bin_range, container, X, names):
     """
     n_columns = X.shape[1]
     width = _resolve_width(bin_width, container, n_columns)
-    origin = np.array([_origin(X[:, j], width[j]) for j in range(n_columns)])
+    origin = _origins(X, width, alike)
     low, high = _resolve_range(bin_range, width, origin, n_columns)
     bins = Bins(width, origin, low, high, names)
-    bins.levels(X)
+    bins.check(X)
     return bins
 
 
-def _origin(column, width):
-    """Where the grid of a column begins: at 0, or at its least value if that fits better."""
-    low = column.min()
-    fits = [_on_grid((column - origin) / width).mean() for origin in (0.0, low)]
+def _origins(X, width, alike):
+    """Where the grid of each column begins: at 0, or at its least value if that fits better."""
+    low = X.min(0).astype(np.float64)
+    if alike:
+        low = np.full_like(low, low.min())
+    on_plain, on_own = np.zeros(len(low)), np.zeros(len(low))
+    for rows in row_batches(X):
+        on_plain += _on_grid(X[rows] / width).sum(0)
+        on_own += _on_grid((X[rows] - low) / width).sum(0)
+    if alike:
+        on_plain[:], on_own[:] = on_plain.mean(), on_own.mean()
     # Where most values lie on neither grid, it is the plain one that they are told to miss.
-    return low if fits[1] > max(fits[0], 0.5) else 0.0
+    return np.where(on_own > np.maximum(on_plain, 0.5 * len(X)), low, 0.0)
 
 
 def _on_grid(position):

@@ -5,10 +5,12 @@ import torch
 
 from gudlearn._random import mix, row_keys, seed_keys
 
-# Draws of time and noise per row in a score: 12 per component, within these limits.
+# Draws of time and noise per row in a score: 12 per component, within these limits; for images
+# a fixed number, since they differ among themselves by far more than the draws of one.
 SCORE_TIMES = (128, 768)
+_IMAGE_TIMES = 32
 _SCORE_CHUNK = 128
-_SAMPLE_CHUNK = 256
+_SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
 # Draws of the noise inside the bins of columns that are not read through white noise.
 _SPREAD_DRAWS = 8
 _FLOW_STEPS = 40
@@ -61,11 +63,18 @@ class Engine:
     def _draws(self):
         return _SPREAD_DRAWS if self.encoding.dequantised.any() else 1
 
-    def each_chunk(self, X, function):
-        """Apply a function of rows to chunks of X: memory does not grow with X."""
-        starts = range(0, len(X), _SCORE_CHUNK)
+    def each_chunk(self, X, function, labels=None):
+        """Apply a function of rows to chunks of X: memory does not grow with X.
+
+        With labels, a LongTensor of shape (n,), the function is given those of the chunk too.
+        """
+        found = []
         with torch.no_grad():
-            return np.concatenate([function(X[i : i + _SCORE_CHUNK]) for i in starts])
+            for start in range(0, len(X), _SCORE_CHUNK):
+                chunk = slice(start, start + _SCORE_CHUNK)
+                given = () if labels is None else (labels[chunk].to(self.model.device),)
+                found.append(function(X[chunk], *given))
+        return np.concatenate(found)
 
     def untrained(self, X):
         """Log-likelihood of the product of the marginals by component, and components z."""
@@ -77,21 +86,23 @@ class Engine:
         z, levels, log_beyond, _ = self._encoded(X)
         return self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
 
-    def bound(self, X):
+    def bound(self, X, labels=None):
         """The bound by component, in nats and in the units of X; (n, D) or (n, D + F)."""
         model, draws = self.model, self._draws
         n_times = int(np.clip(12 * len(model.active), *SCORE_TIMES))
+        if model.sees_images:
+            n_times = _IMAGE_TIMES
         total = 0.0
         for draw in range(draws):
             z, levels, log_beyond, keys = self._encoded(X, draw)
             cost = model.marginal_bound(z) / draws
             strata = torch.arange(draw, n_times, draws, device=model.device)
-            cost[:, model.active] += model.correction(z, keys, strata, n_times)
+            cost[:, model.active] += model.correction(z, keys, strata, n_times, labels)
             total = total - cost
         total[_too_far(z)] = -torch.inf
         return self._in_user_units(total, levels, log_beyond)
 
-    def flow(self, X):
+    def flow(self, X, labels=None):
         """The flow's log-density, or log-probability, of rows X; (n,)."""
         model = self.model
         n_probes = 0 if len(model.active) <= _EXACT_TRACE else 1
@@ -99,18 +110,27 @@ class Engine:
         for draw in range(self._draws):
             z, levels, log_beyond, keys = self._encoded(X, draw)
             keys = mix(keys, draw)
-            total = total + model.flow(z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS)
+            total = total + model.flow(
+                z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS, labels
+            )
         total[_too_far(z)] = -torch.inf
         units = self.encoding.in_user_units(np.zeros((1, model.n_components)), log_beyond)
         return total.double().cpu().numpy() / self._draws + units.sum(1)
 
-    def sample(self, n_samples, seed, sampler):
-        """Rows in the user's units; row i depends on the seed and i alone."""
+    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0):
+        """Rows in the user's units; row i depends on the seed, i and its label alone."""
+        model = self.model
+        size = _IMAGE_CHUNK if model.sees_images else _SAMPLE_CHUNK
         chunks = []
         with torch.no_grad():
-            for start in range(0, n_samples, _SAMPLE_CHUNK):
+            for start in range(0, n_samples, size):
                 # Chunks are of one size, so that a row's bits do not depend on n_samples.
-                keys = seed_keys(seed, _SAMPLE_CHUNK, start, device=self.model.device)
-                z = self.model.sample(keys, sampler).double().cpu().numpy()
-                chunks.append(self.encoding.decode(z, keys, self.model))
+                keys = seed_keys(seed, size, start, device=model.device)
+                given = None
+                if labels is not None:
+                    given = torch.full((size,), model.null, device=model.device)
+                    some = labels[start : start + size]
+                    given[: len(some)] = some.to(model.device)
+                z = model.sample(keys, sampler, given, guidance).double().cpu().numpy()
+                chunks.append(self.encoding.decode(z, keys, model))
         return np.concatenate(chunks)[:n_samples]

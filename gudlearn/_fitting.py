@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
+from gudlearn._images import make_image_network
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
 from gudlearn._training import Trainer, Validation, to_tensors
-from gudlearn.networks import MLP, build_network
+from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
 
 
@@ -36,9 +37,9 @@ def resolve_device(name):
 
 def autocast_type(precision, device):
     """Type of the hidden layers' arithmetic in training; None for float32."""
-    if precision == "float32":
+    if precision in ("float32", "fp32"):
         return None
-    if precision == "bfloat16":
+    if precision in ("bfloat16", "bf16"):
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
@@ -46,30 +47,37 @@ def autocast_type(precision, device):
     return torch.bfloat16 if fast else None
 
 
-def resolve_network(network, n_rows):
-    """The network's specification; a dropout of "auto" is larger the fewer rows there are."""
+def resolve_network(network, n_rows, shape=None):
+    """The network's specification for so many rows, images if there is a shape."""
+    if isinstance(network, str) and network == "auto":
+        network = "mlp" if shape is None else "unet"
     spec = resolve("network", network)
-    if isinstance(spec, MLP) and spec.dropout == "auto":
-        dropout = min(0.2, 300 / n_rows)
-        # Below this it costs more than it saves.
-        spec.set_params(dropout=dropout if dropout > 0.03 else 0.0)
-    return spec
+    if isinstance(spec, ImageNetwork) and shape is None:
+        raise ValueError(
+            f"network={spec!r} needs images, but X is a table. Pass X of shape (n, height, width[, "
+            "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
+        )
+    size = getattr(spec, "_sized", None)
+    return spec if size is None else size(n_rows, shape)
 
 
-def new_network(encoding, spec, seed):
+def new_network(encoding, spec, seed, n_classes):
     """An untrained network for the components that diffuse; None if there are none."""
     if not encoding.ends.active.any():
         return None
-    marginals = encoding.marginals()
     # Layers draw their first weights from torch's global state, which is put back.
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        return build_network(spec, len(marginals.mean), Denoiser.n_channels(marginals))
+        if isinstance(spec, ImageNetwork):
+            return make_image_network(encoding, spec, n_classes)
+        marginals = encoding.marginals()
+        n_channels = Denoiser.n_channels(marginals)
+        return build_network(spec, len(marginals.mean), n_channels, n_classes)
 
 
-def build_denoiser(encoding, spec, weights):
+def build_denoiser(encoding, spec, weights, n_classes):
     """The denoiser with given weights; None if nothing diffuses."""
-    network = new_network(encoding, spec, 0)
+    network = new_network(encoding, spec, 0, n_classes)
     if network is None:
         return None
     network.load_state_dict(to_tensors(weights))
@@ -90,7 +98,8 @@ def make_trainer(estimator, denoiser, path, n_train, seed, device):
         weight_decay = float(np.clip(150 / n_train, 0.01, 0.1))
     batch_size = estimator.batch_size
     if batch_size == "auto":
-        batch_size = int(np.clip(n_train // 4, min(n_train, 64), 1024))
+        largest = 64 if is_image_network(denoiser) else 1024
+        batch_size = int(np.clip(n_train // 4, min(n_train, 64), largest))
     return Trainer(
         denoiser.to(device, torch.float32),
         path.to(device, torch.float32),
@@ -102,22 +111,125 @@ def make_trainer(estimator, denoiser, path, n_train, seed, device):
         autocast=autocast_type(estimator.precision, device),
         generator=torch_generator(seed, device),
         compiled=estimator.compile,
+        n_parts=estimator.accumulation_steps,
     )
 
 
-def rows_on_device(encoding, X, device):
-    """A function of a draw that gives the active components of rows X on the device."""
-    active, keys = encoding.ends.active, row_keys(X)
-    levels, _ = encoding.clip(encoding.bins.levels(X))
+def is_image_network(denoiser):
+    """Whether the network of a denoiser is one of images; False for no denoiser."""
+    return denoiser is not None and getattr(denoiser.network, "sees_images", False)
 
-    def data(draw):
-        z = encoding.encode(X, levels, keys, draw)[:, active]
-        return torch.from_numpy(z).to(device, torch.float32)
 
-    if encoding.dequantised.any():
-        return data
-    fixed = data(0)
-    return lambda draw: fixed
+class ComponentRows:
+    """Rows on a device as components, encoded once, or anew at every pass where bins are spread.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    X : ndarray of shape (n, F)
+    device : torch.device
+    labels : LongTensor of shape (n,) or None
+    null : int
+        The label that stands for none.
+    """
+
+    def __init__(self, encoding, X, device, labels=None, null=0):
+        self.encoding, self.X, self.device = encoding, X, device
+        self.labels = None if labels is None else labels.to(device)
+        self.null = null
+        self._keys = row_keys(X)
+        self._levels, _ = encoding.clip(encoding.bins.levels(X))
+        self._z = None
+
+    def __len__(self):
+        return len(self.X)
+
+    def renew(self, draw):
+        """Begin a pass; the draw-th."""
+        encoding = self.encoding
+        if self._z is None or encoding.dequantised.any():
+            z = encoding.encode(self.X, self._levels, self._keys, draw)[:, encoding.ends.active]
+            self._z = torch.from_numpy(z).to(self.device, torch.float32)
+
+    def take(self, index, generator):
+        """Components of some rows (B, D'), and their labels, some of them replaced by none."""
+        return self._z[index], _some_labels(self, index, generator)
+
+    def components(self, index):
+        """Components of some rows without chance."""
+        return self._z[index]
+
+
+class ImageRows:
+    """Images on a device in their own dtype, rotated batch by batch.
+
+    Parameters
+    ----------
+    encoding, X, device, labels, null : see `ComponentRows`
+    rotation : nn.Module
+        Of the basis, on the device.
+    flips : bool
+        Whether half of the images are mirrored, left to right.
+    """
+
+    def __init__(self, encoding, X, device, labels, null, rotation, flips):
+        self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
+        self.X = torch.from_numpy(np.ascontiguousarray(X)).to(device)
+        self.labels = None if labels is None else labels.to(device)
+        self.device = device
+        active, basis = encoding.ends.active, encoding.basis
+        self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
+        self._mean = torch.from_numpy(basis.mean_).to(device, torch.float32)
+        self._scale = torch.from_numpy(basis.scale_[active]).to(device, torch.float32)
+        self._width = None
+        if encoding.dequantised.any():
+            width = np.where(encoding.dequantised, encoding.bins.width, 0.0)
+            self._width = torch.from_numpy(width).to(device, torch.float32)
+
+    def __len__(self):
+        return len(self.X)
+
+    def renew(self, draw):
+        """Begin a pass."""
+
+    def take(self, index, generator):
+        """Components of some rows (B, D'), and their labels, some of them replaced by none."""
+        X = self.X[index].to(torch.float32)
+        if self.flips:
+            pictures = X.view(-1, *self.encoding.shape)
+            mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
+            X = torch.where(mirrored[:, None, None, None], pictures.flip(2), pictures).flatten(1)
+        if self._width is not None:
+            u = torch.rand(X.shape, generator=generator, device=self.device)
+            X = X + self._width * (u - 0.5)
+        return self._rotate(X), _some_labels(self, index, generator)
+
+    def components(self, index):
+        """Components of some rows without chance."""
+        return self._rotate(self.X[index].to(torch.float32))
+
+    def _rotate(self, X):
+        with torch.no_grad():
+            z = self.rotation(X - self._mean)
+            z = z if self._active is None else z[:, self._active]
+            return z / self._scale
+
+
+def _some_labels(rows, index, generator):
+    """Labels of some rows; one in ten says none, so that the network learns both laws."""
+    if rows.labels is None:
+        return None
+    labels = rows.labels[index]
+    drop = torch.rand(len(labels), generator=generator, device=labels.device) < 0.1
+    return torch.where(drop, rows.null, labels)
+
+
+def rows_on_device(encoding, X, trainer, labels, null, flips):
+    """Rows for a trainer, images where its network is one of images."""
+    if is_image_network(trainer.denoiser):
+        rotation = trainer.denoiser.network.rotation
+        return ImageRows(encoding, X, trainer.device, labels, null, rotation, flips)
+    return ComponentRows(encoding, X, trainer.device, labels, null)
 
 
 def hold_out(X, n_rows, seed):
@@ -152,7 +264,7 @@ def loss_units(engine, X, loss_weighting):
     return len(engine.model.active) / n_columns, -float(fixed) / n_columns
 
 
-def make_validation(engine, X, seed):
+def make_validation(engine, X, labels, seed):
     """Validation on rows X, or None if there are none."""
     if not len(X):
         return None
@@ -164,10 +276,13 @@ def make_validation(engine, X, seed):
         return components.sum(1)
 
     constant = -engine.each_chunk(X, log_likelihood).mean() / X.shape[1]
+    images = engine.model.sees_images
     return Validation(
         torch.cat(z),
-        n_times=int(np.clip(4096 // len(X), 4, 64)),
+        labels=None if labels is None else labels.to(engine.model.device),
+        n_times=2 if images else int(np.clip(4096 // len(X), 4, 64)),
         constant=constant,
         n_dimensions=X.shape[1],
         seed=seed,
+        chunk=128 if images else 4096,
     )

@@ -19,7 +19,7 @@ from gudlearn.diffusion.observation import LevelPrior
 MAX_ATOMS = 32
 _LARGEST_FILTER = 1e8
 _MEMBERS = (1, 2, 4, 8, 12, 16, 24, 32)
-_MAX_ROWS = 2048
+_MAX_POINTS = 2048
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LevelTable:
 
 
 def fit_levels(levels, low=None, high=None):
-    """Estimate the probabilities of the levels of one column.
+    """Estimate the probabilities of the levels of one column, or of several pooled.
 
     A share of each count is spread over the neighbours by a Gaussian kernel, or over all
     levels; share and width are those under which each row is best predicted by the others
@@ -139,7 +139,7 @@ def _own_share(size, width):
     return kernel.sum((0, 1)) / np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2).sum()
 
 
-def fit_mixtures(Z, floor=1e-2, max_members=8):
+def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
     The number of members is chosen by the Bayesian information criterion. Long columns are
@@ -154,6 +154,8 @@ def fit_mixtures(Z, floor=1e-2, max_members=8):
         Smallest standard deviation of a member, as a share of the column's.
     max_members : int
         Greatest number of members, the wide one not counted.
+    max_points : int
+        Longer columns are thinned to as many points.
 
     Returns
     -------
@@ -164,8 +166,8 @@ def fit_mixtures(Z, floor=1e-2, max_members=8):
     mean, std = Z.mean(0), Z.std(0)
     std = np.where(std > 0, std, 1.0)
     ordered = np.sort((Z - mean) / std, axis=0)
-    if n > _MAX_ROWS:
-        edges = np.linspace(0, n, _MAX_ROWS + 1).astype(int)
+    if n > max_points:
+        edges = np.linspace(0, n, max_points + 1).astype(int)
         ordered = np.add.reduceat(ordered, edges[:-1], axis=0) / np.diff(edges)[:, None]
     x = torch.from_numpy(np.ascontiguousarray(ordered.T))
     width = max(k for k in _MEMBERS if k == 1 or (k * 10 <= n and k <= max_members))
@@ -218,10 +220,13 @@ def _expectation_maximisation(x, k, floor, n_iterations=40):
 
 
 def level_prior(tables):
-    """The tables of all columns as one object of floor 0."""
+    """The tables of all columns, in their order, as one object of floor 0."""
+    distinct = list({id(t): t for t in tables}.values())
+    place = {id(t): k for k, t in enumerate(distinct)}
     return LevelPrior(
-        [torch.from_numpy(t.log_pmf) for t in tables],
-        torch.tensor([t.first for t in tables]),
+        [torch.from_numpy(t.log_pmf) for t in distinct],
+        torch.tensor([t.first for t in distinct]),
+        torch.tensor([place[id(t)] for t in tables]),
     )
 
 
@@ -257,11 +262,10 @@ def level_marginals(tables, first, step):
     return parts, columns
 
 
-def fit_gaussians(Z):
-    """One Gaussian of mean 0 (the basis has centred the components) and the second moment."""
-    n_columns = Z.shape[1]
-    second_moment = (Z**2).mean(0)[:, None]
-    return np.ones((n_columns, 1)), np.zeros((n_columns, 1)), second_moment
+def gaussians(variances):
+    """One Gaussian of mean 0 and given variance per component, as mixtures of one member."""
+    variances = np.asarray(variances, dtype=np.float64)[:, None]
+    return np.ones_like(variances), np.zeros_like(variances), variances.copy()
 
 
 def mixture_marginals(weights, means, variances):

@@ -19,13 +19,11 @@ from gudlearn.diffusion.likelihood import (
 )
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import LOG_2PI
-from gudlearn.diffusion.observation import BinnedObservation
 from gudlearn.diffusion.solvers import integrate, time_grid
+from gudlearn.nn.denoiser import Conditioned
 
-# White noise at the end of the diffusion of discrete data, in bins.
-TAU = 0.12
 # Rows times noise draws that go through the network at once.
-_BATCH = 1024
+_BATCH, _IMAGE_BATCH = 1024, 128
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
 # Gauss-Hermite nodes for expectations over one normal.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
@@ -41,7 +39,7 @@ class Ends:
     gamma_0, gamma_1 : end points
     active : components that diffuse
     blurred : components read through bins: all of their noise at gamma_0 is real
-    own_levels : blurred components that are columns
+    own_levels : blurred components whose marginal knows the levels
     tolerance : deviation of a dead continuous component that costs one nat
     """
 
@@ -61,23 +59,28 @@ class Model:
     ----------
     denoiser : Denoiser or None
     ends : Ends
-    prior : LevelPrior or None
-        Levels of the columns that are read through bins.
+    observation : BinnedObservation or None
+        Of the columns that are read through bins.
     binned : LongTensor of shape (F',)
         The columns of X that are.
     time_weights : ndarray
         Relative height of the density of times, see ``TimeDensity``.
     device, dtype : of the tensors
+    autocast : torch.dtype or None
+        Type of the hidden layers' arithmetic.
+    null : int
+        The label that stands for none.
     """
 
-    def __init__(self, denoiser, ends, prior, binned, time_weights, device, dtype):
-        self.device, self.dtype = device, dtype
+    def __init__(
+        self, denoiser, ends, observation, binned, time_weights, device, dtype,
+        autocast=None, null=0,
+    ):  # fmt: skip
+        self.device, self.dtype, self.autocast, self.null = device, dtype, autocast, null
         # Where nothing diffuses there is neither, and no method asks for them.
         self.denoiser = None if denoiser is None else denoiser.to(device, dtype).eval()
         self.path = None
-        self.observation = (
-            None if prior is None else BinnedObservation(prior, TAU).to(device, dtype)
-        )
+        self.observation = None if observation is None else observation.to(device, dtype)
         self.binned = binned
         self.times = TimeDensity(self._tensor(time_weights))
         self.active = self._index(ends.active)
@@ -86,6 +89,16 @@ class Model:
         self.exact = self._index(ends.active & ~ends.blurred)
         self.ends = ends
         self.n_components = len(ends.active)
+
+    @property
+    def sees_images(self):
+        """Whether the network is one of images: then rows go through it in small batches."""
+        return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
+
+    def _given(self, labels, guidance=1.0):
+        return Conditioned(
+            self.denoiser, labels, guidance=guidance, null=self.null, autocast=self.autocast
+        )
 
     def follow(self, path):
         """Take this gamma path of the active components; None if there are none."""
@@ -102,14 +115,15 @@ class Model:
 
     # Likelihood
 
-    def correction(self, z, keys, strata, n_strata):
+    def correction(self, z, keys, strata, n_strata, labels=None):
         """What the network adds to the bound, from some of n_strata strata of time; (B, D')."""
         x0 = z[:, self.active]
         if not len(self.active) or not len(strata):
             return torch.zeros_like(x0)
         offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
         total = torch.zeros_like(x0)
-        per_call = max(1, _BATCH // len(x0))
+        per_call = max(1, (_IMAGE_BATCH if self.sees_images else _BATCH) // len(x0))
+        split = self._given(labels).split
         for first in range(0, len(strata), per_call):
             some = strata[first : first + per_call]
             u = ((some + offset[:, some]) / n_strata).T.flatten()
@@ -118,7 +132,7 @@ class Model:
                 [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in some]
             ).to(self.dtype)
             x0_many = x0.repeat(len(some), 1)
-            terms = correction_integrand(self.denoiser.split, self.path, x0_many, t, eps)
+            terms = correction_integrand(split, self.path, x0_many, t, eps)
             terms = terms * inverse_density[:, None]
             total += terms.view(len(some), *x0.shape).sum(0)
         return total / n_strata
@@ -147,13 +161,9 @@ class Model:
 
     def level_cost(self, levels):
         """Expected negative log-probability of the levels given their blurred values; (B, F')."""
-        levels = levels[:, self.binned]
-        total = torch.zeros_like(levels)
-        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-            total -= weight * self.observation.log_prob(levels, levels + TAU * node)
-        return total / _NODE_WEIGHTS.sum()
+        return self.observation.expected_cost(levels[:, self.binned], _NODES, _NODE_WEIGHTS)
 
-    def flow(self, z, levels, keys, n_steps, n_probes, n_draws):
+    def flow(self, z, levels, keys, n_steps, n_probes, n_draws, labels=None):
         """Log-density of the flow, with what bins and idle components add; (B,).
 
         Components read through bins are blurred first, and their density is corrected for the
@@ -184,7 +194,9 @@ class Model:
             u = keyed_uniform(keys, draws * n_probes * d, _PROBE)
             signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
             probe = signs.view(len(y), n_probes, d).transpose(0, 1)
-        log_p = flow_log_prob(self.denoiser, self.path, self.denoiser.marginals, y, n_steps, probe)
+        labels = None if labels is None else labels.repeat_interleave(draws)
+        denoise = self._given(labels)
+        log_p = flow_log_prob(denoise, self.path, self.denoiser.marginals, y, n_steps, probe)
         # Near a level the flow's density is the bell of the noise: each draw cancels its own.
         own = self._tensor(self.ends.own_levels)[self.active]
         log_q = -0.5 * (blurred * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
@@ -192,7 +204,7 @@ class Model:
 
     # Samples
 
-    def sample(self, keys, sampler):
+    def sample(self, keys, sampler, labels=None, guidance=1.0):
         """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included."""
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         idle = self.idle_blurred
@@ -209,7 +221,7 @@ class Model:
         x = self.denoiser.marginals.draw(u, eps, gamma_1)
         times = time_grid(self.path, sampler.steps).to(x)
         x = integrate(
-            self.denoiser,
+            self._given(labels, guidance),
             self.path,
             x,
             times,

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from torch import nn
 
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
-from gudlearn.networks import MLP
+from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
     CosineSchedule,
@@ -32,7 +32,7 @@ SPECS = {
         "soft": SoftConditioningSchedule,
         "sequential": SequentialSchedule,
     },
-    "network": {"mlp": MLP},
+    "network": {"mlp": MLP, "unet": UNet, "transformer": Transformer},
     "sampler": {
         "dpm-solver": DPMSolver,
         "ddim": DDIM,

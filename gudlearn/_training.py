@@ -11,7 +11,7 @@ import torch
 
 from gudlearn.diffusion.likelihood import correction_integrand
 from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
-from gudlearn.nn.denoiser import Denoiser
+from gudlearn.nn.denoiser import Conditioned, Denoiser
 
 LOSSES = {"likelihood": bound_integrand, "uniform": noise_loss}
 
@@ -66,6 +66,8 @@ class Trainer:
     generator : torch.Generator on the device
     compiled : bool
         Whether the denoiser runs through ``torch.compile``.
+    n_parts : int
+        A batch goes through the network in so many parts, whose gradients are summed.
     """
 
     MAX_GRADIENT_NORM = 1.0
@@ -74,9 +76,10 @@ class Trainer:
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
         autocast, generator,
-        compiled=False,
+        compiled=False, n_parts=1,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
+        self.n_parts = n_parts
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
@@ -95,40 +98,48 @@ class Trainer:
         self._buffers = list(pairs)
         self.steps = 0
 
-    def batch_loss(self, x0):
+    def batch_loss(self, x0, labels=None):
         """Loss of a batch at stratified times, in nats per component; also terms, weights, bins."""
+        given = () if labels is None else (labels,)
+
+        def denoise(x, gamma):
+            if self.autocast is None:
+                return self._forward(x, gamma, *given)
+            with torch.autocast(self.device.type, self.autocast):
+                return self._forward(x, gamma, *given)
+
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
         t, inverse_density, bins = self.times.sample(u)
         eps = torch.empty_like(x0).normal_(generator=self.generator)
-        terms = self._loss(self._denoise, self.path, x0, t, eps).sum(1)
+        terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
         return (terms * inverse_density).mean() / x0.shape[1], terms, bins
 
-    def _denoise(self, x, gamma):
-        if self.autocast is None:
-            return self._forward(x, gamma)
-        with torch.autocast(self.device.type, self.autocast):
-            return self._forward(x, gamma)
-
-    def step(self, x0, factor):
+    def step(self, x0, factor, labels=None):
         """One step of the optimiser on a batch; the loss as a tensor."""
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.zero_grad(set_to_none=True)
-        loss, terms, bins = self.batch_loss(x0)
-        loss.backward()
+        loss = 0.0
+        for part in torch.arange(len(x0), device=self.device).tensor_split(self.n_parts):
+            share = len(part) / len(x0)
+            if share:
+                some = None if labels is None else labels[part]
+                part_loss, terms, bins = self.batch_loss(x0[part], some)
+                (share * part_loss).backward()
+                loss = loss + share * part_loss.detach()
+                self.times.update(bins, terms)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.MAX_GRADIENT_NORM, foreach=True)
         for optimizer in self._optimizers:
             optimizer.step()
         with torch.no_grad():
-            self.times.update(bins, terms)
             decay = min(self.AVERAGE, (1 + self.steps) / (10 + self.steps))
             torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
             for average, now in self._buffers:
                 average.copy_(now)
         self.steps += 1
-        return loss.detach()
+        return loss
 
     def batches(self, n_rows):
         """Index tensors of one pass over the rows in random order, all of one length."""
@@ -151,7 +162,7 @@ class Trainer:
         """State of the network with the averaged weights, as tensors."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
-    def time_weights(self, x0, n_bins=32, n_pairs=2):
+    def time_weights(self, x0, labels=None, n_bins=32, n_pairs=2):
         """Standard deviation, over the noise, of the correction's integrand in bins of t.
 
         Scores draw times with this density: then their own noise is least. Pairs of draws for a
@@ -159,22 +170,23 @@ class Trainer:
         """
         spread = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
+        split = self.given(labels).split
+
+        def draw(k):
+            t = (k + torch.rand(len(x0), generator=generator, device=self.device)) / n_bins
+            eps = torch.empty_like(x0).normal_(generator=generator)
+            return correction_integrand(split, self.path, x0, t, eps).sum(1)
+
         with torch.no_grad():
             for k in range(n_bins):
                 for _ in range(n_pairs):
-                    first, second = (
-                        correction_integrand(
-                            self.averaged.split,
-                            self.path,
-                            x0,
-                            (k + torch.rand(len(x0), generator=generator, device=self.device))
-                            / n_bins,
-                            torch.empty_like(x0).normal_(generator=generator),
-                        ).sum(1)
-                        for _ in range(2)
-                    )
-                    spread[k] += float(((first - second) ** 2).mean()) / (2 * n_pairs)
+                    spread[k] += float(((draw(k) - draw(k)) ** 2).mean()) / (2 * n_pairs)
         return np.sqrt(spread) if spread.any() else np.ones(n_bins)
+
+    def given(self, labels):
+        """The averaged denoiser given labels; images in training's arithmetic."""
+        images = getattr(self.denoiser.network, "sees_images", False)
+        return Conditioned(self.averaged, labels, autocast=self.autocast if images else None)
 
 
 def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
@@ -214,17 +226,26 @@ class Validation:
         Mean negative log-likelihood under the marginals, in nats per dimension.
     n_dimensions : int
         Divisor of the sum over components.
+    seed : int
+    labels : LongTensor of shape (n,) or None
+    chunk : int
+        Rows times noise draws that go through the network at once.
     """
 
-    CHUNK = 4096
-
-    def __init__(self, x0, *, n_times, constant, n_dimensions, seed):
-        self.x0, self.n_times = x0, n_times
+    def __init__(self, x0, *, n_times, constant, n_dimensions, seed, labels=None, chunk=4096):
+        self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
         self.constant, self.n_dimensions, self.seed = constant, n_dimensions, seed
         self._density = None
 
-    def score(self, split, path, times):
-        """Mean log-likelihood of the held-out rows, in nats per dimension."""
+    def score(self, given, path, times):
+        """Mean log-likelihood of the held-out rows, in nats per dimension.
+
+        Parameters
+        ----------
+        given : callable of labels to an averaged denoiser given them
+        path : gamma path
+        times : AdaptiveTimes
+        """
         n, d = self.x0.shape
         device = self.x0.device
         generator = torch.Generator(device=device).manual_seed(self.seed)
@@ -233,15 +254,15 @@ class Validation:
             # One density for all later calls: then only the weights differ between them.
             self._density = density
         offset = torch.rand(n, generator=generator, device=device)
+        rows = torch.arange(n * self.n_times, device=device)
         total = 0.0
-        per_call = max(1, self.CHUNK // n)
         with torch.no_grad():
-            for strata in torch.arange(self.n_times, device=device).split(per_call):
-                u = ((strata[:, None] + offset) / self.n_times).flatten()
-                t, inverse_density, _ = density(u)
-                eps = torch.randn(len(u), d, generator=generator, device=device)
-                x0 = self.x0.repeat(len(strata), 1)
-                terms = correction_integrand(split, path, x0, t, eps).sum(1)
+            for some in rows.split(self.chunk):
+                row, stratum = some % n, some // n
+                t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
+                eps = torch.randn(len(some), d, generator=generator, device=device)
+                split = given(None if self.labels is None else self.labels[row]).split
+                terms = correction_integrand(split, path, self.x0[row], t, eps).sum(1)
                 total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
 
@@ -283,8 +304,8 @@ def run_passes(
     Parameters
     ----------
     trainer : Trainer
-    data : callable
-        Number of the pass to rows (n, D) on the device.
+    data : rows on the device
+        Has a length, ``renew(draw)`` before each pass and ``take(index, generator)``.
     budget : Budget
         Without limits one pass is made, at the full learning rate.
     validation : Validation or None
@@ -335,18 +356,19 @@ def _passes(trainer, data, budget, log, blame, units, evaluate, stop):
     endless = budget.max_iter is None and budget.max_time is None
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
     while spent < 1:
-        x0 = data(len(log.losses))
-        index = trainer.batches(len(x0))
+        data.renew(trainer.steps)
+        index = trainer.batches(len(data))
         losses = []
         for k, rows in enumerate(index):
             spent = budget.spent(len(log.losses) + k / len(index))
             if spent >= 1:
                 break
             decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-            losses.append(trainer.step(x0[rows], decay))
+            x0, labels = data.take(rows, trainer.generator)
+            losses.append(trainer.step(x0, decay, labels))
             # On a GPU only every 16th step waits for its loss, and the end of the pass.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
-                _guard(trainer, losses[-1], x0[rows], blame)
+                _guard(trainer, losses[-1], x0, blame)
         if not losses:
             break
         mean_loss = torch.stack(losses).mean()
@@ -369,7 +391,7 @@ def _evaluate(trainer, validation, log, tol, verbose):
     if validation is None:
         log.best_state = state
         return
-    score = validation.score(trainer.averaged.split, trainer.path, trainer.times)
+    score = validation.score(trainer.given, trainer.path, trainer.times)
     log.validation_scores.append(score)
     log.validation_passes.append(n_passes)
     progress = log.best_score is None or score > log.best_score + tol

@@ -3,49 +3,48 @@
 import math
 import operator
 import weakref
-from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
-from gudlearn._columns import Container, check_finite, check_n_samples, make_bins
+from gudlearn._columns import check_n_samples
 from gudlearn._constraints import HasMethods, Interval, StrOptions
-from gudlearn._encoding import Encoding
 from gudlearn._engine import Engine
+from gudlearn._learner import Learner
 from gudlearn._model import Model
-from gudlearn._random import derive_seed
-from gudlearn._resolve import NamedSpecs, resolve, same_parameters
-from gudlearn._training import Budget, run_passes, to_arrays
+from gudlearn._random import derive_seed, keyed_uniform, seed_keys
+from gudlearn._resolve import NamedSpecs, resolve
+from gudlearn._training import Budget, run_passes
 
-# At most this many rows are held out: more would not choose better.
-_MOST_VALIDATION = 8192
-# Rows on which the best density of times for scores is measured.
-_ROWS_FOR_TIMES = 256
+# Stream of the uniforms that draw the classes of a sample.
+_CLASSES = 13
 
 # Models on their devices, by estimator: nothing of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
 _TRAINERS = weakref.WeakKeyDictionary()
 
 
-class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator):
-    """Diffusion model of the rows of a table: fit, sample, score.
+class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, BaseEstimator):
+    """Diffusion model of the rows of a table or of images: fit, sample, score.
 
     Parameters
     ----------
     basis : {"auto", "identity", "pca", "fourier", "wavelet", "block"} or Basis, default="auto"
-        In which components noise acts. "auto" is ``IdentityBasis(whiten=True)``: standardised
-        columns.
+        In which components noise acts. "auto" is ``IdentityBasis(whiten=True)``, standardised
+        columns, for tables and for images of at most 32 levels, and Haar wavelets of joint
+        channels for other images. Bases of pictures take ``shape`` and ``channels`` from images.
     schedule : {"auto", "linear", "cosine", "vp", "soft", "sequential"} or Schedule, default="auto"
         On which path each component travels from data to noise. "auto" is ``LinearSchedule()``;
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
-    network : {"auto", "mlp"}, MLP or callable, default="auto"
+    network : {"auto", "mlp", "unet", "transformer"}, MLP, UNet, Transformer or callable, \
+            default="auto"
         The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is
-        ``MLP()``.
+        ``MLP()`` for tables and ``UNet()`` for images.
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, more
@@ -54,9 +53,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Distance of neighbouring values of discrete columns, in the units of X. Where it is given
         (NaN or None for the other columns) scores are log-probabilities. "auto": integer dtypes
         have width 1, floating ones are continuous.
+    shape : None, (height, width) or (height, width, channels), default=None
+        Makes images of flat rows, channels last. Arrays of three or four dimensions are images
+        without it.
     bin_range : None, (low, high) or array-like of shape (n_features, 2), default=None
         Least and greatest value of discrete columns. None: values outside the seen range have a
-        small probability, 1/(n + 2) per column in all.
+        small probability, 1/(n + 2) per column in all; for images of dtype uint8 it is (0, 255).
     likelihood : {"bound", "flow"}, default="bound"
         What scores are: the variational bound, or the density of the probability flow. May be
         set after fit.
@@ -65,6 +67,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         of discrete columns), or of one Gaussian per component.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
+    class_conditional : bool, default=False
+        Whether fit takes labels y, and samples and scores may be given them.
+    random_flips : bool, default=False
+        Whether half of the images are mirrored, left to right, at random while training.
     max_iter : int or "auto", default="auto"
         Passes over the rows; 0 leaves the model untrained. "auto" is 100 plus the number of rows,
         at most 500 passes and 6 million rows seen; with ``max_time`` given it sets no limit.
@@ -73,7 +79,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         learning rate decays to zero by then.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is a quarter of the rows that are trained on, between 64 (or all of
-        them) and 1024.
+        them) and 1024; 64 for a network of images.
+    accumulation_steps : int, default=1
+        A batch goes through the network in so many parts, one after another, whose gradients are
+        summed: less memory, the same step.
     learning_rate_init : float, default=4e-3
         Largest learning rate of AdamW. Muon's is 2.5 times that.
     optimizer : {"muon", "adamw"}, default="muon"
@@ -98,9 +107,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         and all that rules training may change in between.
     device : str, default="auto"
         Where to compute. "auto" is a CUDA device if there is one, else the CPU.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "bfloat16", "fp32", "bf16"}, default="auto"
         Arithmetic of the hidden layers in training. "auto" is bfloat16 where the device computes
-        it fast. Scores and samples are computed in float64 always.
+        it fast. Scores and samples of tables are computed in float64 always, those of images as
+        in training, with sums in float64.
     compile : bool, default=False
         Whether training runs through ``torch.compile``.
     verbose : int, default=0
@@ -135,8 +145,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         The score of the weights that were kept.
     n_parameters_ : int
         Weights in the network.
+    classes_, class_prior_ : ndarray of shape (n_classes,)
+        Classes and their frequencies, with ``class_conditional``.
     n_features_in_ : int
-        Number of columns.
+        Number of columns; of images, of values in one image.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if they were strings.
 
@@ -172,13 +184,17 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "network": [str, HasMethods("build"), callable],
         "sampler": [str, HasMethods("build")],
         "bin_width": [str, None, Real, "array-like"],
+        "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
         "likelihood": [StrOptions({"bound", "flow"})],
         "preconditioning": [StrOptions({"marginal", "gaussian"})],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
+        "class_conditional": ["boolean"],
+        "random_flips": ["boolean"],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "accumulation_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [StrOptions({"muon", "adamw"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -188,7 +204,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [str],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "precision": [StrOptions({"auto", "float32", "bfloat16", "fp32", "bf16"})],
         "compile": ["boolean"],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -201,14 +217,18 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         network="auto",
         sampler="auto",
         *,
+        shape=None,
         bin_width="auto",
         bin_range=None,
         likelihood="bound",
         preconditioning="marginal",
         loss_weighting="likelihood",
+        class_conditional=False,
+        random_flips=False,
         max_iter="auto",
         max_time=None,
         batch_size="auto",
+        accumulation_steps=1,
         learning_rate_init=4e-3,
         optimizer="muon",
         weight_decay="auto",
@@ -227,14 +247,18 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.schedule = schedule
         self.network = network
         self.sampler = sampler
+        self.shape = shape
         self.bin_width = bin_width
         self.bin_range = bin_range
         self.likelihood = likelihood
         self.preconditioning = preconditioning
         self.loss_weighting = loss_weighting
+        self.class_conditional = class_conditional
+        self.random_flips = random_flips
         self.max_iter = max_iter
         self.max_time = max_time
         self.batch_size = batch_size
+        self.accumulation_steps = accumulation_steps
         self.learning_rate_init = learning_rate_init
         self.optimizer = optimizer
         self.weight_decay = weight_decay
@@ -257,10 +281,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
+                (n_samples, height, width) or (n_samples, height, width, channels)
             Finite numbers.
-        y : None
-            Ignored.
+        y : array-like of shape (n_samples,) or None
+            Labels, with ``class_conditional``; ignored without.
 
         Returns
         -------
@@ -276,14 +301,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         budget = Budget(None, self.max_time)
         again = self.warm_start and hasattr(self, "weights_")
         with self._unchanged_on_error():
-            X = self._prepare(X, again)
+            X, labels = self._prepare(X, y, again)
             seed = derive_seed(self.random_state)
             trainer = self._make_trainer(len(X), seed)
         _TRAINERS.pop(self, None)
         budget.max_iter = self._n_passes(len(X))
         context = self._init_callback_context(max_subtasks=budget.max_iter)
         context.call_on_fit_task_begin(estimator=self, X=X)
-        self._train(X, trainer, budget, seed, context)
+        self._train(X, labels, trainer, budget, seed, context)
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=dict)
         return self
 
@@ -306,7 +331,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """
         again = hasattr(self, "weights_")
         with self._unchanged_on_error():
-            X = self._prepare(X, again)
+            X, labels = self._prepare(X, y, again)
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
                 trainer = self._make_trainer(len(X), derive_seed(self.random_state))
@@ -316,185 +341,47 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         # A trainer that fails is not used again: its weights are spoilt.
         _TRAINERS.pop(self, None)
         if trainer is not None:
-            data = _fitting.rows_on_device(self._encoding, X, trainer.device)
             log = run_passes(
                 trainer,
-                lambda _: data(trainer.steps),
+                self._rows_on_device(X, labels, trainer),
                 Budget(None, None),
                 blame=self._encoding.extreme_column,
-                units=_fitting.loss_units(self._engine(), X, self.loss_weighting),
+                units=self._loss_units(X),
             )
             self._note(log)
             _TRAINERS[self] = trainer
         self.n_iter_ += 1
         return self
 
-    @contextmanager
-    def _unchanged_on_error(self):
-        before = dict(vars(self))
-        try:
-            yield
-        except Exception:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    def _prepare(self, X, again):
-        """Validate everything; learn the encoding unless it is kept. Returns X as float64."""
-        self._validate_params()
-        schedule = resolve("schedule", self.schedule)
-        resolve("sampler", self.sampler).build()
-        resolve("network", self.network)
-        basis = resolve("basis", self.basis)
-        _fitting.resolve_device(self.device)
-        if self.early_stopping and self.validation_fraction == 0:
-            raise ValueError(
-                "early_stopping=True needs rows to judge by, but validation_fraction=0. Hold some "
-                "out, or pass early_stopping=False."
-            )
-        container = Container.of(X)
-        X = self._validate_rows(X, reset=not again)
-        if again:
-            self._refuse_changes()
-            self._encoding.bins.levels(X)
-            _fitting.build_path(self._encoding, schedule)
-            self.schedule_ = schedule
-            return X
-        network = _fitting.resolve_network(self.network, len(X))
-        names = getattr(self, "feature_names_in_", None)
-        self._container = container
-        bins = make_bins(self.bin_width, self.bin_range, container, X, self._column_names())
-        self._encoding = Encoding(bins, basis, self.preconditioning, names).fit(X)
-        self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
-        self.bin_width_ = bins.width if bins.discrete.any() else None
-        _fitting.build_path(self._encoding, schedule)
-        fresh = _fitting.new_network(self._encoding, network, derive_seed(self.random_state))
-        self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
-        self.n_parameters_ = 0 if fresh is None else sum(p.numel() for p in fresh.parameters())
-        self.time_weights_ = np.ones(32)
-        self.loss_curve_, self.validation_scores_, self.validation_iters_ = [], [], []
-        self.best_validation_score_ = None
-        self.n_iter_ = 0
-        self._fitted_with = self._lasting_parameters()
-        return X
-
-    def _lasting_parameters(self):
-        """What weights and marginals rest on."""
-        names = ("basis", "network", "preconditioning", "bin_width", "bin_range")
-        return {name: clone(getattr(self, name), safe=False) for name in names}
-
-    def _refuse_changes(self):
-        for name, now in self._lasting_parameters().items():
-            before = self._fitted_with[name]
-            if not same_parameters(now, before):
-                raise ValueError(
-                    f"{name}={now!r} was {before!r} when this estimator was fitted, and its "
-                    "weights, to be trained further, rest on it. Put it back, or fit anew with "
-                    "warm_start=False."
-                )
-
-    def _column_names(self):
-        if hasattr(self, "feature_names_in_"):
-            return list(self.feature_names_in_)
-        return [f"x{j}" for j in range(self.n_features_in_)]
-
-    def _validate_rows(self, X, reset):
-        """X as float64, finite; an error names the column."""
-        X = validate_data(self, X, dtype=np.float64, reset=reset, ensure_all_finite=False)
-        check_finite(X, self._column_names())
-        return X
-
-    def _make_trainer(self, n_rows, seed):
-        denoiser = _fitting.build_denoiser(self._encoding, self.network_, self.weights_)
-        if denoiser is None:
-            return None
-        path = _fitting.build_path(self._encoding, self.schedule_)
-        n_train = n_rows - self._n_validation(n_rows)
-        device = _fitting.resolve_device(self.device)
-        return _fitting.make_trainer(self, denoiser, path, n_train, seed, device)
-
-    def _n_validation(self, n_rows):
-        return min(int(n_rows * self.validation_fraction), _MOST_VALIDATION)
-
-    def _n_passes(self, n_rows):
-        if self.max_iter != "auto":
-            return int(self.max_iter)
-        if self.max_time is not None:
-            return None
-        return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
-
-    def _train(self, X, trainer, budget, seed, context):
-        """Run the passes, with validation and callbacks, and record what comes of them."""
-        if trainer is None or budget.max_iter == 0:
-            return
-        held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
-        train = np.delete(np.arange(len(X)), held_out)
-        data = _fitting.rows_on_device(self._encoding, X[train], trainer.device)
-        validation = _fitting.make_validation(self._engine(), X[held_out], seed)
-
-        def after_pass(n_passes, weights, log):
-            sub = context.subcontext(task_name="pass")
-            sub.call_on_fit_task_begin(estimator=self, X=X)
-            return sub.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                reconstruction_attributes=lambda: {
-                    "weights_": to_arrays(weights()),
-                    "n_iter_": n_passes,
-                    "validation_scores_": list(log.validation_scores),
-                    "loss_curve_": list(log.losses),
-                },
-            )
-
-        log = run_passes(
-            trainer,
-            data,
-            budget,
-            validation=validation,
-            patience=self.n_iter_no_change if self.early_stopping else None,
-            tol=self.tol,
-            verbose=self.verbose,
-            after_pass=after_pass,
-            blame=self._encoding.extreme_column,
-            keep=self._note,
-            units=_fitting.loss_units(self._engine(), X[train], self.loss_weighting),
-        )
-        self.n_iter_ += len(log.losses)
-        some = data(0)[:: max(1, len(train) // _ROWS_FOR_TIMES)]
-        self.time_weights_ = trainer.time_weights(some)
-
-    def _note(self, log):
-        """Record the outcome of training in learned attributes."""
-        before = self.n_iter_
-        self.weights_ = to_arrays(log.best_state)
-        self.loss_curve_ = self.loss_curve_ + log.losses
-        self.validation_scores_ = self.validation_scores_ + log.validation_scores
-        passes = [before + n for n in log.validation_passes]
-        self.validation_iters_ = self.validation_iters_ + passes
-        if log.best_score is not None:
-            self.best_validation_score_ = log.best_score
-
     # Score
 
-    def score_samples(self, X):
+    def score_samples(self, X, y=None):
         """Log-likelihood of each row, in nats and in the units of X.
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+        y : array-like of shape (n_samples,), one label or None, default=None
+            With ``class_conditional`` the density given these labels; None is the density that
+            the network learned without them.
 
         Returns
         -------
         ndarray of shape (n_samples,)
             Log-density; log-probability of discrete columns. With ``likelihood="bound"`` at most
             the model's, in expectation over its internal noise.
-        """
-        X, engine = self._checked(X)
-        if self.likelihood == "flow":
-            return engine.each_chunk(X, engine.flow)
-        return engine.each_chunk(X, engine.bound).sum(1)
 
-    def score_components(self, X):
+        Raises
+        ------
+        ValueError
+            If X is not of the kind that was fitted, or y holds an unknown class.
+        """
+        X, labels, engine = self._checked(X, y)
+        if self.likelihood == "flow":
+            return engine.each_chunk(X, engine.flow, labels)
+        return engine.each_chunk(X, engine.bound, labels).sum(1)
+
+    def score_components(self, X, y=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.
 
         The total does not depend on the schedule, the split does: with a sequential schedule it
@@ -502,7 +389,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
 
         Returns
         -------
@@ -520,40 +409,47 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
                 "likelihood='flow' has no split by component: the flow's density is one number a "
                 "row. Use likelihood='bound'."
             )
-        X, engine = self._checked(X)
-        return engine.each_chunk(X, engine.bound)
+        X, labels, engine = self._checked(X, y)
+        return engine.each_chunk(X, engine.bound, labels)
 
     def score(self, X, y=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-        y : None
-            Ignored.
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``; ignored without ``class_conditional``.
 
         Returns
         -------
         float
         """
-        return float(self.score_samples(X).mean())
+        return float(self.score_samples(X, y).mean())
 
-    def bits_per_dim(self, X):
+    def bits_per_dim(self, X, y=None):
         """Mean negative log-likelihood in bits per column, constant columns included.
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
 
         Returns
         -------
         float
         """
-        return -self.score(X) / (self.n_features_in_ * math.log(2))
+        return -self.score(X, y) / (self.n_features_in_ * math.log(2))
 
-    def _checked(self, X):
+    def _checked(self, X, y):
         check_is_fitted(self)
-        return self._validate_rows(X, reset=False), self._engine()
+        X = self._validate_rows(X)
+        labels = None
+        if self.class_conditional:
+            null = torch.full((len(X),), self._n_classes)
+            labels = null if y is None else self._labels(y, len(X))
+        return X, labels, self._engine()
 
     def log_snr(self, t):
         """Effective log-SNR of each component that diffuses, over time.
@@ -577,32 +473,59 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     # Sample
 
-    def sample(self, n_samples=1, *, random_state=None):
-        """Draw rows.
+    def sample(self, n_samples=1, y=None, *, guidance=1.0, random_state=None):
+        """Draw rows, or images.
 
         Parameters
         ----------
         n_samples : int, default=1
+        y : array-like of shape (n_samples,), one label or None, default=None
+            Classes to draw from, with ``class_conditional``. None draws them by their frequency.
+        guidance : float, default=1.0
+            Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
+            more exaggerates what tells the class from all, 0 ignores it.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n rows are the k rows.
 
         Returns
         -------
-        array or DataFrame of shape (n_samples, n_features)
-            The container, columns and dtypes of the X that was fitted.
+        array or DataFrame of shape (n_samples, n_features), or images
+            The container, shape, columns and dtypes of the X that was fitted.
 
         Raises
         ------
         ValueError
-            If n_samples is not a positive whole number.
+            If n_samples is not a positive whole number, y holds an unknown class, or labels or
+            guidance are asked of a model that was fitted without labels.
         """
         check_is_fitted(self)
         check_n_samples(n_samples)
+        self._check_guidance(y, guidance)
         seed = derive_seed(self.random_state if random_state is None else random_state)
-        X = self._engine().sample(n_samples, seed, self._sampler())
+        labels = self._labels_of_sample(n_samples, y, seed)
+        X = self._engine().sample(n_samples, seed, self._sampler(), labels, float(guidance))
         bins = self._encoding.bins
         whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
         return self._container.wrap(X, whole | self._encoding.constant)
+
+    def _check_guidance(self, y, guidance):
+        if isinstance(guidance, bool) or not isinstance(guidance, Real) or not guidance >= 0:
+            raise ValueError(f"guidance={guidance!r} must be a number of at least 0; 1 is none.")
+        asked = "y" if y is not None else f"guidance={guidance!r}" if guidance != 1 else None
+        if asked and not self.class_conditional:
+            raise ValueError(
+                f"{asked} needs a model of labels, but this one was fitted without. Fit with "
+                "class_conditional=True and y."
+            )
+
+    def _labels_of_sample(self, n_samples, y, seed):
+        if not self.class_conditional:
+            return None
+        if y is not None:
+            return self._labels(y, n_samples)
+        u = keyed_uniform(seed_keys(seed, n_samples), 1, _CLASSES)[:, 0].numpy()
+        drawn = np.searchsorted(self.class_prior_.cumsum(), u)
+        return torch.from_numpy(drawn.clip(max=self._n_classes - 1))
 
     def _sampler(self):
         sampler = resolve("sampler", self.sampler)
@@ -624,16 +547,30 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         same = len(known) == len(parts) and all(map(operator.is_, known, parts))
         if not same or model.device != device:
             encoding = self._encoding
+            denoiser = _fitting.build_denoiser(
+                encoding, self.network_, self.weights_, self._n_classes
+            )
+            images = _fitting.is_image_network(denoiser)
             model = Model(
-                _fitting.build_denoiser(encoding, self.network_, self.weights_),
+                denoiser,
                 encoding.ends,
-                encoding.level_prior(),
+                encoding.observation(),
                 torch.from_numpy(np.flatnonzero(encoding.binned)),
                 self.time_weights_,
                 device,
-                torch.float64,
+                torch.float32 if images else torch.float64,
+                null=self._n_classes,
             )
             _MODELS[self] = model, parts
-        # Built each time: the parameters of a schedule may be set after fit.
+        # Put in place each time: the parameters of a schedule may be set after fit.
         model.follow(_fitting.build_path(self._encoding, self.schedule_))
+        model.autocast = (
+            _fitting.autocast_type(self.precision, device) if model.sees_images else None
+        )
         return model
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = self.class_conditional
+        return tags

@@ -12,10 +12,10 @@ FLOORS = [
     ["diffusion"],
     ["_constraints", "_random", "bases", "nn"],
     [
-        *("_columns", "_determinants", "_encoding", "_engine", "_fitting", "_marginals", "_model"),
-        *("_resolve", "_training", "networks", "samplers", "schedules", "transformers"),
+        *("_columns", "_determinants", "_encoding", "_engine", "_fitting", "_images", "_marginals"),
+        *("_model", "_resolve", "_training", "networks", "samplers", "schedules", "transformers"),
     ],
-    ["generator", "pipeline"],
+    ["_learner", "generator", "pipeline"],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

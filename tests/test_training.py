@@ -51,15 +51,34 @@ def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=
     )
 
 
-def validation(n=256):
-    return Validation(rows(n, seed=9), n_times=16, constant=0.0, n_dimensions=2, seed=3)
+class Rows:
+    """Rows for a trainer; a function of the number of the pass, or the same in all."""
+
+    def __init__(self, x):
+        self.of_pass = x if callable(x) else lambda _: x
+        self.passes = 0
+
+    def __len__(self):
+        return len(self.of_pass(0))
+
+    def renew(self, draw):
+        self.x = self.of_pass(self.passes)
+        self.passes += 1
+
+    def take(self, index, generator):
+        return self.x[index], None
+
+
+def validation(n=256, **parameters):
+    settings = {"n_times": 16, "constant": 0.0, "n_dimensions": 2, "seed": 3}
+    return Validation(rows(n, seed=9), **settings, **parameters)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("loss", ["likelihood", "uniform"])
 def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
     trainer = make_trainer(loss, optimizer)
-    log = run_passes(trainer, lambda _: rows(1024), Budget(25, None), validation=validation())
+    log = run_passes(trainer, Rows(rows(1024)), Budget(25, None), validation=validation())
     # The untrained network is the product of the marginals: it adds nothing.
     assert log.validation_scores[0] == 0
     # -1/2 log(1 - 0.95^2) = 1.16 nats, over two dimensions; blurred by exp(-6) and half learned.
@@ -69,10 +88,10 @@ def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
 
 def test_the_best_weights_are_kept():
     trainer = make_trainer()
-    log = run_passes(trainer, lambda _: rows(), Budget(30, None), validation=validation())
+    log = run_passes(trainer, Rows(rows()), Budget(30, None), validation=validation())
     assert log.best_score == max(log.validation_scores)
     trainer.averaged.network.load_state_dict(log.best_state)
-    again = Validation.score(validation(), trainer.averaged.split, trainer.path, trainer.times)
+    again = validation().score(trainer.given, trainer.path, trainer.times)
     assert again > log.best_score - 0.05
 
 
@@ -90,7 +109,7 @@ def test_weights_that_grow_worse_are_not_kept():
         states.append(state())
 
     log = run_passes(
-        trainer, lambda _: rows(), Budget(6, None), validation=Falling(), after_pass=note
+        trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note
     )
     assert log.best_score == 1.0
     for name, value in log.best_state.items():
@@ -104,7 +123,7 @@ def test_patience_ends_the_run():
             return 0.0
 
     log = run_passes(
-        make_trainer(), lambda _: rows(), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
+        make_trainer(), Rows(rows()), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
     )
     # The first score is progress; a hundred passes have 30 evaluations, one every four passes.
     assert log.stale == 3 and len(log.losses) < 20
@@ -121,7 +140,7 @@ def test_progress_below_tol_is_none():
     creeping = Creeping()
     log = run_passes(
         make_trainer(),
-        lambda _: rows(),
+        Rows(rows()),
         Budget(60, None),
         validation=creeping,
         patience=2,
@@ -134,7 +153,7 @@ def test_progress_below_tol_is_none():
 
 def test_a_callback_can_stop_the_run():
     log = run_passes(
-        make_trainer(), lambda _: rows(), Budget(50, None), after_pass=lambda n, *_: n == 3
+        make_trainer(), Rows(rows()), Budget(50, None), after_pass=lambda n, *_: n == 3
     )
     assert len(log.losses) == 3
 
@@ -149,7 +168,7 @@ def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
     with pytest.raises(FloatingPointError, match="'tall' are the most extreme"):
         run_passes(
             trainer,
-            lambda k: spoilt if k == 4 else good,
+            Rows(lambda k: spoilt if k == 4 else good),
             Budget(10, None),
             validation=validation(),
             blame=lambda rows: ["tall", "wide"][int(rows.isfinite().all(0)[1])],
@@ -256,19 +275,18 @@ def test_validation_has_the_same_noise_at_every_call():
     trainer, held_out = make_trainer(), validation()
     for _ in range(60):
         trainer.step(rows(256), 1.0)
-    first = held_out.score(trainer.averaged.split, trainer.path, trainer.times)
-    assert first == held_out.score(trainer.averaged.split, trainer.path, trainer.times)
+    first = held_out.score(trainer.given, trainer.path, trainer.times)
+    assert first == held_out.score(trainer.given, trainer.path, trainer.times)
     trainer.times.update(torch.tensor([0]), torch.tensor([1e6]))
-    assert first == held_out.score(trainer.averaged.split, trainer.path, trainer.times)
+    assert first == held_out.score(trainer.given, trainer.path, trainer.times)
 
 
-def test_validation_does_not_depend_on_the_chunk(monkeypatch):
+def test_validation_does_not_depend_on_the_chunk():
     trainer = make_trainer()
     for _ in range(30):
         trainer.step(rows(256), 1.0)
-    whole_set = validation().score(trainer.averaged.split, trainer.path, trainer.times)
-    monkeypatch.setattr(Validation, "CHUNK", 17)
-    chunked = validation().score(trainer.averaged.split, trainer.path, trainer.times)
+    whole_set = validation().score(trainer.given, trainer.path, trainer.times)
+    chunked = validation(chunk=64).score(trainer.given, trainer.path, trainer.times)
     assert chunked == pytest.approx(whole_set, abs=1e-6)
 
 

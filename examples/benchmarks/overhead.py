@@ -22,7 +22,6 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from gudlearn import GUDGenerator
-from gudlearn._fitting import rows_on_device
 from gudlearn._model import Model
 from gudlearn._training import Budget, Trainer, make_optimizers, run_passes
 from gudlearn.diffusion.losses import bound_integrand
@@ -83,12 +82,12 @@ def training_step(options):
     for name in ("adamw", "muon"):
         generator = GUDGenerator(bin_width=1.0, max_iter=1, optimizer=name, random_state=0)
         trainer, (batch, _) = spied(Trainer, "step", lambda model=generator: model.fit(X))
-        rows = rows_on_device(generator._encoding, X, trainer.device)(0)
+        rows = generator._rows_on_device(X, None, trainer)
         passes = 5
         steps = passes * len(trainer.batches(len(rows)))
 
         def ours(trainer=trainer, rows=rows, passes=passes):
-            run_passes(trainer, lambda _: rows, Budget(passes, None))
+            run_passes(trainer, rows, Budget(passes, None))
 
         bare = bare_loop(trainer, batch, steps, name)
         seconds, bare_seconds, ratio = compare(ours, bare, options.blocks)

@@ -12,39 +12,53 @@ import torch
 
 from gudlearn.diffusion.marginals import LOG_2PI
 
-# Four bins are at least 20 standard deviations of a noise of 0.2 bins.
+# Four bins are at least eight standard deviations of the noise.
 _WINDOW = 4
 
 
 class LevelPrior:
-    """Log-probabilities of the levels of F columns, a table each; no level lies outside.
+    """Log-probabilities of the levels of F columns, from tables; no level lies outside.
 
     Parameters
     ----------
-    log_pmf : list of F Tensors of shape (L_j,)
-        Log-probability of each level of the table.
-    first : LongTensor of shape (F,)
+    log_pmf : list of Tensors of shape (L_k,)
+        Log-probability of each level of each table.
+    first : LongTensor of shape (n_tables,)
         The level of the first entry of each table.
+    which : LongTensor of shape (F,), optional
+        The table of each column; one table each by default.
     """
 
-    def __init__(self, log_pmf, first):
-        self.log_pmf, self.first = log_pmf, first
-        self._length = torch.tensor([len(p) for p in log_pmf], device=first.device)
-        self._table, self._start = torch.cat(log_pmf), self._length.cumsum(0) - self._length
+    def __init__(self, log_pmf, first, which=None):
+        self.log_pmf, self._firsts = log_pmf, first
+        self.which = torch.arange(len(log_pmf), device=first.device) if which is None else which
+        length = torch.tensor([len(p) for p in log_pmf], device=first.device)
+        self._table = torch.cat(log_pmf)
+        self.first, self._length = first[self.which], length[self.which]
+        self._start = (length.cumsum(0) - length)[self.which]
 
     def to(self, device=None, dtype=None):
-        return LevelPrior([p.to(device, dtype) for p in self.log_pmf], self.first.to(device))
+        return LevelPrior(
+            [p.to(device, dtype) for p in self.log_pmf],
+            self._firsts.to(device),
+            self.which.to(device),
+        )
 
     def clip(self, level):
         """The nearest levels of the tables; (..., F)."""
         low = self.first.to(level.dtype)
         return torch.minimum(torch.maximum(level, low), low + self._length - 1)
 
+    def place(self, level):
+        """Places of levels (..., F) in all tables one after another, and whether they are inside."""
+        place = level.long() - self.first
+        inside = (place >= 0) & (place < self._length)
+        return self._start + place.clamp(min=0).minimum(self._length - 1), inside
+
     def log_prob(self, level):
         """Log-probability of whole-number levels (..., F)."""
-        place = level.long() - self.first
-        inside = self._table[self._start + place.clamp(min=0).minimum(self._length - 1)]
-        return inside.masked_fill((place < 0) | (place >= self._length), -torch.inf)
+        place, inside = self.place(level)
+        return self._table[place].masked_fill(~inside, -torch.inf)
 
 
 class BinnedObservation:
@@ -53,26 +67,51 @@ class BinnedObservation:
     Parameters
     ----------
     prior : LevelPrior
-    tau : float in (0, 0.2]
-        Standard deviation of the noise, in bins.
+    tau : float or Tensor of shape (F,)
+        Standard deviation of the noise of each column, in bins, at most 0.5.
     """
 
     def __init__(self, prior, tau):
-        self.prior, self.tau = prior, tau
+        self.prior = prior
+        if not isinstance(tau, torch.Tensor):
+            tau = torch.tensor(tau, dtype=torch.float64)
+        self.tau = tau.expand(len(prior.which))
+        self._expected = None
 
     def to(self, device=None, dtype=None):
-        return BinnedObservation(self.prior.to(device, dtype), self.tau)
+        return BinnedObservation(self.prior.to(device, dtype), self.tau.to(device, dtype))
 
     def _log_joint(self, centre, y):
         offsets = torch.arange(-_WINDOW, _WINDOW + 1, device=y.device)
         levels = centre[..., None] + offsets
         prior = self.prior.log_prob(levels.movedim(-1, 0)).movedim(0, -1)
-        return levels, prior - (y[..., None] - levels) ** 2 / (2 * self.tau**2)
+        return levels, prior - (y[..., None] - levels) ** 2 / (2 * self.tau[:, None] ** 2)
 
     def log_prob(self, level, y):
         """Log-probability of levels (B, F), whole numbers, given y (B, F) in bins."""
         _, log_joint = self._log_joint(level, y)
         return log_joint[..., _WINDOW] - torch.logsumexp(log_joint, -1)
+
+    def expected_cost(self, level, nodes, weights):
+        """Mean of -log_prob over the noise of y, by quadrature over one normal; (B, F).
+
+        It is a function of the level alone and is tabulated at the first call.
+        """
+        if self._expected is None:
+            self._expected = torch.cat(
+                [self._tabulate(k, nodes, weights) for k in range(len(self.prior.log_pmf))]
+            )
+        return self._expected[self.prior.place(level)[0]]
+
+    def _tabulate(self, k, nodes, weights):
+        log_pmf, column = self.prior.log_pmf[k], int((self.prior.which == k).nonzero()[0])
+        first, tau = self.prior.first[column : column + 1], self.tau[column : column + 1]
+        alone = BinnedObservation(LevelPrior([log_pmf], first), tau)
+        level = first + torch.arange(len(log_pmf), device=first.device)
+        level = level.to(log_pmf.dtype).repeat(len(nodes))[:, None]
+        noise = torch.as_tensor(nodes, device=tau.device).to(tau).repeat_interleave(len(log_pmf))
+        cost = -alone.log_prob(level, level + tau * noise[:, None]).view(len(nodes), -1)
+        return torch.as_tensor(weights / weights.sum(), device=tau.device).to(tau) @ cost
 
     def draw(self, y, u):
         """Levels drawn from p(k | y) by uniforms u (B, F)."""

@@ -25,7 +25,8 @@ class Denoiser(nn.Module):
     Parameters
     ----------
     network : nn.Module
-        Called with inputs (B, C, D) and gamma (B, D), C = ``n_channels(marginals)``.
+        Called with inputs (B, C, D) and gamma (B, D), C = ``n_channels(marginals)``, and with
+        labels (B,) where there are any.
     marginals : an object of ``diffusion/marginals``
     """
 
@@ -47,22 +48,73 @@ class Denoiser(nn.Module):
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
-        """What the network sees, of unit size and with tame tails; (B, C, D)."""
+        """What the network sees, of unit size; (B, C, D).
+
+        A network of components sees tame tails. A network of images sees what it can rotate: the
+        state and mu alone.
+        """
         m, variance = self.marginals.mean, self.marginals.variance
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
-        state = tame((x - a2.sqrt() * m) * torch.rsqrt(a2 * variance + s2))
+        state = (x - a2.sqrt() * m) * torch.rsqrt(a2 * variance + s2)
+        scale = variance.sqrt()
+        if getattr(self.network, "sees_images", False):
+            return torch.stack([state, mu / scale], 1)
+        state = tame(state)
         if isinstance(self.marginals, GaussianMarginals):
             return state[:, None]
-        scale = variance.sqrt()
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
 
-    def split(self, x, gamma):
+    def split(self, x, gamma, *labels):
         """The marginals' mean mu and the network's correction; their sum denoises x (B, D)."""
         mu, variance = self.marginals.posterior(x, gamma)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
-        return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma)
+        return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma, *labels)
 
-    def forward(self, x, gamma):
+    def forward(self, x, gamma, *labels):
+        """Denoise x (B, D) at noise levels gamma (B, D), given labels (B,) if there are any."""
+        mu, correction = self.split(x, gamma, *labels)
+        return mu + correction
+
+
+class Conditioned:
+    """A denoiser given labels, in the arithmetic of its device; what solvers and scores call.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    labels : LongTensor of shape (n,) or None
+        Rows come in multiples of n, all n of them again and again.
+    guidance : float
+        Weight of the difference between the denoiser given the labels and the one given the null
+        label: 1 is the model of the class, above it classes are exaggerated.
+    null : int
+        The label that stands for none.
+    autocast : torch.dtype or None
+
+    References
+    ----------
+    Ho, Salimans (2021), https://arxiv.org/abs/2207.12598
+    """
+
+    def __init__(self, denoiser, labels=None, *, guidance=1.0, null=0, autocast=None):
+        self.denoiser, self.labels, self.guidance = denoiser, labels, guidance
+        self.null, self.autocast = null, autocast
+
+    def split(self, x, gamma):
+        """The marginals' mean and the network's correction, see `Denoiser.split`."""
+        enabled = self.autocast is not None
+        with torch.autocast(x.device.type, self.autocast or torch.bfloat16, enabled=enabled):
+            if self.labels is None:
+                return self.denoiser.split(x, gamma)
+            labels = self.labels.repeat(len(x) // len(self.labels))
+            mu, correction = self.denoiser.split(x, gamma, labels)
+            if self.guidance != 1:
+                null = torch.full_like(labels, self.null)
+                plain = self.denoiser.split(x, gamma, null)[1]
+                correction = plain + self.guidance * (correction - plain)
+            return mu, correction
+
+    def __call__(self, x, gamma):
         """Denoise x (B, D) at noise levels gamma (B, D)."""
         mu, correction = self.split(x, gamma)
         return mu + correction

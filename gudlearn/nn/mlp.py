@@ -26,16 +26,19 @@ class ResidualMLP(nn.Module):
     width, n_blocks : int
         Hidden units, and blocks of two layers.
     dropout : float in [0, 1)
+    n_classes : int
+        Labels beside the one that stands for none; 0 where there are none.
     """
 
     EMBEDDING = 64
 
-    def __init__(self, n_components, n_channels, width, n_blocks, dropout=0.0):
+    def __init__(self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0):
         super().__init__()
         self.width, self.n_blocks, self.dropout = width, n_blocks, dropout
         self.embedding = GammaEmbedding(n_components, self.EMBEDDING)
         self.modulation = nn.Linear(self.EMBEDDING, width)
         self.first = nn.Linear(n_channels * n_components, width)
+        self.labels = nn.Embedding(n_classes + 1, width) if n_classes else None
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * n_blocks))
         self.last = nn.Linear(width, n_components)
         nn.init.zeros_(self.last.weight)
@@ -45,10 +48,12 @@ class ResidualMLP(nn.Module):
         """Weights that an orthogonalised optimiser may take."""
         return [layer.weight for layer in self.inner]
 
-    def forward(self, inputs, gamma):
-        """Inputs (B, C, D) and noise levels (B, D) to outputs (B, D)."""
+    def forward(self, inputs, gamma, labels=None):
+        """Inputs (B, C, D), noise levels (B, D) and labels (B,), if any, to outputs (B, D)."""
         with full_precision(inputs.device.type):
             hidden = self.first(inputs.flatten(1)) + self.modulation(self.embedding(gamma))
+            if labels is not None:
+                hidden = hidden + self.labels(labels)
         for block in range(self.n_blocks):
             h = F.layer_norm(hidden, (self.width,))
             h = F.silu(self.inner[2 * block](h))

@@ -1,0 +1,320 @@
+"""Images: what X was understood as, and how a basis of pixels is computed by torch."""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from gudlearn._columns import clip_to
+from gudlearn._marginals import MAX_ATOMS
+from gudlearn.bases import FourierBasis, IdentityBasis, WaveletBasis
+from gudlearn.nn.rotated import (
+    FourierRotation,
+    GammaMaps,
+    IdentityRotation,
+    MatrixRotation,
+    RotatedNetwork,
+    SplitRotation,
+)
+
+# So many means of noise levels, of components alike in order, make a network's condition.
+_N_GROUPS = 12
+
+
+@dataclass(frozen=True)
+class ImageContainer:
+    """How images came, and how they go back.
+
+    Parameters
+    ----------
+    shape : (height, width, channels)
+    axes : tuple of int
+        Shape of one sample in X.
+    dtype : numpy.dtype
+    """
+
+    shape: tuple
+    axes: tuple
+    dtype: np.dtype
+
+    def rows(self, X):
+        """Flat rows of more images of the same kind.
+
+        Raises
+        ------
+        ValueError
+            If their shape is another one.
+        """
+        X = _as_array(X)
+        if X.shape[1:] != self.axes:
+            raise ValueError(
+                f"X has shape {X.shape}, but this estimator was fitted to samples of shape "
+                f"{self.axes}. Pass an array of shape {('n', *self.axes)}.".replace("'n'", "n")
+            )
+        return _flat(X)
+
+    def wrap(self, X, whole):
+        """Rows, float64, as images of the shape and the dtype that were fitted."""
+        X = X.reshape(-1, *self.axes)
+        if self.dtype.kind == "f":
+            return X.astype(self.dtype)
+        if not whole.all():
+            return X
+        return clip_to(self.dtype, np.rint(X)).astype(self.dtype)
+
+
+def understand(X, shape):
+    """Rows and container of images; None where X and shape speak of a table.
+
+    Parameters
+    ----------
+    X : array-like
+        Images (n, height, width[, channels]), or flat rows where shape is given.
+    shape : tuple of two or three ints, or None
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, differ between images, or have the channels first.
+    TypeError
+        If X holds no numbers, or shape no whole numbers.
+    """
+    if shape is not None:
+        shape = _check_shape(shape)
+    elif np.ndim(X) < 3 if hasattr(X, "ndim") else not _is_nested(X):
+        return None
+    X = _as_array(X)
+    if X.ndim == 2 and shape is not None:
+        if X.shape[1] != math.prod(shape):
+            raise ValueError(
+                f"shape={shape} has {math.prod(shape)} entries but X has {X.shape[1]} features. "
+                "Pass the shape of one flattened sample, channels last."
+            )
+    elif X.ndim not in (3, 4):
+        raise ValueError(
+            f"X has {X.ndim} dimensions. Images have shape (n, height, width) or (n, height, "
+            "width, channels); pass flat rows (n, features) with shape=(height, width[, channels])."
+        )
+    elif shape is not None and X.shape[1:] not in (shape, (*shape, 1)):
+        raise ValueError(
+            f"shape={shape} does not match X of shape {X.shape}. Leave shape out: images tell "
+            "their own."
+        )
+    else:
+        _refuse_channels_first(X.shape)
+    axes = X.shape[1:]
+    found = shape if X.ndim == 2 else axes
+    container = ImageContainer((*found, 1)[:3], axes, X.dtype)
+    return _flat(X), container
+
+
+def _is_nested(X):
+    """Whether a list holds lists of lists, or arrays of two dimensions, which need not be alike."""
+    return isinstance(X, list | tuple) and len(X) > 0 and np.ndim(_first(X)) >= 2
+
+
+def _first(X):
+    try:
+        return np.asarray(X[0])
+    except ValueError:
+        return np.zeros((0, 0))
+
+
+def _check_shape(shape):
+    if not isinstance(shape, list | tuple) or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) for n in shape
+    ):
+        raise TypeError(
+            f"shape={shape!r} must be a tuple of whole numbers: (height, width) or (height, "
+            "width, channels)."
+        )
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(
+            f"shape={shape!r} must be (height, width) or (height, width, channels), of at least 1 "
+            "each."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _as_array(X):
+    try:
+        X = np.asarray(X)
+        mixed = X.dtype == object
+    except ValueError:
+        mixed = True
+    if mixed:
+        raise ValueError(
+            "X holds images of different sizes, or no numbers. Crop or resize them to one size, "
+            "and pass one array of shape (n, height, width[, channels])."
+        )
+    if X.dtype.kind not in "iubf":
+        raise TypeError(f"X has dtype {X.dtype}, but images hold real numbers. Convert them.")
+    return X
+
+
+def _refuse_channels_first(shape):
+    few = (1, 3, 4)
+    if len(shape) == 4 and shape[1] in few and shape[3] not in few:
+        raise ValueError(
+            f"X has shape {shape}, which was understood as (n, height, width, channels): images "
+            f"of {shape[1]} x {shape[2]} pixels with {shape[3]} channels. It looks as if the "
+            "channels came first. Pass np.moveaxis(X, 1, -1), or shape= if it is as you meant."
+        )
+
+
+def _flat(X):
+    X = X.reshape(len(X), -1)
+    return X.astype(np.float32) if X.dtype == np.float16 else X
+
+
+# Bases of pictures
+
+
+def image_basis(parameter, basis, shape, bins, X):
+    """The basis for images: "auto" chosen, shape and channels filled in, or refused.
+
+    Parameters
+    ----------
+    parameter : str or Basis
+        What the user passed.
+    basis : Basis
+        What it was resolved to; a copy.
+    shape : (height, width, channels)
+    bins : Bins
+    X : ndarray of shape (n, F)
+
+    Raises
+    ------
+    ValueError
+        If the basis is one of pictures of another shape.
+    """
+    height, width, channels = shape
+    if isinstance(parameter, str) and parameter == "auto":
+        levels = (X.max() - float(X.min())) / bins.width[0] + 1
+        if levels <= MAX_ATOMS:
+            return IdentityBasis()
+        basis = WaveletBasis()
+    if not isinstance(basis, FourierBasis | WaveletBasis):
+        return basis
+    if basis.shape is None and basis.channels is None:
+        basis.set_params(shape=(height, width), channels=channels)
+        if isinstance(parameter, str):
+            basis.set_params(joint_channels=channels > 1)
+    elif tuple(basis.shape or ()) != (height, width) or (basis.channels or 1) != channels:
+        raise ValueError(
+            f"basis={basis!r} does not match images of {height} x {width} pixels with {channels} "
+            "channels. Leave out its shape and channels: they are taken from the images."
+        )
+    return basis
+
+
+# Bases by torch
+
+
+def make_rotation(basis, shape):
+    """The rotation of a fitted basis of flat images, float32.
+
+    Fourier modes and wavelets are computed by their fast algorithms, every other basis by the
+    matrix of its components.
+    """
+    height, width, channels = shape
+    if isinstance(basis, IdentityBasis):
+        return IdentityRotation()
+    fits = isinstance(basis, FourierBasis | WaveletBasis) and basis.shape_ == (height, width)
+    if fits and basis.n_channels_ == channels:
+        axes = torch.from_numpy(basis.channel_axes_).float()
+        if isinstance(basis, FourierBasis):
+            return FourierRotation((height, width), axes)
+        return SplitRotation((height, width), axes, _split_matrices(basis))
+    matrix = getattr(basis, "components_", None)
+    if matrix is None:
+        matrix = basis.inverse_transform(np.eye(basis.n_components_)) - basis.mean_
+        matrix = matrix / basis.scale_[:, None]
+    return MatrixRotation(torch.from_numpy(np.asarray(matrix)).float())
+
+
+def _split_matrices(basis):
+    """Both matrices of each split of a wavelet basis, the first one of the whole picture."""
+    found = []
+    for level, extent in enumerate(basis._extents()[:-1]):
+        pair = []
+        for axis, length in enumerate(extent):
+            matrix = np.eye(length)
+            if length > 1:
+                matrix = basis._split_of(axis, level)[0](matrix).T
+            pair.append(torch.from_numpy(matrix.copy()).float())
+        found.append(tuple(pair))
+    return found
+
+
+def make_gamma_maps(basis, shape, active):
+    """Maps of noise levels where components are local: pixels and wavelets; else None."""
+    height, width, channels = shape
+    if isinstance(basis, IdentityBasis):
+        cell = np.arange(height * width * channels)
+        pixels = cell.reshape(height, width, channels).transpose(2, 0, 1)
+    elif isinstance(basis, WaveletBasis) and basis.shape_ == (height, width):
+        cell, pixels = _wavelet_cells(basis, shape)
+    else:
+        return None
+    return GammaMaps(torch.from_numpy(cell[active]), torch.from_numpy(pixels.copy()))
+
+
+def _wavelet_cells(basis, shape):
+    """The place of each wavelet in the picture: one grid of cells for each level."""
+    height, width, channels = shape
+    extents = basis._extents()
+    cell = np.zeros((height, width), dtype=np.int64)
+    row, column = np.indices((height, width))
+    pixels, first = [], 0
+    # Split after split the finer details are settled, and what is left is the approximation.
+    for split in range(len(extents)):
+        inner = extents[min(split + 1, len(extents) - 1)]
+        side = 2 ** min(split + 1, len(extents) - 1)
+        rows, columns = -(-height // side), -(-width // side)
+        here = (row < extents[split][0]) & (column < extents[split][1])
+        r = np.where(row >= inner[0], row - inner[0], row)[here]
+        c = np.where(column >= inner[1], column - inner[1], column)[here]
+        cell[here] = first + r * columns + c
+        pixels.append(first + (row // side) * columns + column // side)
+        first += rows * columns
+    return np.repeat(cell.ravel(), channels), np.stack(pixels[::-1])
+
+
+def make_image_network(encoding, spec, n_classes):
+    """An untrained network of images around the basis of an encoding."""
+    basis, shape, active = encoding.basis, encoding.shape, np.flatnonzero(encoding.ends.active)
+    height, width, channels = shape
+    maps = make_gamma_maps(basis, shape, active)
+    n_inputs = 2 * channels + (0 if maps is None else maps.n_maps)
+    network = spec.build(n_inputs, channels, spec.n_condition, (height, width))
+    pixel_std = math.sqrt(np.mean(encoding.column_std**2) + np.var(encoding.column_mean))
+    pixel_std = pixel_std or 1.0
+    std = np.sqrt(encoding.marginals().variance.numpy())
+    return RotatedNetwork(
+        network,
+        make_rotation(basis, shape),
+        shape,
+        active=torch.from_numpy(active),
+        scale=_float(std * basis.scale_[active] / pixel_std),
+        offset=_float((basis.mean_ - encoding.column_mean.mean()) / pixel_std),
+        log_variances=_float(np.log(encoding.ends.variances[active])),
+        groups=torch.from_numpy(_order_groups(encoding.components.order)),
+        maps=maps,
+        n_condition=spec.n_condition,
+        n_classes=n_classes,
+    )
+
+
+def _order_groups(order):
+    """At most _N_GROUPS groups of components alike in order, equal ones together."""
+    values, rank = np.unique(order, return_inverse=True)
+    below = np.searchsorted(np.sort(rank), rank)
+    group = rank if len(values) <= _N_GROUPS else below * _N_GROUPS // len(order)
+    return np.unique(group, return_inverse=True)[1]
+
+
+def _float(array):
+    return torch.from_numpy(np.asarray(array)).float()

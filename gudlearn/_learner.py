@@ -1,0 +1,296 @@
+"""What GUDGenerator does to learn: checks, the encoding, the trainer, and the passes."""
+
+import math
+from abc import ABC
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from gudlearn import _fitting
+from gudlearn._columns import Container, check_finite, make_bins
+from gudlearn._encoding import Encoding
+from gudlearn._images import ImageContainer, image_basis, understand
+from gudlearn._random import derive_seed
+from gudlearn._resolve import resolve, same_parameters
+from gudlearn._training import run_passes, to_arrays
+
+# At most this many rows, or images, are held out: more would not choose better.
+_MOST_VALIDATION, _MOST_IMAGES = 8192, 512
+# Rows, or images, on which the best density of times for scores is measured.
+_ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
+
+
+class Learner(ABC):
+    """The private half of an estimator that fits an encoding and trains a network."""
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        before = dict(vars(self))
+        try:
+            yield
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _prepare(self, X, y, again):
+        """Validate everything; learn the encoding unless it is kept. Rows of X, and labels."""
+        self._validate_params()
+        schedule = resolve("schedule", self.schedule)
+        resolve("sampler", self.sampler).build()
+        resolve("network", self.network)
+        basis = resolve("basis", self.basis)
+        _fitting.resolve_device(self.device)
+        if self.early_stopping and self.validation_fraction == 0:
+            raise ValueError(
+                "early_stopping=True needs rows to judge by, but validation_fraction=0. Hold some "
+                "out, or pass early_stopping=False."
+            )
+        if again:
+            X = self._validate_rows(X)
+            self._refuse_changes()
+            self._encoding.bins.check(X)
+            _fitting.build_path(self._encoding, schedule)
+            self.schedule_ = schedule
+            return X, self._labels(y, len(X))
+        X, container = self._first_rows(X)
+        shape = getattr(container, "shape", None)
+        network = _fitting.resolve_network(self.network, len(X), shape)
+        labels = self._first_labels(y, X)
+        self._container = container
+        bins = self._make_bins(container, X, shape)
+        if shape is not None:
+            basis = image_basis(self.basis, basis, shape, bins, X)
+        names = getattr(self, "feature_names_in_", None)
+        self._encoding = Encoding(bins, basis, self.preconditioning, names, shape).fit(X)
+        self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
+        self.bin_width_ = bins.width if bins.discrete.any() else None
+        _fitting.build_path(self._encoding, schedule)
+        seed = derive_seed(self.random_state)
+        fresh = _fitting.new_network(self._encoding, network, seed, self._n_classes)
+        self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
+        self.n_parameters_ = 0 if fresh is None else sum(p.numel() for p in fresh.parameters())
+        self.time_weights_ = np.ones(32)
+        self.loss_curve_, self.validation_scores_, self.validation_iters_ = [], [], []
+        self.best_validation_score_ = None
+        self.n_iter_ = 0
+        self._fitted_with = self._lasting_parameters()
+        return X, labels
+
+    def _make_bins(self, container, X, shape):
+        bin_range = self.bin_range
+        if shape is None:
+            return make_bins(self.bin_width, bin_range, container, X, self._column_names())
+        if np.ndim(self.bin_width) > 0:
+            raise ValueError(
+                f"bin_width has {np.size(self.bin_width)} entries, but the pixels of images share "
+                "one width. Pass one number, None or 'auto'."
+            )
+        if bin_range is None and container.dtype == np.uint8 and self.bin_width == "auto":
+            bin_range = (0, 255)
+        types = Container(None, [container.dtype] * X.shape[1], "numpy")
+        names = self._column_names()
+        return make_bins(self.bin_width, bin_range, types, X, names, alike=True)
+
+    # Labels
+
+    @property
+    def _n_classes(self):
+        return len(self.classes_) if self.class_conditional else 0
+
+    def _first_labels(self, y, X):
+        """Learn the classes; indices of the labels, None where the model has none."""
+        if not self.class_conditional:
+            return None
+        y = self._check_labels(y, len(X))
+        check_classification_targets(y)
+        self.classes_, labels, counts = np.unique(y, return_inverse=True, return_counts=True)
+        self.class_prior_ = counts / len(y)
+        return torch.from_numpy(labels)
+
+    def _check_labels(self, y, n_rows):
+        if y is None:
+            raise ValueError(
+                "class_conditional=True requires y to be passed, but the target y is None. Pass "
+                "one label for each row."
+            )
+        y = column_or_1d(y)
+        if len(y) != n_rows:
+            raise ValueError(
+                f"y has {len(y)} labels but X has {n_rows} rows. Pass one label for each row."
+            )
+        missing = [v is None or v != v for v in y.tolist()]
+        if any(missing):
+            raise ValueError(
+                f"y holds no label for {sum(missing)} rows, the first of them row "
+                f"{missing.index(True)}. Label them or drop them."
+            )
+        return y
+
+    def _labels(self, y, n_rows):
+        """Indices of labels y, one for each row or one for all.
+
+        Raises
+        ------
+        ValueError
+            If one is missing, or no class that was fitted.
+        """
+        if not self.class_conditional:
+            return None
+        if y is not None and np.ndim(y) == 0:
+            y = np.full(n_rows, y)
+        y = self._check_labels(y, n_rows)
+        known = np.isin(y, self.classes_)
+        if not known.all():
+            unknown = np.unique(y[~known]).tolist()
+            raise ValueError(
+                f"y holds {unknown[0]!r}, but the classes that were fitted are "
+                f"{self.classes_.tolist()}. Pass one of them for each row."
+            )
+        return torch.from_numpy(np.searchsorted(self.classes_, y))
+
+    # What must not change between fits with warm_start
+
+    def _lasting_parameters(self):
+        """What weights and marginals rest on."""
+        names = ("basis", "network", "preconditioning", "bin_width", "bin_range", "shape")
+        names += ("class_conditional",)
+        return {name: clone(getattr(self, name), safe=False) for name in names}
+
+    def _refuse_changes(self):
+        for name, now in self._lasting_parameters().items():
+            before = self._fitted_with[name]
+            if not same_parameters(now, before):
+                raise ValueError(
+                    f"{name}={now!r} was {before!r} when this estimator was fitted, and its "
+                    "weights, to be trained further, rest on it. Put it back, or fit anew with "
+                    "warm_start=False."
+                )
+
+    # Rows
+
+    def _column_names(self):
+        if hasattr(self, "feature_names_in_"):
+            return list(self.feature_names_in_)
+        return [f"x{j}" for j in range(self.n_features_in_)]
+
+    def _first_rows(self, X):
+        """Rows of X, finite, and their container: float64 of a table, any dtype of images."""
+        images = understand(X, self.shape)
+        if images is None:
+            container = Container.of(X)
+            return self._validated(X, reset=True, dtype=np.float64), container
+        X, container = images
+        return self._validated(X, reset=True, dtype=None), container
+
+    def _validate_rows(self, X):
+        """Rows of more data of the kind that was fitted; an error names the column."""
+        if isinstance(self._container, ImageContainer):
+            return self._validated(self._container.rows(X), reset=False, dtype=None)
+        return self._validated(X, reset=False, dtype=np.float64)
+
+    def _validated(self, X, reset, dtype):
+        X = validate_data(self, X, dtype=dtype, reset=reset, ensure_all_finite=False)
+        check_finite(X, self._column_names())
+        return X
+
+    # Training
+
+    def _make_trainer(self, n_rows, seed):
+        denoiser = _fitting.build_denoiser(
+            self._encoding, self.network_, self.weights_, self._n_classes
+        )
+        if denoiser is None:
+            return None
+        path = _fitting.build_path(self._encoding, self.schedule_)
+        n_train = n_rows - self._n_validation(n_rows)
+        device = _fitting.resolve_device(self.device)
+        return _fitting.make_trainer(self, denoiser, path, n_train, seed, device)
+
+    def _rows_on_device(self, X, labels, trainer):
+        return _fitting.rows_on_device(
+            self._encoding, X, trainer, labels, self._n_classes, self.random_flips
+        )
+
+    @property
+    def _has_images(self):
+        return isinstance(self._container, ImageContainer)
+
+    def _n_validation(self, n_rows):
+        most = _MOST_IMAGES if self._has_images else _MOST_VALIDATION
+        return min(int(n_rows * self.validation_fraction), most)
+
+    def _n_passes(self, n_rows):
+        if self.max_iter != "auto":
+            return int(self.max_iter)
+        if self.max_time is not None:
+            return None
+        return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
+
+    def _train(self, X, labels, trainer, budget, seed, context):
+        """Run the passes, with validation and callbacks, and record what comes of them."""
+        if trainer is None or budget.max_iter == 0:
+            return
+        held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
+        train = np.delete(np.arange(len(X)), held_out)
+        train_labels, held_labels = (
+            None if labels is None else labels[torch.from_numpy(some)] for some in (train, held_out)
+        )
+        data = self._rows_on_device(X[train], train_labels, trainer)
+        validation = _fitting.make_validation(self._engine(), X[held_out], held_labels, seed)
+        shown = X.reshape(len(X), *self._container.axes) if self._has_images else X
+
+        def after_pass(n_passes, weights, log):
+            sub = context.subcontext(task_name="pass")
+            sub.call_on_fit_task_begin(estimator=self, X=shown)
+            return sub.call_on_fit_task_end(
+                estimator=self,
+                X=shown,
+                reconstruction_attributes=lambda: {
+                    "weights_": to_arrays(weights()),
+                    "n_iter_": n_passes,
+                    "validation_scores_": list(log.validation_scores),
+                    "loss_curve_": list(log.losses),
+                },
+            )
+
+        log = run_passes(
+            trainer,
+            data,
+            budget,
+            validation=validation,
+            patience=self.n_iter_no_change if self.early_stopping else None,
+            tol=self.tol,
+            verbose=self.verbose,
+            after_pass=after_pass,
+            blame=self._encoding.extreme_column,
+            keep=self._note,
+            units=self._loss_units(X[train]),
+        )
+        self.n_iter_ += len(log.losses)
+        n_rows = _IMAGES_FOR_TIMES if self._has_images else _ROWS_FOR_TIMES
+        data.renew(0)
+        some = torch.arange(0, len(train), max(1, len(train) // n_rows), device=trainer.device)
+        given = None if labels is None else data.labels[some]
+        n_pairs = 1 if self._has_images else 2
+        self.time_weights_ = trainer.time_weights(data.components(some), given, n_pairs=n_pairs)
+
+    def _loss_units(self, X):
+        some = X[:: max(1, len(X) // _MOST_IMAGES)] if self._has_images else X
+        return _fitting.loss_units(self._engine(), some, self.loss_weighting)
+
+    def _note(self, log):
+        """Record the outcome of training in learned attributes."""
+        before = self.n_iter_
+        self.weights_ = to_arrays(log.best_state)
+        self.loss_curve_ = self.loss_curve_ + log.losses
+        self.validation_scores_ = self.validation_scores_ + log.validation_scores
+        passes = [before + n for n in log.validation_passes]
+        self.validation_iters_ = self.validation_iters_ + passes
+        if log.best_score is not None:
+            self.best_validation_score_ = log.best_score
