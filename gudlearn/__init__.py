@@ -2,6 +2,7 @@
 
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.callbacks import LikelihoodMonitor
+from gudlearn.classifier import GUDClassifier
 from gudlearn.generator import GUDGenerator
 from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.pipeline import GenerativePipeline
@@ -32,6 +33,7 @@ __all__ = [
     "DPMSolver",
     "EulerMaruyama",
     "FourierBasis",
+    "GUDClassifier",
     "GUDGenerator",
     "GenerativePipeline",
     "Heun",

@@ -102,7 +102,7 @@ def understand(X, shape):
             f"shape={shape} does not match X of shape {X.shape}. Leave shape out: images tell "
             "their own."
         )
-    else:
+    elif shape is None:
         _refuse_channels_first(X.shape)
     axes = X.shape[1:]
     found = shape if X.ndim == 2 else axes

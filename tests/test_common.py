@@ -3,13 +3,18 @@
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from gudlearn import GenerativePipeline, GUDGenerator, MarginalGaussianizer
+from gudlearn import GenerativePipeline, GUDClassifier, GUDGenerator, MarginalGaussianizer
 from small import small
 
 
 @pytest.mark.parametrize(
     "estimator",
-    [GUDGenerator(), small(max_iter=0, basis="pca"), MarginalGaussianizer()],
+    [
+        GUDGenerator(),
+        small(max_iter=0, basis="pca"),
+        GUDClassifier(GUDGenerator(max_iter=60)),
+        MarginalGaussianizer(),
+    ],
     ids=repr,
 )
 def test_no_check_of_scikit_learn_fails(estimator):

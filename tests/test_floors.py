@@ -15,7 +15,7 @@ FLOORS = [
         *("_columns", "_determinants", "_encoding", "_engine", "_fitting", "_images", "_marginals"),
         *("_model", "_resolve", "_training", "networks", "samplers", "schedules", "transformers"),
     ],
-    ["_learner", "generator", "pipeline"],
+    ["_learner", "classifier", "generator", "pipeline"],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

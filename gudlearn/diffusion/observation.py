@@ -50,7 +50,7 @@ class LevelPrior:
         return torch.minimum(torch.maximum(level, low), low + self._length - 1)
 
     def place(self, level):
-        """Places of levels (..., F) in all tables one after another, and whether they are inside."""
+        """Places of levels (..., F) in the tables, end to end, and whether they are inside."""
         place = level.long() - self.first
         inside = (place >= 0) & (place < self._length)
         return self._start + place.clamp(min=0).minimum(self._length - 1), inside

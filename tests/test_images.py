@@ -1,0 +1,491 @@
+"""Images: what is understood, rotations by torch, networks of images, and their likelihood."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from gudlearn import (
+    FourierBasis,
+    GUDClassifier,
+    GUDGenerator,
+    IdentityBasis,
+    PCABasis,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+    Transformer,
+    UNet,
+    WaveletBasis,
+)
+from gudlearn._images import ImageContainer, make_gamma_maps, make_rotation, understand
+from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.nn.denoiser import Conditioned, Denoiser
+from gudlearn.nn.layers import Conv
+from small import small
+
+TINY = UNet(width=8, n_blocks=1)
+
+
+def pictures(n=60, shape=(6, 5, 3), seed=0):
+    """Smooth random uint8 pictures whose channels go together."""
+    rng = np.random.default_rng(seed)
+    field = rng.normal(size=(n, *shape)).cumsum(1).cumsum(2)
+    field[..., 1:] = 0.7 * field[..., :1] + 0.3 * field[..., 1:]
+    return np.clip(128 + 12 * field, 0, 255).astype(np.uint8)
+
+
+def digits(n=300):
+    return load_digits().images[:n]
+
+
+def tiny(**parameters):
+    return small(**{"network": TINY, **parameters})
+
+
+# What is understood
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, np.float64])
+def test_images_come_back_in_their_shape_and_dtype(shape, dtype):
+    X = pictures(30, (*shape, 1)[:3]).reshape(30, *shape).astype(dtype)
+    gen = tiny(max_iter=1).fit(X)
+    drawn = gen.sample(3)
+    assert drawn.shape == (3, *shape) and drawn.dtype == dtype
+    assert gen.score_samples(X[:4]).shape == (4,)
+    assert gen.n_features_in_ == np.prod(shape)
+    assert (gen.bin_width_ is None) == (np.dtype(dtype).kind == "f")
+
+
+def test_flat_rows_with_a_shape_are_the_same_images():
+    X = pictures()
+    flat = X.reshape(len(X), -1)
+    as_images = tiny(max_iter=1).fit(X)
+    as_rows = tiny(max_iter=1, shape=(6, 5, 3)).fit(flat)
+    np.testing.assert_array_equal(as_images.score_samples(X), as_rows.score_samples(flat))
+    np.testing.assert_array_equal(as_images.sample(4).reshape(4, -1), as_rows.sample(4))
+
+
+def test_lists_of_images_and_lists_of_rows_are_told_apart():
+    X = pictures(4)
+    rows, container = understand(X.tolist(), None)
+    np.testing.assert_array_equal(rows, X.reshape(4, -1))
+    assert container.shape == (6, 5, 3)
+    assert understand([[1.0, 2.0], [3.0, 4.0]], None) is None
+    assert understand(3.0, None) is None
+
+
+BAD_IMAGES = {
+    "channels first": (pictures(5).transpose(0, 3, 1, 2), {}, "understood as .*channels came first"),
+    "sizes differ": ([pictures(1)[0], pictures(1, (4, 4, 3))[0]], {}, "different sizes"),
+    "five dimensions": (pictures(5)[None], {}, "5 dimensions"),
+    "wrong shape": (pictures(5).reshape(5, -1), {"shape": (6, 6)}, r"36 entries but X has 90"),
+    "shape of others": (pictures(5), {"shape": (5, 6, 3)}, "does not match X of shape"),
+    "shape of one": (pictures(5), {"shape": (5,)}, "must be .height, width"),
+    "width per pixel": (pictures(5), {"bin_width": np.ones(90)}, "share one width"),
+    "basis": (pictures(5), {"basis": FourierBasis(shape=(5, 6), channels=3)}, "does not match"),
+    "basis channels": (pictures(5), {"basis": WaveletBasis(shape=(6, 5))}, "does not match"),
+    "range": (
+        pictures(5) / 255, {"bin_width": 1 / 255, "bin_range": (0, 0.5)}, "outside bin_range"
+    ),
+    "attention": (pictures(5), {"network": UNet(width=8, attention=(True,))}, "one entry for each"),
+    "multipliers": (pictures(5), {"network": UNet(width=8, multipliers=(0, 1))}, "whole numbers"),
+    "blocks": (pictures(5), {"network": UNet(width=8, n_blocks=(1, 1, 1))}, "one for each"),
+    "heads": (pictures(5), {"network": Transformer(width=10, n_heads=3)}, "must divide width"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_images_that_cannot_be_fitted(name):
+    X, parameters, message = BAD_IMAGES[name]
+    gen = tiny(max_iter=1).fit(pictures(10))
+    before = dict(vars(gen))
+    gen.set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        gen.fit(X)
+    assert all(vars(gen)[k] is before[k] for k in before if k.endswith("_"))
+
+
+def test_channels_first_may_be_meant():
+    X = pictures(5, (3, 8, 8))
+    assert tiny(max_iter=0, shape=(3, 8, 8)).fit(X).sample(1).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("X", "shape", "message"),
+    [(np.array([["a"]]), (1, 1), "real numbers"), (pictures(3), "6x5", "tuple of whole numbers")],
+)
+def test_what_is_no_image_is_a_type_error(X, shape, message):
+    with pytest.raises(TypeError, match=message):
+        understand(X, shape)
+
+
+def test_images_of_another_size_cannot_be_scored():
+    gen = tiny(max_iter=0).fit(pictures())
+    with pytest.raises(ValueError, match=r"fitted to samples of shape \(6, 5, 3\)"):
+        gen.score_samples(pictures(4, (5, 6, 3)))
+
+
+def test_a_network_of_images_refuses_a_table():
+    with pytest.raises(ValueError, match="needs images, but X is a table"):
+        tiny().fit(pictures(5).reshape(5, -1))
+
+
+def test_a_container_keeps_integers_in_their_range():
+    container = ImageContainer((1, 2, 1), (1, 2), np.dtype(np.uint8))
+    out = container.wrap(np.array([[-3.0, 255.6]]), np.ones(2, dtype=bool))
+    assert out.tolist() == [[[0, 255]]]
+
+
+# Bases by torch
+
+BASES = [
+    IdentityBasis(),
+    PCABasis(),
+    PCABasis(channels=3, whiten=0.5),
+    FourierBasis(shape=(6, 5), channels=3),
+    FourierBasis(shape=(6, 5), channels=3, joint_channels=True),
+    WaveletBasis(shape=(6, 5), channels=3, joint_channels=True),
+    WaveletBasis(shape=(6, 5), channels=3, levels=2),
+]
+
+
+@pytest.mark.parametrize("basis", BASES, ids=repr)
+def test_torch_rotates_as_the_basis_does(basis):
+    X = pictures().reshape(60, -1).astype(float)
+    basis = copy.deepcopy(basis).fit(X)
+    rotation = make_rotation(basis, (6, 5, 3))
+    x = torch.from_numpy(X - basis.mean_).float()
+    z = rotation(x)
+    expected = basis.transform(X) * basis.scale_
+    # Components reach 500, of which float32 keeps seven digits.
+    np.testing.assert_allclose(z.numpy(), expected, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(rotation.back(z).numpy(), x.numpy(), rtol=0, atol=2e-3)
+
+
+def test_maps_show_each_level_where_its_wavelets_are():
+    shape = (8, 8, 1)
+    basis = WaveletBasis(shape=(8, 8)).fit(np.random.default_rng(0).normal(size=(9, 64)))
+    maps = make_gamma_maps(basis, shape, np.arange(64))
+    assert maps.n_maps == 4
+    for i in range(64):
+        support = np.abs(basis.inverse_transform(np.eye(64)[i : i + 1])[0] - basis.mean_) > 1e-9
+        level = int(basis.describe().order[i])
+        shown = maps(torch.eye(64)[i : i + 1])[0].numpy()
+        np.testing.assert_array_equal(shown[level].ravel() > 0, support)
+        assert not shown[[k for k in range(4) if k != level]].any()
+
+
+def test_maps_of_odd_sizes_have_a_value_everywhere():
+    basis = WaveletBasis(shape=(6, 5)).fit(np.random.default_rng(0).normal(size=(9, 30)))
+    maps = make_gamma_maps(basis, (6, 5, 1), np.arange(30))
+    np.testing.assert_allclose(maps(torch.full((1, 30), 8.0)), 1.0, rtol=1e-6)
+
+
+# Networks of images
+
+
+@pytest.mark.parametrize(
+    "network",
+    [TINY, UNet(width=8, n_blocks=(1, 0), patch_size=2), Transformer(width=16, n_blocks=1)],
+    ids=repr,
+)
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 9)])
+def test_an_untrained_network_says_nothing_and_learns_at_every_size(network, shape):
+    module = network.build(2, 3, 16, shape)
+    maps, condition = torch.randn(4, 2, *shape), torch.randn(4, 16)
+    out = module(maps, condition)
+    assert out.shape == (4, 3, *shape) and not out.any()
+    (out * torch.randn_like(out)).sum().backward()
+    assert module.last.weight.grad.any()
+
+
+def test_a_convolution_is_that_of_torch():
+    conv = Conv(3, 4)
+    x = torch.randn(2, 3, 5, 6)
+    weight = conv.weight.view(4, 3, 3, 3).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.conv2d(x, weight, conv.bias, padding=1)
+    torch.testing.assert_close(conv(x), expected)
+
+
+@pytest.mark.parametrize("network", [UNet(width=8), Transformer(width=16, n_blocks=2)], ids=repr)
+def test_checkpointing_changes_memory_and_no_gradient(network):
+    grads = []
+    for checkpointing in (False, True):
+        with torch.random.fork_rng():
+            torch.random.default_generator.manual_seed(0)
+            spec = copy.deepcopy(network).set_params(gradient_checkpointing=checkpointing)
+            module = spec.build(2, 1, 16, (8, 8))
+            torch.nn.init.normal_(module.last.weight)
+            module(torch.randn(2, 2, 8, 8), torch.randn(2, 16)).square().sum().backward()
+        grads.append([p.grad for p in module.parameters() if p.grad is not None])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("network", ["unet", "transformer", "mlp"])
+def test_every_network_sees_images(network):
+    gen = small(network=network, max_iter=1).fit(pictures(20))
+    assert np.isfinite(gen.score_samples(pictures(3))).all()
+
+
+@pytest.mark.parametrize(
+    ("network", "max_iter"),
+    [
+        (UNet(width=24, n_blocks=1, dropout=0.0), 250),
+        (Transformer(width=64, n_blocks=2, patch_size=2, dropout=0.0), 700),
+    ],
+    ids=["unet", "transformer"],
+)
+def test_a_network_learns_sixteen_images_by_heart(network, max_iter):
+    X = digits(16)
+    gen = GUDGenerator(
+        bin_width=1.0, network=network, max_iter=max_iter, batch_size=64, weight_decay=0.0,
+        validation_fraction=0, random_state=0,
+    )  # fmt: skip
+    untrained = clone(gen).set_params(max_iter=0).fit(X).bits_per_dim(X)
+    trained = gen.fit(np.tile(X, (4, 1, 1))).bits_per_dim(X)
+    # By heart it is log2(16) bits an image, 0.06 a pixel.
+    assert trained < 0.5 < 1.5 < untrained
+
+
+# Likelihood
+
+
+def gaussian_levels(n=4000, shape=(2, 2, 1), seed=0):
+    """Correlated normal pixels of a standard deviation of 12 levels, rounded."""
+    rng = np.random.default_rng(seed)
+    size = int(np.prod(shape))
+    mixing = 12 * (np.eye(size) + 0.4 * np.ones((size, size))) / 1.5
+    return np.rint(128 + rng.normal(size=(n, size)) @ mixing.T).astype(np.uint8).reshape(n, *shape)
+
+
+def test_an_untrained_model_is_the_gaussian_of_its_basis():
+    X = gaussian_levels()
+    gen = tiny(basis="pca", preconditioning="gaussian", max_iter=0).fit(X)
+    rows = X.reshape(len(X), -1).astype(float)
+    covariance = np.cov(rows.T, bias=True)
+    off = rows - rows.mean(0)
+    squares = np.einsum("ni,ij,nj->n", off, np.linalg.inv(covariance), off)
+    log_density = -0.5 * (squares + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    gap = gen.score_samples(X[:500]) - log_density[:500]
+    # The bound ends at noise of 0.35 levels: 0.008 nats a pixel, and what the blur costs.
+    assert -0.06 < gap.mean() < 0
+    assert gap.std() < 0.03
+
+
+def test_levels_read_through_noise_or_spread_over_their_bins_agree():
+    X = gaussian_levels()
+
+    class Correlated(PCABasis):
+        def noise_std(self, column_std):
+            return None
+
+    scores = []
+    for basis in (PCABasis(), Correlated()):
+        gen = tiny(basis=basis, preconditioning="gaussian", max_iter=0).fit(X)
+        scores.append(gen.score_samples(X[:500]).mean() / (4 * np.log(2)))
+    assert gen._encoding.dequantised.all()
+    # White noise of 0.35 levels costs 0.011 bits, an even spread 0.001 at this width.
+    assert scores[0] == pytest.approx(scores[1], abs=0.015)
+    trained = tiny(basis=Correlated(), max_iter=2).fit(X[:200])
+    assert np.isfinite(trained.score_samples(X[:3])).all()
+
+
+def test_bfloat16_scores_as_float32_does():
+    X = pictures(200, (8, 8, 1))
+    gen = tiny(basis="wavelet", max_iter=10, precision="bf16").fit(X)
+    bits = gen.bits_per_dim(X[:50])
+    assert gen.set_params(precision="fp32").bits_per_dim(X[:50]) == pytest.approx(bits, abs=0.005)
+
+
+def test_scores_of_images_depend_on_no_other_image():
+    X = pictures(150, (4, 4, 1))
+    gen = tiny(max_iter=2).fit(X)
+    scores = gen.score_samples(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    np.testing.assert_allclose(gen.score_samples(X[order]), scores[order], rtol=0, atol=2e-3)
+    np.testing.assert_allclose(gen.score_samples(X[7:9]), scores[7:9], rtol=0, atol=2e-3)
+
+
+def test_samples_of_images_depend_on_seed_and_place_alone():
+    gen = tiny(max_iter=2).fit(pictures(40, (4, 4, 1)))
+    many = gen.sample(70, random_state=5)
+    np.testing.assert_array_equal(gen.sample(3, random_state=5), many[:3])
+    assert len(np.unique(many.reshape(70, -1), axis=0)) == 70
+
+
+def test_constant_pixels_come_back_and_cost_nothing():
+    X = pictures(40, (4, 4, 1))
+    X[:, 0] = 7
+    for basis in ("identity", "pca", "wavelet"):
+        drawn = tiny(basis=basis, max_iter=1).fit(X).sample(5)
+        assert (drawn[:, 0] == 7).all()
+
+
+def test_images_survive_pickling_and_cloning():
+    X = pictures(30)
+    gen = tiny(max_iter=1, basis="fourier").fit(X)
+    again = pickle.loads(pickle.dumps(gen))
+    np.testing.assert_array_equal(again.score_samples(X), gen.score_samples(X))
+    np.testing.assert_array_equal(again.sample(2), gen.sample(2))
+
+
+def test_images_are_warm_started_and_fitted_in_parts():
+    X = pictures(40, (4, 4, 1))
+    gen = tiny(max_iter=1, warm_start=True).fit(X)
+    assert gen.fit(X).n_iter_ == 2
+    parts = tiny().partial_fit(X[:20]).partial_fit(X[20:])
+    assert parts.n_iter_ == 2 and parts.sample(2).shape == (2, 4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "schedule", [SoftConditioningSchedule(0.5), SequentialSchedule(order=np.arange(16) % 4)]
+)
+def test_a_schedule_may_be_put_in_place_of_another(schedule):
+    X = pictures(60, (4, 4, 1))
+    gen = tiny(max_iter=2).fit(X)
+    gen.schedule_ = schedule
+    assert np.isfinite(gen.score_samples(X[:3])).all()
+    assert gen.sample(2).shape == (2, 4, 4, 1)
+
+
+def test_flips_mirror_the_law():
+    X = pictures(40, (2, 4, 1))
+    X[..., 2:, :] //= 4
+    gen = tiny(random_flips=True, max_iter=1).fit(X)
+    trainer = gen._make_trainer(len(X), 0)
+    rows = gen._rows_on_device(X.reshape(40, -1), None, trainer)
+    index = torch.zeros(400, dtype=torch.long)
+    z = rows.take(index, trainer.generator)[0]
+    plain = rows.components(index[:1])
+    mirrored = rows.components(torch.zeros(1, dtype=torch.long))
+    pixels = gen.basis_.inverse_transform(z.double().numpy()).reshape(400, 2, 4)
+    first = X[0, ..., 0].astype(float)
+    is_plain = np.abs(pixels - first).max((1, 2)) < 0.01
+    is_mirrored = np.abs(pixels - first[:, ::-1]).max((1, 2)) < 0.01
+    assert (is_plain ^ is_mirrored).all() and 150 < is_plain.sum() < 250
+    torch.testing.assert_close(plain, mirrored)
+
+
+def test_images_stay_in_their_dtype_on_the_device():
+    X = pictures(20)
+    gen = tiny(max_iter=0).fit(X)
+    rows = gen._rows_on_device(X.reshape(20, -1), None, gen._make_trainer(20, 0))
+    assert rows.X.dtype == torch.uint8
+
+
+def test_a_batch_in_parts_makes_the_same_step():
+    X = pictures(64, (4, 4, 1))
+    steps = []
+    for parts in (1, 4):
+        gen = tiny(accumulation_steps=parts, optimizer="adamw", precision="fp32").fit(X[:2])
+        trainer = gen._make_trainer(64, 0)
+        x0 = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
+        losses = [float(trainer.step(x0, 1.0)) for _ in range(30)]
+        steps.append(np.mean(losses))
+        assert trainer.steps == 30
+    # The draws of the parts differ: the means of thirty losses agree within their noise.
+    assert steps[0] == pytest.approx(steps[1], rel=0.1)
+
+
+# Labels
+
+
+def test_labels_condition_the_model():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["dark", "light"], 100)
+    X = np.where(y == "dark", 60, 180)[:, None, None] + rng.integers(-20, 20, (200, 4, 4))
+    X = X.astype(np.uint8)
+    gen = tiny(class_conditional=True, max_iter=60, network=UNet(width=16, n_blocks=1)).fit(X, y)
+    assert gen.classes_.tolist() == ["dark", "light"]
+    assert gen.sample(20, y="light").mean() > 150 > 90 > gen.sample(20, y="dark").mean()
+    right, wrong = gen.score(X, y), gen.score(X, y[::-1])
+    assert right > wrong + 2 and right > gen.score(X) > wrong
+    both = gen.sample(4, y=["dark", "light", "dark", "light"])
+    np.testing.assert_array_equal(gen.sample(2, y=["dark", "light"]), both[:2])
+    drawn = gen.sample(60).reshape(60, -1).mean(1) > 120
+    assert 15 < drawn.sum() < 45
+
+
+def test_guidance_moves_the_correction_along_the_label():
+    class Network(torch.nn.Module):
+        def forward(self, inputs, gamma, labels):
+            return labels[:, None].to(gamma.dtype).expand_as(gamma)
+
+    denoiser = Denoiser(Network(), GaussianMarginals(torch.zeros(3), torch.ones(3)))
+    x, gamma = torch.randn(4, 3), torch.zeros(4, 3)
+    labels = torch.tensor([1, 2])
+    found = [
+        Conditioned(denoiser, labels, guidance=w, null=5).split(x, gamma)[1] for w in (0.0, 1.0, 3.0)
+    ]
+    torch.testing.assert_close(found[2], found[0] + 3 * (found[1] - found[0]))
+    torch.testing.assert_close(found[0], Conditioned(denoiser, labels * 0 + 5).split(x, gamma)[1])
+
+
+BAD_LABELS = {
+    "none": (None, "requires y to be passed"),
+    "missing": ([0.0, np.nan] * 5, "no label for 5 rows, the first of them row 1"),
+    "few": ([0, 1], "y has 2 labels but X has 10 rows"),
+    "continuous": (np.linspace(0, 1, 10), "continuous"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_labels_that_cannot_be_fitted(name):
+    y, message = BAD_LABELS[name]
+    with pytest.raises(ValueError, match=message):
+        tiny(class_conditional=True).fit(pictures(10), y)
+
+
+def test_labels_asked_of_a_model_must_be_known():
+    gen = tiny(class_conditional=True, max_iter=1).fit(pictures(10), [0, 1] * 5)
+    with pytest.raises(ValueError, match=r"y holds 7, but the classes that were fitted are \[0, 1"):
+        gen.sample(2, y=7)
+    with pytest.raises(ValueError, match="y has 3 labels but X has 2 rows"):
+        gen.sample(2, y=[0, 1, 0])
+    with pytest.raises(ValueError, match="guidance=-1"):
+        gen.sample(2, guidance=-1)
+    plain = tiny(max_iter=1).fit(pictures(10))
+    for parameters in ({"guidance": 2.0}, {"y": 0}):
+        with pytest.raises(ValueError, match="fitted without"):
+            plain.sample(2, **parameters)
+
+
+def test_labels_work_for_tables_too():
+    X, y = load_digits(return_X_y=True)
+    gen = small(class_conditional=True, bin_width=1.0, max_iter=3).fit(X[:200], y[:200])
+    assert gen.score(X[:50], y[:50]) > gen.score(X[:50], (y[:50] + 1) % 10)
+
+
+def test_a_classifier_knows_digits_by_their_densities():
+    images, y = load_digits().images, load_digits().target
+    classifier = GUDClassifier(
+        GUDGenerator(bin_width=1.0, network=UNet(width=16, n_blocks=1), max_time=12), random_state=0
+    ).fit(images[:1000], y[:1000])
+    test = slice(1000, 1100)
+    proba = classifier.predict_proba(images[test])
+    np.testing.assert_allclose(proba.sum(1), 1)
+    assert (classifier.predict(images[test]) == y[test]).mean() > 0.85
+
+
+def test_priors_of_a_classifier():
+    X, y = pictures(20, (4, 4, 1)), np.arange(20) % 2
+    gen = tiny(max_iter=0)
+    even = GUDClassifier(gen, priors=[0.9, 0.1]).fit(X, y)
+    # An untrained model does not tell classes apart: what is left is the prior.
+    np.testing.assert_allclose(even.predict_proba(X), np.tile([0.9, 0.1], (20, 1)), atol=1e-6)
+    with pytest.raises(ValueError, match="one probability for each|Pass one probability"):
+        GUDClassifier(gen, priors=[1.0]).fit(X, y)
+    with pytest.raises(ValueError, match="positive and sum to 1"):
+        GUDClassifier(gen, priors=[0.5, 0.6]).fit(X, y)
+    with pytest.raises(ValueError, match="one class"):
+        GUDClassifier(gen).fit(X, np.zeros(20))
+    with pytest.raises(TypeError, match="has no classes"):
+        from sklearn.neighbors import KernelDensity
+
+        GUDClassifier(KernelDensity()).fit(X, y)
