@@ -53,9 +53,9 @@ SampleGridDisplay.from_samples(
 # %%
 # Patches of a photograph
 # -----------------------
-# Colours in eight bits: the dtype says that levels are whole numbers from 0 to 255. ``basis="auto"``
-# takes Haar wavelets of the principal colours. The scores of all bases are in the same units, bits
-# per pixel and colour, and so are those of all schedules.
+# Colours in eight bits: the dtype says that levels are whole numbers from 0 to 255.
+# ``basis="auto"`` takes Haar wavelets of the principal colours. The scores of all bases are in the
+# same units, bits per pixel and colour, and so are those of all schedules.
 
 china = load_sample_image("china.jpg")
 patches = extract_patches_2d(china, (16, 16), max_patches=4000, random_state=0)

@@ -1,7 +1,6 @@
 """What GUDGenerator does to learn: checks, the encoding, the trainer, and the passes."""
 
 import math
-from abc import ABC
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,7 +24,7 @@ _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
 
 
-class Learner(ABC):
+class Learner:
     """The private half of an estimator that fits an encoding and trains a network."""
 
     @contextmanager

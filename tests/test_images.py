@@ -80,7 +80,7 @@ def test_lists_of_images_and_lists_of_rows_are_told_apart():
 
 
 BAD_IMAGES = {
-    "channels first": (pictures(5).transpose(0, 3, 1, 2), {}, "understood as .*channels came first"),
+    "channels first": (pictures(5).transpose(0, 3, 1, 2), {}, "as .*the channels came first"),
     "sizes differ": ([pictures(1)[0], pictures(1, (4, 4, 3))[0]], {}, "different sizes"),
     "five dimensions": (pictures(5)[None], {}, "5 dimensions"),
     "wrong shape": (pictures(5).reshape(5, -1), {"shape": (6, 6)}, r"36 entries but X has 90"),
@@ -421,7 +421,7 @@ def test_guidance_moves_the_correction_along_the_label():
     x, gamma = torch.randn(4, 3), torch.zeros(4, 3)
     labels = torch.tensor([1, 2])
     found = [
-        Conditioned(denoiser, labels, guidance=w, null=5).split(x, gamma)[1] for w in (0.0, 1.0, 3.0)
+        Conditioned(denoiser, labels, guidance=w, null=5).split(x, gamma)[1] for w in (0.0, 1.0, 3)
     ]
     torch.testing.assert_close(found[2], found[0] + 3 * (found[1] - found[0]))
     torch.testing.assert_close(found[0], Conditioned(denoiser, labels * 0 + 5).split(x, gamma)[1])
