@@ -1,9 +1,17 @@
 """The benchmark scripts run, on few rows and in few seconds."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import joblib
+import numpy as np
+import pytest
+
+from gudlearn import GUDGenerator, UNet, WaveletBasis
 
 BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
 
@@ -22,3 +30,149 @@ def test_the_density_benchmark_resumes_and_reports(tmp_path):
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(out.read_text().splitlines()) == 3
     assert second.stdout.strip() in first.stdout
+
+
+LOADER = """
+import numpy as np
+
+def cifar10(split):
+    draw = np.random.default_rng(split == "test")
+    return draw.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8), np.zeros(40, dtype=int)
+"""
+
+
+@pytest.fixture
+def images_benchmark(monkeypatch):
+    """The modules of the image benchmark."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    names = {"script": "cifar10", "parts": "_images"}
+    return SimpleNamespace(**{k: importlib.import_module(name) for k, name in names.items()})
+
+
+def test_the_image_benchmark_runs_once(tmp_path):
+    (tmp_path / "load.py").write_text(LOADER)
+    out = tmp_path / "results.jsonl"
+    command = [
+        sys.executable, BENCHMARKS / "cifar10.py", "--data", tmp_path, "--out", out,
+        "--minutes", "0.02", "--basis", "haar3", "--softness", "columns", "--network", "unet:8:1",
+        "--steps", "4", "--n-test", "8", "--n-choice", "2", "--n-generate", "4",
+        "--pictures", tmp_path / "pictures", "--resume",
+    ]  # fmt: skip
+    subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(out.read_text())
+    assert result["n_train"] == 36
+    assert 6 < result["bits_per_dim"] < 9
+    assert result["images_seen"] == 36 * result["steps"]
+    assert len(result["validation_bits"]) == len(result["validation_iters"]) >= 1
+    assert list((tmp_path / "pictures").glob("cifar10-haar3-columns-*.png"))
+    assert not list(tmp_path.glob("*.joblib"))
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "already" in second.stdout
+    assert len(out.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("shape, channels", [((16, 24), 3), ((28, 28), 1), ((9, 21), 1)])
+def test_haar_coefficients_lie_in_their_coarse_columns(images_benchmark, shape, channels):
+    n_features = shape[0] * shape[1] * channels
+    basis = WaveletBasis(shape, levels=3, channels=channels, joint_channels=channels > 1)
+    basis.fit(np.random.default_rng(0).normal(size=(9, n_features)))
+    pictures = basis.inverse_transform(np.eye(n_features)) - basis.mean_
+    touched = (np.abs(pictures) > 1e-12).reshape(-1, *shape, channels).any((1, 3))
+    columns = images_benchmark.parts.column_order("haar3", (*shape, channels))
+    assert set(columns) == set(range(-(-shape[1] // 8)))
+    for column, pixels in zip(columns, touched, strict=True):
+        assert set(np.flatnonzero(pixels) // 8) == {column}
+
+
+def test_pixels_lie_in_their_columns(images_benchmark):
+    columns = np.broadcast_to(np.arange(5)[:, None], (4, 5, 3))
+    found = images_benchmark.parts.column_order("identity", (4, 5, 3))
+    np.testing.assert_array_equal(found, columns.ravel())
+
+
+@pytest.mark.parametrize("basis", ["auto", "pca", "fourier", "haar"])
+def test_columns_are_refused_where_components_spread(images_benchmark, basis, capsys):
+    options = ["--data", "DIR", "--softness", "columns", "--basis", basis]
+    with pytest.raises(SystemExit):
+        images_benchmark.script.main(options)
+    assert "Pass --basis identity or haar3" in capsys.readouterr().err
+
+
+def test_an_interrupted_fit_goes_on(images_benchmark, tmp_path, monkeypatch):
+    parts, path = images_benchmark.parts, tmp_path / "fit.joblib"
+    X = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    write = parts.Checkpoint.write
+
+    def generator():
+        return GUDGenerator(network=UNet(width=8, n_blocks=1), batch_size=18, random_state=0)
+
+    def interrupted(n_passes):
+        def write_and_stop(checkpoint, learned):
+            write(checkpoint, learned)
+            if len(checkpoint.iters) and learned["n_iter_"] == n_passes:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(parts.Checkpoint, "write", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            parts.fit(generator(), X, 600.0, path, every=0.0)
+        return joblib.load(path)
+
+    first, second = interrupted(2), interrupted(3)
+    assert [s["starts"] for s in (first, second)] == [1, 2]
+    # 36 images train, 18 a step.
+    assert [s["steps"] for s in (first, second)] == [4, 6]
+    assert second["seconds"] > first["seconds"] > 0
+    scores, iters = (second["learned"][f"validation_{name}_"] for name in ("scores", "iters"))
+    assert len(scores) == len(iters)
+    known = first["learned"]["validation_scores_"]
+    assert scores[: len(known)] == known
+    assert iters[0] == 0 and iters.count(2) >= 1
+    assert len(second["learned"]["loss_curve_"]) == 3
+    # With no time left the saved model is what comes back.
+    gen = generator()
+    spent = parts.fit(gen, X, second["seconds"], path)
+    assert spent["steps"] == 6 and gen.n_iter_ == 3
+    saved = second["learned"]["weights_"]
+    for name, weights in gen.weights_.items():
+        np.testing.assert_array_equal(weights, saved[name])
+    assert np.isfinite(gen.score(X[:2]))
+
+
+def test_the_table_leaves_out_what_is_there(images_benchmark, tmp_path, monkeypatch):
+    script, commands, out = images_benchmark.script, [], tmp_path / "results.jsonl"
+
+    def record(command):
+        commands.append(command[2:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(script.subprocess, "run", record)
+    argv = ["--data", "DIR", "--table", "--minutes", "2", "--out", str(out)]
+    assert script.main(argv) == 0
+    settings = [script.settings_of(script.arguments(command)) for command in commands]
+    assert len({json.dumps(s) for s in settings}) == 2 * len(script.TABLE) == 36
+    assert not any(script.arguments(command).table for command in commands)
+    out.write_text("\n".join(json.dumps({"settings": s}) for s in settings[:30]))
+    commands.clear()
+    script.main(argv)
+    assert len(commands) == 6
+
+
+def test_the_table_has_errors_over_seeds(images_benchmark, tmp_path, capsys):
+    script, out = images_benchmark.script, tmp_path / "results.jsonl"
+    common = {
+        "standard_error": 0.02, "n_parameters": 10, "n_iter": 2, "images_seen": 5,
+        "fit_seconds": 1.0, "score_seconds": 2.0, "peak_rss_mb": 3, "machine": "M", "date": "D",
+    }  # fmt: skip
+    options = script.arguments(["--data", "DIR"])
+    lines = []
+    for basis, softness, seed, bits in [
+        ("pca", "inf", 0, 3.0), ("pca", "inf", 1, 3.2), ("identity", "0.5", 0, 4.0)
+    ]:  # fmt: skip
+        settings = script.settings_of(options, basis=basis, softness=softness, seed=seed)
+        lines.append(json.dumps({"settings": settings, "bits_per_dim": bits, **common}))
+    out.write_text("\n".join(lines))
+    script.main(["--print", "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "| basis | a = 0 | a = 2 |" in printed
+    assert "| pca | 3.1000 ± 0.1000 |  |" in printed
+    assert "| identity |  | 4.0000 (1 seed) |" in printed
