@@ -186,6 +186,13 @@ class Bins:
 
     def check(self, X):
         """Raise where rows X do not lie on the grids, whatever their dtype; see `levels`."""
+        if _lies_on_integers(X, self.width) and not self.origin.any():
+            try:
+                # Whole numbers lie on the grid of whole numbers: their extremes tell the rest.
+                self.levels(np.stack([X.min(0), X.max(0)]))
+                return
+            except ValueError:
+                pass
         for rows in row_batches(X):
             self.levels(X[rows])
 
@@ -294,6 +301,8 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
 
 def _origins(X, width, alike):
     """Where the grid of each column begins: at 0, or at its least value if that fits better."""
+    if _lies_on_integers(X, width):
+        return np.zeros(X.shape[1])
     low = X.min(0).astype(np.float64)
     if alike:
         low = np.full_like(low, low.min())
@@ -305,6 +314,11 @@ def _origins(X, width, alike):
         on_plain[:], on_own[:] = on_plain.mean(), on_own.mean()
     # Where most values lie on neither grid, it is the plain one that they are told to miss.
     return np.where(on_own > np.maximum(on_plain, 0.5 * len(X)), low, 0.0)
+
+
+def _lies_on_integers(X, width):
+    """Whether all discrete columns hold integers and have bins of width 1."""
+    return X.dtype.kind in "iub" and bool((np.isnan(width) | (width == 1)).all())
 
 
 def _on_grid(position):
