@@ -8,6 +8,8 @@ from gudlearn.pipeline import GenerativePipeline
 from gudlearn.plotting import (
     LossCurveDisplay,
     MarginalsDisplay,
+    PowerSpectrumDisplay,
+    ReverseTrajectoryDisplay,
     SampleGridDisplay,
     ScheduleDisplay,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "MarginalGaussianizer",
     "MarginalsDisplay",
     "PCABasis",
+    "PowerSpectrumDisplay",
+    "ReverseTrajectoryDisplay",
     "SampleGridDisplay",
     "ScheduleDisplay",
     "SequentialSchedule",
