@@ -9,6 +9,8 @@ from gudlearn.pipeline import GenerativePipeline
 from gudlearn.plotting import (
     LossCurveDisplay,
     MarginalsDisplay,
+    PowerSpectrumDisplay,
+    ReverseTrajectoryDisplay,
     SampleGridDisplay,
     ScheduleDisplay,
 )
@@ -44,6 +46,8 @@ __all__ = [
     "MarginalGaussianizer",
     "MarginalsDisplay",
     "PCABasis",
+    "PowerSpectrumDisplay",
+    "ReverseTrajectoryDisplay",
     "SampleGridDisplay",
     "ScheduleDisplay",
     "SequentialSchedule",

@@ -218,6 +218,12 @@ class Encoding:
         distance = np.abs(X - self.column_mean) / np.where(self.constant, np.inf, self.column_std)
         return str(self.bins.names[int(distance.max(0).argmax())])
 
+    def in_data_space(self, z):
+        """Rows in the units of the data but on no grid of levels, from components z (n, D)."""
+        X = self.basis.inverse_transform(z)
+        X[:, self.constant] = self.constant_values[self.constant]
+        return X
+
     def decode(self, z, keys, model):
         """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""
         X = self.basis.inverse_transform(z)

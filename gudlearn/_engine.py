@@ -1,5 +1,8 @@
 """Rows in the user's units against a model on its device: scores and samples, in chunks."""
 
+from dataclasses import dataclass
+from numbers import Integral
+
 import numpy as np
 import torch
 
@@ -25,6 +28,31 @@ _FARTHEST = 1e30
 
 def _too_far(z):
     return z.abs().amax(1) > _FARTHEST
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """States that samples pass through, from noise to data.
+
+    Parameters
+    ----------
+    t : ndarray of shape (n_states,)
+        Times, from 1 (noise) to 0 (data).
+    denoised : ndarray of shape (n_states, n_samples, n_features), or images
+        Expected clean sample given each state, in the units of the data.
+    noisy : ndarray of shape (n_states, n_samples, n_features), or images
+        The states in the units of the data, rescaled by component: at t = 1 noise as spread as
+        the data, white as far as the basis does not whiten; at t = 0 the sample before it is
+        rounded to levels.
+    components : ndarray of shape (n_states, n_samples, n_components)
+        Scaled components x_t = alpha z + sigma eps. Those that do not diffuse are the sample's
+        throughout.
+    """
+
+    t: np.ndarray
+    denoised: np.ndarray
+    noisy: np.ndarray
+    components: np.ndarray
 
 
 class Engine:
@@ -119,18 +147,56 @@ class Engine:
 
     def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0):
         """Rows in the user's units; row i depends on the seed, i and its label alone."""
-        model = self.model
-        size = _IMAGE_CHUNK if model.sees_images else _SAMPLE_CHUNK
         chunks = []
         with torch.no_grad():
-            for start in range(0, n_samples, size):
-                # Chunks are of one size, so that a row's bits do not depend on n_samples.
-                keys = seed_keys(seed, size, start, device=model.device)
-                given = None
-                if labels is not None:
-                    given = torch.full((size,), model.null, device=model.device)
-                    some = labels[start : start + size]
-                    given[: len(some)] = some.to(model.device)
-                z = model.sample(keys, sampler, given, guidance).double().cpu().numpy()
-                chunks.append(self.encoding.decode(z, keys, model))
+            for keys, given in self._sample_chunks(n_samples, seed, labels):
+                z = self.model.sample(keys, sampler, given, guidance).double().cpu().numpy()
+                chunks.append(self.encoding.decode(z, keys, self.model))
         return np.concatenate(chunks)[:n_samples]
+
+    def _sample_chunks(self, n_samples, seed, labels):
+        """Keys and labels of chunks of a sample.
+
+        They are of one size, so that a row's bits do not depend on n_samples.
+        """
+        model = self.model
+        size = _IMAGE_CHUNK if model.sees_images else _SAMPLE_CHUNK
+        for start in range(0, n_samples, size):
+            given = None
+            if labels is not None:
+                given = torch.full((size,), model.null, device=model.device)
+                some = labels[start : start + size]
+                given[: len(some)] = some.to(model.device)
+            yield seed_keys(seed, size, start, device=model.device), given
+
+    def trajectory(self, n_states, n_samples, seed, sampler, labels=None, guidance=1.0):
+        """The Trajectory of the rows that `sample` draws from the same seed.
+
+        Raises
+        ------
+        ValueError
+            If the sampler does not visit so many states, or nothing diffuses.
+        """
+        if not len(self.model.active):
+            raise ValueError("There is no trajectory: no component of the data varies.")
+        whole = isinstance(n_states, Integral) and not isinstance(n_states, bool)
+        if not whole or not 2 <= n_states <= sampler.steps + 1:
+            raise ValueError(
+                f"n_states={n_states!r} must be a whole number from 2 to {sampler.steps + 1}, the "
+                "states that the sampler visits. Ask for fewer, or give the sampler more steps."
+            )
+        components = self.encoding.components
+        noise_std = np.sqrt(components.variances.mean() / np.square(components.scale).mean())
+        chunks = []
+        with torch.no_grad():
+            for keys, given in self._sample_chunks(n_samples, seed, labels):
+                t, states = self.model.trajectory(
+                    keys, sampler, n_states, float(noise_std), given, guidance
+                )
+                chunks.append(states[:, :, : n_samples - len(keys) * len(chunks)].double().cpu())
+        x, noisy, denoised = torch.cat(chunks, 2).numpy()
+        noisy, denoised = (
+            self.encoding.in_data_space(z.reshape(-1, z.shape[2])).reshape(*z.shape[:2], -1)
+            for z in (noisy, denoised)
+        )
+        return Trajectory(t.double().cpu().numpy(), denoised, noisy, x)

@@ -19,6 +19,7 @@ from gudlearn.diffusion.likelihood import (
 )
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import LOG_2PI
+from gudlearn.diffusion.process import marginal_std
 from gudlearn.diffusion.solvers import integrate, time_grid
 from gudlearn.nn.denoiser import Conditioned
 
@@ -204,8 +205,11 @@ class Model:
 
     # Samples
 
-    def sample(self, keys, sampler, labels=None, guidance=1.0):
-        """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included."""
+    def sample(self, keys, sampler, labels=None, guidance=1.0, record=None):
+        """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included.
+
+        The states of the active components are recorded as `integrate` does.
+        """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         idle = self.idle_blurred
         if len(idle):
@@ -227,10 +231,41 @@ class Model:
             times,
             sampler.build(),
             lambda k: keyed_normal(keys, d, (k << 3) + _STEPS).to(self.dtype),
+            record,
         )
         gamma = self.path(z.new_zeros(1))
         z[:, self.active] = x / alpha(gamma)
         return z
+
+    def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
+        """What `sample` passes through, at n_states of its times; there are active components.
+
+        Returns
+        -------
+        t : Tensor of shape (n_states,)
+        states : Tensor of shape (3, n_states, B, D)
+            The state x; x rescaled by component, from noise of noise_std to the components of the
+            sample; and E[x0 given x]. Components that do not diffuse are those of the sample.
+        """
+        denoise, found = self._given(labels, guidance), []
+        kept = np.rint(np.linspace(0, sampler.steps, n_states)).astype(int).tolist()
+        variance = self._tensor(self.ends.variances)[self.active]
+        gamma_0 = self.path(variance.new_zeros(1))
+
+        def factor(gamma):
+            signal = torch.sigmoid(variance.log() - gamma)
+            wanted = (signal * variance + (1 - signal) * noise_std**2).sqrt()
+            return wanted / marginal_std(variance, gamma)
+
+        def record(k, x, gamma):
+            if k in kept:
+                noisy = x / alpha(gamma_0) * (factor(gamma) / factor(gamma_0))
+                found.append(torch.stack([x, noisy, denoise(x, gamma.expand_as(x))]))
+
+        z = self.sample(keys, sampler, labels, guidance, record)
+        states = z.repeat(3, n_states, 1, 1)
+        states[..., self.active] = torch.stack(found, 1)
+        return time_grid(self.path, sampler.steps)[kept], states
 
     def draw_levels(self, y, keys):
         """Levels of the binned columns given their blurred values in bins; (B, F')."""

@@ -1,5 +1,6 @@
 """The estimator: fit, sample, score."""
 
+import dataclasses
 import math
 import operator
 import weakref
@@ -498,15 +499,66 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
             If n_samples is not a positive whole number, y holds an unknown class, or labels or
             guidance are asked of a model that was fitted without labels.
         """
+        request = self._request(n_samples, y, guidance, random_state)
+        X = self._engine().sample(*request)
+        bins = self._encoding.bins
+        whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
+        return self._container.wrap(X, whole | self._encoding.constant)
+
+    def sample_trajectory(
+        self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
+    ):
+        """Draw rows, or images, and show the states that they pass through.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        n_states : int, default=9
+            Number of states, spread evenly over the sampler's steps.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``sample``.
+        guidance : float, default=1.0
+            As in ``sample``.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``, which draws the same samples from the same seed.
+
+        Returns
+        -------
+        Trajectory
+            ``t``, from 1 to 0; ``denoised`` and ``noisy`` states in the units of the data, floats
+            of the shape of n_states samples; and their ``components``. The last noisy state is
+            the sample before it is rounded to levels.
+
+        Raises
+        ------
+        ValueError
+            As in ``sample``, if n_states is less than 2 or more than the sampler visits, or if
+            nothing in the data varies.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
+        >>> found = gen.sample_trajectory(2, n_states=5)
+        >>> found.t[[0, -1]], found.denoised.shape
+        (array([1., 0.]), (5, 2, 4))
+        """
+        request = self._request(n_samples, y, guidance, random_state)
+        found = self._engine().trajectory(n_states, *request)
+        shape = (n_states, n_samples, *getattr(self._container, "axes", [self.n_features_in_]))
+        return dataclasses.replace(
+            found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
+        )
+
+    def _request(self, n_samples, y, guidance, random_state):
+        """What the engine is to draw, once what was asked of ``sample`` is checked."""
         check_is_fitted(self)
         check_n_samples(n_samples)
         self._check_guidance(y, guidance)
         seed = derive_seed(self.random_state if random_state is None else random_state)
         labels = self._labels_of_sample(n_samples, y, seed)
-        X = self._engine().sample(n_samples, seed, self._sampler(), labels, float(guidance))
-        bins = self._encoding.bins
-        whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
-        return self._container.wrap(X, whole | self._encoding.constant)
+        return n_samples, seed, self._sampler(), labels, float(guidance)
 
     def _check_guidance(self, y, guidance):
         if isinstance(guidance, bool) or not isinstance(guidance, Real) or not guidance >= 0:

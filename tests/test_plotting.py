@@ -1,5 +1,6 @@
 """The artists of each display hold the data that was given."""
 
+import copy
 import sys
 from types import SimpleNamespace
 
@@ -12,12 +13,17 @@ from sklearn.exceptions import NotFittedError
 
 from gudlearn.bases import IdentityBasis
 from gudlearn.generator import GUDGenerator
+from gudlearn.networks import MLP
 from gudlearn.plotting import (
     LossCurveDisplay,
     MarginalsDisplay,
+    PowerSpectrumDisplay,
+    ReverseTrajectoryDisplay,
     SampleGridDisplay,
     ScheduleDisplay,
 )
+from gudlearn.plotting._power_spectrum import radial_power, shells
+from gudlearn.samplers import DDIM
 from gudlearn.schedules import (
     CosineSchedule,
     LinearSchedule,
@@ -74,6 +80,8 @@ def all_displays(fitted, ax=None):
         LossCurveDisplay.from_estimator(fitted, ax=ax),
         MarginalsDisplay.from_estimator(fitted, real, ax=ax),
         MarginalsDisplay.from_samples(real, real, ax=ax),
+        ReverseTrajectoryDisplay(t=np.linspace(1, 0, 9), denoised=real, noisy=real).plot(ax=ax),
+        PowerSpectrumDisplay.from_samples(real, real, ax=ax),
     ]
 
 
@@ -99,13 +107,20 @@ def test_matplotlib_missing_names_the_extra(fitted, monkeypatch):
         SampleGridDisplay(fake=np.zeros((1, 4))),
         LossCurveDisplay(loss_curve=[1.0]),
         MarginalsDisplay(real=np.zeros((2, 1)), fake=np.zeros((2, 1))),
+        PowerSpectrumDisplay(frequencies=[0.5], real_power=[1.0], fake_power=[1.0]),
+        ReverseTrajectoryDisplay(t=[1.0], denoised=np.zeros((1, 4)), noisy=np.zeros((1, 4))),
     ):
         with pytest.raises(ImportError, match=rf"{type(display).__name__}.*gudlearn\[plot\]"):
             display.plot()
 
 
 @pytest.mark.parametrize(
-    "from_estimator", [ScheduleDisplay.from_estimator, LossCurveDisplay.from_estimator]
+    "from_estimator",
+    [
+        ScheduleDisplay.from_estimator,
+        LossCurveDisplay.from_estimator,
+        ReverseTrajectoryDisplay.from_estimator,
+    ],
 )
 def test_unfitted_estimator_is_refused(from_estimator):
     with pytest.raises(NotFittedError):
@@ -353,3 +368,183 @@ def test_marginals_fit_into_axes_placed_by_hand():
 def test_unknown_columns_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         MarginalsDisplay.from_samples(rows(4, 2), rows(4, 2), columns=columns)
+
+
+# Images
+
+
+class ImageStandIn(StandIn):
+    """Samples images of one shape, and remembers what it was asked."""
+
+    def sample(self, n_samples=1, y=None, *, guidance=1.0, random_state=None):
+        self.asked_ = (y, guidance)
+        return images(n_samples, 4, 4, seed=1)
+
+
+def images(n_images, *axes, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, size=(n_images, *axes)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("axes", [(2, 3), (2, 3, 1), (2, 3, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_images_are_drawn_like_their_flat_rows(axes, dtype):
+    real, fake = images(5, *axes).astype(dtype), images(3, *axes, seed=1).astype(dtype)
+    display = SampleGridDisplay.from_samples(real, fake)
+    flat = SampleGridDisplay.from_samples(real.reshape(5, -1), fake.reshape(3, -1), shape=axes)
+    np.testing.assert_array_equal(display.image_.get_array(), flat.image_.get_array())
+    mixed = SampleGridDisplay.from_samples(real.reshape(5, -1), fake, shape=axes)
+    np.testing.assert_array_equal(mixed.image_.get_array(), flat.image_.get_array())
+
+
+@pytest.mark.parametrize("display", [SampleGridDisplay, PowerSpectrumDisplay])
+def test_labels_and_guidance_are_passed_on_only_where_given(display):
+    generator = ImageStandIn().fit()
+    display.from_estimator(generator, images(4, 4, 4), n_samples=2)
+    assert generator.asked_ == (None, 1.0)
+    display.from_estimator(generator, images(4, 4, 4), n_samples=2, y=3, guidance=2.0)
+    assert generator.asked_ == (3, 2.0)
+    # The stand-in for tables knows neither.
+    display.from_estimator(StandIn().fit(), rows(4, 4), n_samples=2)
+
+
+def test_rows_get_the_shape_that_the_estimator_was_given(fitted):
+    fitted.shape = (1, 4)
+    assert SampleGridDisplay.from_estimator(fitted, n_samples=1).image_.get_array().shape == (1, 4)
+
+
+@pytest.mark.parametrize("display", [SampleGridDisplay, PowerSpectrumDisplay])
+@pytest.mark.parametrize(
+    ("real", "fake", "shape", "message"),
+    [
+        ((2, 2), (2, 3), None, r"real has images of shape \(2, 2, 1\) but fake has \(2, 3, 1\)"),
+        ((2, 2, 3), (2, 2), None, r"real has images of shape \(2, 2, 3\) but"),
+        ((4,), (2, 3), None, r"real has images of shape \(2, 2, 1\) but"),
+        ((4,), (9,), None, "real has 4 features but fake has 9"),
+        ((2, 2, 2), (2, 2, 2), None, r"real has shape \(3, 2, 2, 2\).*with 1 or 3 channels"),
+        ((2, 2, 2, 1), (2, 2), None, r"real has shape \(3, 2, 2, 2, 1\)"),
+        ((2, 3), (2, 3), (3, 2), r"shape=\(3, 2\) does not match real of shape \(3, 2, 3\)"),
+    ],
+)
+def test_images_that_do_not_match_are_refused(display, real, fake, shape, message):
+    with pytest.raises(ValueError, match=message):
+        display.from_samples(images(3, *real), images(3, *fake), shape=shape)
+
+
+# PowerSpectrumDisplay
+
+
+def test_white_noise_has_a_flat_spectrum_at_its_variance():
+    noise = 3.0 * np.random.default_rng(0).normal(size=(2000, 8, 6, 3))
+    display = PowerSpectrumDisplay.from_samples(noise, noise)
+    # 2000 x 3 squares of complex or real normals: off by at most sqrt(2/6000) = 1.8 %, times 4.
+    np.testing.assert_allclose(display.real_power, 9.0, rtol=0.075)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_cosine_lies_in_its_own_shell(k, axis):
+    wave = np.cos(2 * np.pi * k * np.arange(8) / 8)
+    picture = np.moveaxis(np.broadcast_to(wave, (1, 8, 8)), 2, axis)
+    display = PowerSpectrumDisplay.from_samples(picture, picture)
+    shell = np.flatnonzero(display.real_power > 1e-12)
+    assert display.frequencies[shell].tolist() == [k / 8]
+    # Two modes hold the sum of the squares, 32; the shell's other modes hold nothing.
+    n_modes = (shells(8, 8) == k).sum()
+    np.testing.assert_allclose(display.real_power[shell], 32 / n_modes)
+
+
+@pytest.mark.parametrize("axes", [(8, 8), (5, 7), (1, 6), (3, 12)])
+def test_the_power_of_all_modes_is_the_sum_of_the_squares(axes):
+    X = rows(4, np.prod(axes))
+    frequencies, power = radial_power(X.reshape(4, *axes, 1))
+    n_modes = np.unique(shells(*axes), return_counts=True)[1]
+    np.testing.assert_allclose(n_modes @ power, np.square(X).sum(1).mean())
+    assert (np.diff(frequencies) > 0).all()
+
+
+def test_shells_are_rounded_to_the_nearest():
+    assert shells(8, 8)[2, 3] == 4
+    assert shells(8, 8)[4, 4] == 6
+    # A cycle over the shorter side is two over the longer one.
+    assert shells(4, 8)[1, 0] == shells(4, 8)[0, 2] == 2
+
+
+def test_spectra_are_drawn_without_the_mean():
+    real, fake = images(5, 4, 4), images(5, 4, 4, seed=1)
+    display = PowerSpectrumDisplay.from_samples(real, fake, name="mine")
+    np.testing.assert_array_equal(display.real_line_.get_ydata(), display.real_power[1:])
+    np.testing.assert_array_equal(display.fake_line_.get_xdata(), display.frequencies[1:])
+    assert display.fake_line_.get_label() == "mine"
+    assert (display.ax_.get_xscale(), display.ax_.get_yscale()) == ("log", "log")
+
+
+def test_one_pixel_has_no_spectrum():
+    with pytest.raises(ValueError, match="one pixel and no spectrum"):
+        PowerSpectrumDisplay.from_samples(rows(3, 1), rows(3, 1))
+
+
+# ReverseTrajectoryDisplay
+
+
+@pytest.fixture(scope="module")
+def picturing():
+    X = np.random.default_rng(0).normal(size=(30, 2, 3)) * [1, 3, 5]
+    X[:, 0, 0] = 2.0
+    network = MLP(width=8, n_blocks=1)
+    return GUDGenerator(
+        basis="identity", network=network, sampler=DDIM(steps=4), max_iter=0, random_state=0
+    ).fit(X)
+
+
+def test_states_and_levels_are_those_of_the_estimator(picturing):
+    display = ReverseTrajectoryDisplay.from_estimator(picturing, n_states=3, random_state=5)
+    (drawn,) = display.images_
+    assert drawn.shape == (3, 3)
+    log_snr = np.insert(picturing.log_snr(display.t), 0, np.nan, axis=1).reshape(3, 2, 3)
+    for k in range(3):
+        for image, expected in zip(
+            drawn[:, k], (display.denoised, display.noisy, log_snr), strict=True
+        ):
+            found = np.ma.filled(image.get_array().astype(float), np.nan)
+            np.testing.assert_allclose(found, expected[k])
+    assert drawn[0, 0].get_clim() == (display.noisy[-1].min(), display.noisy[-1].max())
+    assert display.colorbar_.ax.get_ylabel() == "log-SNR (nats)"
+    texts = [text.get_text() for text in display.ax_.texts]
+    assert texts == ["t = 1.00", "t = 0.50", "t = 0.00", "denoised", "noisy", "log-SNR"]
+
+
+def test_two_schedules_are_drawn_from_the_same_noise(picturing):
+    other = copy.copy(picturing)
+    other.schedule_ = SequentialSchedule()
+    display = ReverseTrajectoryDisplay.from_estimator(picturing, other, n_states=3)
+    assert [len(images) for images in display.images_] == [3, 3]
+    np.testing.assert_allclose(display.noisy[0], display.other.noisy[0])
+    assert np.abs(display.log_snr - display.other.log_snr)[1, 1:].max() > 1
+    texts = [text.get_text() for text in display.ax_.texts]
+    assert "LinearSchedule()" in texts
+    assert "SequentialSchedule()" in texts
+
+
+def test_colours_are_drawn_in_the_range_of_the_last_state():
+    noisy = rows(2, 12).reshape(2, 2, 2, 3)
+    display = ReverseTrajectoryDisplay(t=[1, 0], denoised=noisy, noisy=noisy).plot()
+    low, high = noisy[-1].min(), noisy[-1].max()
+    expected = ((noisy - low) / (high - low)).clip(0, 1)
+    for k in range(2):
+        np.testing.assert_allclose(display.images_[0][1, k].get_array(), expected[k])
+    assert display.colorbar_ is None
+
+
+def test_states_that_do_not_match_are_refused():
+    noisy = rows(3, 4)
+    with pytest.raises(ValueError, match="t has 2 times, but noisy has images of shape"):
+        ReverseTrajectoryDisplay(t=[1, 0], denoised=noisy, noisy=noisy).plot()
+    with pytest.raises(ValueError, match=r"log_snr has shape \(3, 5\), but the states have 3"):
+        ReverseTrajectoryDisplay(
+            t=[1, 0.5, 0], denoised=noisy, noisy=noisy, log_snr=np.zeros((3, 5))
+        ).plot()
+
+
+def test_one_name_for_two_estimators_is_refused(picturing):
+    with pytest.raises(ValueError, match="name='both' must be a pair of names"):
+        ReverseTrajectoryDisplay.from_estimator(picturing, picturing, name="both")

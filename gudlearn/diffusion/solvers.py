@@ -211,7 +211,7 @@ class EulerMaruyamaStep:
         return euler_maruyama_step(x, denoise(x, gamma_t), gamma_t, gamma_s, noise), None
 
 
-def integrate(denoise, path, x, times, step, noise=None):
+def integrate(denoise, path, x, times, step, noise=None, record=None):
     """Carry x along a path from times[0] to times[-1].
 
     Parameters
@@ -228,6 +228,9 @@ def integrate(denoise, path, x, times, step, noise=None):
         A step of this module: (denoise, x, gamma_t, gamma_s, memory, noise) to (x, memory).
     noise : callable, optional
         k to the k-th standard normal draw of x's shape; called by stochastic steps only.
+    record : callable, optional
+        Told of every state, the first and the last included: called with k, the state at times[k]
+        and its gamma of shape (1, D).
 
     Returns
     -------
@@ -248,9 +251,13 @@ def integrate(denoise, path, x, times, step, noise=None):
     def denoise_rows(x, gamma):
         return denoise(x, gamma.expand_as(x))
 
+    if record is not None:
+        record(0, x, levels[0])
     for k, (gamma_t, gamma_s) in enumerate(pairwise(levels)):
         draw = noise(k) if step.stochastic else None
         x, memory = step(denoise_rows, x, gamma_t, gamma_s, memory, draw)
+        if record is not None:
+            record(k + 1, x, gamma_s)
     return x
 
 

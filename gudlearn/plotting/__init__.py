@@ -1,4 +1,4 @@
-"""Pictures of schedules, samples, training and marginals, in scikit-learn's Display manner.
+"""Pictures of schedules, samples and training, in scikit-learn's Display manner.
 
 A display holds data only. ``from_estimator`` and ``from_samples`` compute the data and draw;
 ``plot`` draws the same data again, anywhere. Matplotlib is imported when something is drawn.
@@ -6,7 +6,16 @@ A display holds data only. ``from_estimator`` and ``from_samples`` compute the d
 
 from gudlearn.plotting._loss_curve import LossCurveDisplay
 from gudlearn.plotting._marginals import MarginalsDisplay
+from gudlearn.plotting._power_spectrum import PowerSpectrumDisplay
 from gudlearn.plotting._sample_grid import SampleGridDisplay
 from gudlearn.plotting._schedule import ScheduleDisplay
+from gudlearn.plotting._trajectory import ReverseTrajectoryDisplay
 
-__all__ = ["LossCurveDisplay", "MarginalsDisplay", "SampleGridDisplay", "ScheduleDisplay"]
+__all__ = [
+    "LossCurveDisplay",
+    "MarginalsDisplay",
+    "PowerSpectrumDisplay",
+    "ReverseTrajectoryDisplay",
+    "SampleGridDisplay",
+    "ScheduleDisplay",
+]

@@ -1,44 +1,49 @@
-"""Rows drawn as images."""
+"""Images, or rows drawn as images."""
 
 import math
 
 import numpy as np
 
 from gudlearn.plotting._common import (
+    asked,
     check_count,
-    check_real_and_fake,
-    check_rows,
+    check_images,
+    check_real_and_fake_images,
     estimator_name,
     new_or_given_axes,
+    row_shape,
 )
 
 
 class SampleGridDisplay:
-    """Rows drawn as images, real ones next to generated ones.
+    """Images, or rows drawn as images, real ones next to generated ones.
 
-    The shades span the range of the real rows where there are any; ``vmin`` and ``vmax`` change it.
+    The shades span the range of the real images where there are any; ``vmin`` and ``vmax`` change
+    it.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_samples`.
 
     Parameters
     ----------
-    fake : ndarray of shape (n_fake, n_features)
-        Generated rows.
+    fake : ndarray of shape (n_fake, height, width[, channels]) or (n_fake, n_features)
+        Generated images, with 1 or 3 channels, or flat rows.
 
-    real : ndarray of shape (n_real, n_features), default=None
-        Real rows. None: the generated rows are shown alone.
+    real : ndarray of shape (n_real, height, width[, channels]) or (n_real, n_features), \
+            default=None
+        Real ones. None: the generated ones are shown alone.
 
     shape : tuple of int, default=None
         Shape of one flattened row: (height, width) or (height, width, channels) with 1 or 3
         channels. None: square images of one channel, where the number of features is a square.
+        Images need none.
 
     name : str, default=None
-        Title above the generated rows. None: "generated".
+        Title above the generated images. None: "generated".
 
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        The picture of all rows.
+        The picture of all images.
 
     ax_ : matplotlib Axes
         Axes with the picture.
@@ -50,8 +55,8 @@ class SampleGridDisplay:
     --------
     >>> import numpy as np
     >>> from gudlearn.plotting import SampleGridDisplay
-    >>> rows = np.arange(32.0).reshape(8, 4)
-    >>> display = SampleGridDisplay.from_samples(rows[:4], rows[4:], shape=(2, 2))
+    >>> images = np.arange(32.0).reshape(8, 2, 2)
+    >>> display = SampleGridDisplay.from_samples(images[:4], images[4:])
     >>> display.image_.get_array().shape
     (5, 12)
     """
@@ -69,33 +74,42 @@ class SampleGridDisplay:
         X=None,
         *,
         n_samples=36,
+        y=None,
+        guidance=None,
         shape=None,
         random_state=None,
         name=None,
         ax=None,
         **kwargs,
     ):
-        """Draw rows that a fitted generator samples, next to real ones.
+        """Draw images that a fitted generator samples, next to real ones.
 
         Parameters
         ----------
         estimator : estimator with ``sample``
             A fitted generator.
 
-        X : array-like of shape (n_rows, n_features), default=None
-            Real rows; the first ``n_samples`` are shown. None: only generated rows.
+        X : array-like of shape (n, height, width[, channels]) or (n, n_features), default=None
+            Real images or rows; the first ``n_samples`` are shown. None: only generated ones.
 
         n_samples : int, default=36
-            Number of rows of each kind.
+            Number of images of each kind.
+
+        y : array-like of shape (n_samples,) or one label, default=None
+            Passed to ``estimator.sample`` if given: the classes to draw from.
+
+        guidance : float, default=None
+            Passed to ``estimator.sample`` if given.
 
         shape : tuple of int, default=None
-            Shape of one flattened row, see :class:`SampleGridDisplay`.
+            Shape of one flattened row, see :class:`SampleGridDisplay`. None: the estimator's
+            parameter ``shape``, if it has one.
 
         random_state : int, RandomState instance or None, default=None
             Passed to ``estimator.sample``.
 
         name : str, default=None
-            Title above the generated rows. None: the name of the estimator's class.
+            Title above the generated images. None: the name of the estimator's class.
 
         ax : matplotlib Axes, default=None
             Axes to draw on. None: a new figure.
@@ -108,12 +122,12 @@ class SampleGridDisplay:
         display : SampleGridDisplay
         """
         n_samples = check_count(n_samples, "n_samples")
-        fake = estimator.sample(n_samples, random_state=random_state)
+        fake = estimator.sample(n_samples, **asked(y, guidance, random_state=random_state))
         return cls.from_samples(
             X,
             fake,
             n_samples=n_samples,
-            shape=shape,
+            shape=row_shape(estimator, shape),
             name=estimator_name(estimator, name),
             ax=ax,
             **kwargs,
@@ -121,24 +135,24 @@ class SampleGridDisplay:
 
     @classmethod
     def from_samples(cls, real, fake, *, n_samples=36, shape=None, name=None, ax=None, **kwargs):
-        """Draw real rows next to generated ones.
+        """Draw real images next to generated ones.
 
         Parameters
         ----------
-        real : array-like of shape (n_real, n_features) or None
-            Real rows; the first ``n_samples`` are shown.
+        real : array-like of shape (n_real, height, width[, channels]), (n_real, n_features) or None
+            Real images or rows; the first ``n_samples`` are shown.
 
-        fake : array-like of shape (n_fake, n_features)
-            Generated rows; the first ``n_samples`` are shown.
+        fake : array-like of shape (n_fake, height, width[, channels]) or (n_fake, n_features)
+            Generated images or rows; the first ``n_samples`` are shown.
 
         n_samples : int, default=36
-            Number of rows of each kind, at most.
+            Number of images of each kind, at most.
 
         shape : tuple of int, default=None
             Shape of one flattened row, see :class:`SampleGridDisplay`.
 
         name : str, default=None
-            Title above the generated rows. None: "generated".
+            Title above the generated images. None: "generated".
 
         ax : matplotlib Axes, default=None
             Axes to draw on. None: a new figure.
@@ -151,15 +165,12 @@ class SampleGridDisplay:
         display : SampleGridDisplay
         """
         n_samples = check_count(n_samples, "n_samples")
-        if real is None:
-            fake = check_rows(fake, "fake")
-        else:
-            real, fake = check_real_and_fake(real, fake)
-            real = real[:n_samples]
-        return cls(fake=fake[:n_samples], real=real, shape=shape, name=name).plot(ax=ax, **kwargs)
+        real = None if real is None else np.asarray(real)[:n_samples]
+        fake = np.asarray(fake)[:n_samples]
+        return cls(fake=fake, real=real, shape=shape, name=name).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, name=None, **kwargs):
-        """Draw the rows.
+        """Draw the images.
 
         Parameters
         ----------
@@ -167,7 +178,7 @@ class SampleGridDisplay:
             Axes to draw on. None: a new figure.
 
         name : str, default=None
-            Title above the generated rows. None: the ``name`` of the display.
+            Title above the generated images. None: the ``name`` of the display.
 
         **kwargs : dict
             Passed to matplotlib's ``imshow``.
@@ -176,15 +187,16 @@ class SampleGridDisplay:
         -------
         display : SampleGridDisplay
         """
-        fake = np.asarray(self.fake, dtype=float)
-        height, width, channels = self._image_shape(fake.shape[1])
         blocks = [("generated" if self.name is None else self.name) if name is None else name]
-        mosaics = [_mosaic(fake.reshape(-1, height, width, channels))]
-        if self.real is not None:
-            real = np.asarray(self.real, dtype=float)
+        if self.real is None:
+            fake = check_images(self.fake, "fake", self.shape)
+            mosaics = [_mosaic(fake)]
+        else:
+            real, fake = check_real_and_fake_images(self.real, self.fake, self.shape)
             blocks.insert(0, "real")
-            mosaics.insert(0, _mosaic(real.reshape(-1, height, width, channels)))
+            mosaics = [_mosaic(real), _mosaic(fake)]
 
+        width, channels = fake.shape[2:]
         picture, starts = _side_by_side(mosaics, gap=width // 2 + 1)
         # A generated outlier must not change the shade of all the others.
         reference = fake if self.real is None else real
@@ -216,28 +228,6 @@ class SampleGridDisplay:
         ax.set_axis_off()
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-    def _image_shape(self, n_features):
-        if self.shape is None:
-            side = math.isqrt(n_features)
-            if side * side != n_features:
-                raise ValueError(
-                    f"The rows have {n_features} features, which is not a square number. "
-                    "Pass shape=(height, width) or shape=(height, width, channels)."
-                )
-            return side, side, 1
-        shape = tuple(self.shape)
-        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
-            raise ValueError(
-                "shape must be (height, width) or (height, width, channels) with 1 or 3 channels, "
-                f"got {self.shape!r}."
-            )
-        if math.prod(shape) != n_features:
-            raise ValueError(
-                f"shape={shape} has {math.prod(shape)} entries but the rows have {n_features} "
-                "features. Pass the shape of one flattened row."
-            )
-        return shape if len(shape) == 3 else (*shape, 1)
 
 
 def _mosaic(images):
