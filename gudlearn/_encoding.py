@@ -21,6 +21,8 @@ _DEQUANTISE = 11
 # the levels, and where they are smooth. A denoiser that does not know that values are whole
 # numbers pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
 _TAU, _TAU_SMOOTH = 0.12, 0.35
+# Mass outside the one value of a constant column.
+_CONSTANT_TAIL = 1e-12
 # Images of more pixels than this share one table of levels for each channel, and the marginals
 # of their components are fitted to fewer rows, by fewer members.
 _MOST_TABLES = 1024
@@ -108,7 +110,9 @@ class Encoding:
             if len(columns):
                 origin, width = self.bins.origin[columns], self.bins.width[columns]
                 levels = np.rint((X[:, columns] - origin) / width).ravel()
-                table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]))
+                # A constant column comes back exactly, and must cost nothing.
+                tail = _CONSTANT_TAIL if self.constant[columns].all() else None
+                table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]), tail)
                 self.tables.update((int(j), table) for j in columns)
 
     def _level_bounds(self, j):

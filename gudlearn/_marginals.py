@@ -67,7 +67,7 @@ class LevelTable:
         return clipped, np.where(at_end, log_beyond, 0.0)
 
 
-def fit_levels(levels, low=None, high=None):
+def fit_levels(levels, low=None, high=None, tail=None):
     """Estimate the probabilities of the levels of one column, or of several pooled.
 
     A share of each count is spread over the neighbours by a Gaussian kernel, or over all
@@ -80,6 +80,8 @@ def fit_levels(levels, low=None, high=None):
     levels : ndarray of shape (n,), whole numbers
     low, high : int or None
         Bounds of the levels that can be, None where unknown.
+    tail : float or None
+        Mass outside the seen range in place of 1/(n + 2).
 
     Returns
     -------
@@ -91,7 +93,7 @@ def fit_levels(levels, low=None, high=None):
     pmf = _smooth(counts.astype(np.float64))
     open_ends = np.array([low is None, high is None])
     if open_ends.any():
-        tail = 1 / (len(levels) + 2)
+        tail = 1 / (len(levels) + 2) if tail is None else tail
         pmf = np.pad(
             pmf * (1 - tail), open_ends.astype(int), constant_values=tail / open_ends.sum()
         )
