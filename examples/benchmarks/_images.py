@@ -79,12 +79,19 @@ def make_network(text):
     name, *sizes = text.split(":")
     if name in ("auto", "transformer", "unet") and not sizes:
         return name
-    if name != "unet" or len(sizes) > 2 or not all(size.isdecimal() for size in sizes):
+    blocks = sizes[1].split(",") if len(sizes) == 2 else []
+    if name != "unet" or len(sizes) > 2 or not all(n.isdecimal() for n in [*sizes[:1], *blocks]):
         raise ValueError(
             f"--network {text} is unknown. Pass auto, transformer, unet:WIDTH or "
-            "unet:WIDTH:BLOCKS, such as unet:64:2."
+            "unet:WIDTH:BLOCKS, such as unet:64:2 or, a number for each resolution, unet:64:2,1."
         )
-    return UNet(**dict(zip(("width", "n_blocks"), map(int, sizes), strict=False)))
+    width = int(sizes[0])
+    if not blocks:
+        return UNet(width=width)
+    if len(blocks) == 1:
+        return UNet(width=width, n_blocks=int(blocks[0]))
+    n_blocks = tuple(map(int, blocks))
+    return UNet(width=width, multipliers=(1,) * len(n_blocks), n_blocks=n_blocks)
 
 
 def column_order(basis, shape):
