@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gudlearn._columns import clip_to
+from gudlearn._encoding import MOST_TABLES
 from gudlearn._marginals import MAX_ATOMS
 from gudlearn.bases import FourierBasis, IdentityBasis, WaveletBasis
 from gudlearn.nn.rotated import (
@@ -192,8 +193,7 @@ def image_basis(parameter, basis, shape, bins, X):
     """
     height, width, channels = shape
     if isinstance(parameter, str) and parameter == "auto":
-        levels = (X.max() - float(X.min())) / bins.width[0] + 1
-        if levels <= MAX_ATOMS:
+        if _values_repeat(X, bins.width[0]):
             return IdentityBasis()
         basis = WaveletBasis()
     if not isinstance(basis, FourierBasis | WaveletBasis):
@@ -208,6 +208,21 @@ def image_basis(parameter, basis, shape, bins, X):
             "channels. Leave out its shape and channels: they are taken from the images."
         )
     return basis
+
+
+def _values_repeat(X, width):
+    """Whether pixels are better known by their levels than by their neighbours.
+
+    They have few levels; or one level, such as an empty background, is that of a tenth of them,
+    in images small enough for a table of levels for each pixel.
+    """
+    levels = (X.max() - float(X.min())) / width + 1
+    if levels <= MAX_ATOMS:
+        return True
+    if np.isnan(width) or X.shape[1] > MOST_TABLES:
+        return False
+    some = X[:: max(1, len(X) // 1000)]
+    return np.unique(some, return_counts=True)[1].max() >= some.size / 10
 
 
 # Bases by torch

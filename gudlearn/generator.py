@@ -37,8 +37,9 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
     ----------
     basis : {"auto", "identity", "pca", "fourier", "wavelet", "block"} or Basis, default="auto"
         In which components noise acts. "auto" is ``IdentityBasis(whiten=True)``, standardised
-        columns, for tables and for images of at most 32 levels, and Haar wavelets of joint
-        channels for other images. Bases of pictures take ``shape`` and ``channels`` from images.
+        columns, for tables and for images of few levels (at most 32, or at most 1024 pixels of
+        which a tenth share one), and Haar wavelets of joint channels for other images. Bases of
+        pictures take ``shape`` and ``channels`` from images.
     schedule : {"auto", "linear", "cosine", "vp", "soft", "sequential"} or Schedule, default="auto"
         On which path each component travels from data to noise. "auto" is ``LinearSchedule()``;
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
@@ -380,7 +381,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         X, labels, engine = self._checked(X, y)
         if self.likelihood == "flow":
             return engine.each_chunk(X, engine.flow, labels)
-        return engine.each_chunk(X, engine.bound, labels).sum(1)
+        # Summed chunk by chunk: the components of many images would not fit in memory.
+        return engine.each_chunk(X, lambda *chunk: engine.bound(*chunk).sum(1), labels)
 
     def score_components(self, X, y=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.
