@@ -214,7 +214,7 @@ class Bins:
         per_unit = 1 / self.width
         whole = np.abs(per_unit - np.rint(per_unit)) < 1e-9 * per_unit
         # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             step = np.where(whole, levels / np.rint(per_unit), levels * self.width)
         return np.where(self.discrete, self.origin + step, X)
 

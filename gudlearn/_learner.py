@@ -51,6 +51,8 @@ class Learner:
                 "out, or pass early_stopping=False."
             )
         if again:
+            if not self._has_images:
+                Container.of(X)
             X = self._validate_rows(X)
             self._refuse_changes()
             self._encoding.bins.check(X)

@@ -177,7 +177,8 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_log_proba(X).argmax(1)]
+        log_proba = self.predict_log_proba(X)
+        return self.classes_[log_proba.argmax(1)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

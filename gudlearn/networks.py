@@ -129,9 +129,9 @@ class UNet(ImageNetwork):
     multipliers : tuple of int, default=(1, 1)
         Channels at each resolution, as multiples of ``width``. Each is half as fine as the one
         before. Heights and widths are padded to whole multiples.
-    n_blocks : int or tuple of int, default=1
+    n_blocks : int or tuple of int, default=(2, 1)
         Residual blocks of two convolutions at each resolution, on the way down and again on the
-        way up.
+        way up. At the finest they help most, and cost most.
     attention : None or tuple of bool, default=None
         At which resolutions pixels attend to each other; None: nowhere. Where there are more
         than some hundred pixels it costs more than all else.
@@ -160,7 +160,7 @@ class UNet(ImageNetwork):
     >>> from gudlearn import UNet
     >>> network = UNet(width=32).build(n_inputs=2, n_outputs=1, n_condition=16, shape=(8, 8))
     >>> sum(p.numel() for p in network.parameters())
-    478977
+    126753
     """
 
     _parameter_constraints = {
@@ -177,7 +177,7 @@ class UNet(ImageNetwork):
         self,
         width="auto",
         multipliers=(1, 1),
-        n_blocks=1,
+        n_blocks=(2, 1),
         attention=None,
         patch_size="auto",
         dropout="auto",
@@ -200,11 +200,11 @@ class UNet(ImageNetwork):
         """Make the module; see `ImageNetwork.build`."""
         self._validate_params()
         width = 64 if self.width == "auto" else self.width
-        widths = [width * m for m in _whole("multipliers", self.multipliers)]
+        widths = [width * m for m in _whole("multipliers", self.multipliers, least=1)]
         n_blocks = self.n_blocks
         if isinstance(n_blocks, Integral):
             n_blocks = [n_blocks] * len(widths)
-        n_blocks = _whole("n_blocks", n_blocks, len(widths))
+        n_blocks = _whole("n_blocks", n_blocks, least=0, length=len(widths))
         patch = _auto_patch(self.patch_size, shape)
         attention = [False] * len(widths) if self.attention is None else list(self.attention)
         if len(attention) != len(widths):
@@ -253,7 +253,7 @@ class Transformer(ImageNetwork):
     >>> from gudlearn import Transformer
     >>> network = Transformer(width=32, n_blocks=2).build(2, 1, n_condition=16, shape=(8, 8))
     >>> sum(p.numel() for p in network.parameters())
-    35361
+    34945
     """
 
     _parameter_constraints = {
@@ -308,14 +308,14 @@ class Transformer(ImageNetwork):
         return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
 
-def _whole(name, values, length=None):
-    """A sequence of whole numbers of at least 1, as a list."""
+def _whole(name, values, least, length=None):
+    """A sequence of whole numbers of at least `least`, as a list."""
     values = list(values)
-    fits = values and all(isinstance(v, Integral) and v >= 1 for v in values)
+    fits = values and all(isinstance(v, Integral) and v >= least for v in values)
     if not fits or (length is not None and len(values) != length):
         count = "" if length is None else f", one for each of the {length} of multipliers"
         raise ValueError(
-            f"{name}={tuple(values)!r} must hold whole numbers of at least 1{count}."
+            f"{name}={tuple(values)!r} must hold whole numbers of at least {least}{count}."
         )
     return [int(v) for v in values]
 

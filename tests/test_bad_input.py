@@ -54,7 +54,7 @@ BAD_ROW_NAMES = "nan inf -inf 1d list 3d scalar empty sparse complex ragged text
 @pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_rows_that_cannot_be_fitted(X, error, message, method):
-    if np.ndim(X) == 3:
+    if getattr(X, "ndim", 0) == 3:
         pytest.skip("three dimensions are images, see test_images")
     with pytest.raises(error, match=message):
         getattr(small(), method)(X)

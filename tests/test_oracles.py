@@ -295,8 +295,8 @@ def test_discrete_data_in_a_rotated_basis_report_the_levels_apart(basis):
     split = gen.score_components(X[:10])
     assert split.shape == (10, 8)
     np.testing.assert_allclose(split.sum(1), gen.score_samples(X[:10]), rtol=0, atol=1e-9)
-    # Given the components, up to noise of 0.12 bins, the levels are all but certain.
-    assert (split[:, 4:] <= 0).all() and split[:, 4:].min() > -0.1
+    # Given the components, up to noise of 0.35 bins, a level is confused with its neighbours only.
+    assert (split[:, 4:] <= 0).all() and -0.6 < split[:, 4:].mean() < -0.01
     samples = gen.sample(50)
     assert (samples == np.rint(samples)).all()
 
