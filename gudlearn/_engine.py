@@ -12,7 +12,7 @@ from gudlearn._random import mix, row_keys, seed_keys
 # a fixed number, since they differ among themselves by far more than the draws of one.
 SCORE_TIMES = (128, 768)
 _IMAGE_TIMES = 32
-_SCORE_CHUNK = 128
+_SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
 _SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
 # Draws of the noise inside the bins of columns that are not read through white noise.
 _SPREAD_DRAWS = 8
@@ -94,15 +94,20 @@ class Engine:
     def each_chunk(self, X, function, labels=None):
         """Apply a function of rows to chunks of X: memory does not grow with X.
 
-        With labels, a LongTensor of shape (n,), the function is given those of the chunk too.
+        Chunks of images are of one size, the last one filled up with its last image: the rounding
+        of convolutions goes with the size. With labels, a LongTensor of shape (n,), the function is
+        given those of the chunk too.
         """
+        images = self.model.sees_images
+        size = _IMAGE_SCORE_CHUNK if images else _SCORE_CHUNK
         found = []
         with torch.no_grad():
-            for start in range(0, len(X), _SCORE_CHUNK):
-                chunk = slice(start, start + _SCORE_CHUNK)
-                given = () if labels is None else (labels[chunk].to(self.model.device),)
-                found.append(function(X[chunk], *given))
-        return np.concatenate(found)
+            for start in range(0, len(X), size):
+                index = np.arange(start, start + size if images else min(start + size, len(X)))
+                index = index.clip(max=len(X) - 1)
+                given = () if labels is None else (labels[index].to(self.model.device),)
+                found.append(function(X[index], *given))
+        return np.concatenate(found)[: len(X)]
 
     def untrained(self, X):
         """Log-likelihood of the product of the marginals by component, and components z."""

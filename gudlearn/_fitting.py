@@ -278,7 +278,8 @@ def make_validation(engine, X, labels, seed):
     constant = -engine.each_chunk(X, log_likelihood).mean() / X.shape[1]
     images = engine.model.sees_images
     return Validation(
-        torch.cat(z),
+        # The last chunk of images is filled up.
+        torch.cat(z)[: len(X)],
         labels=None if labels is None else labels.to(engine.model.device),
         n_times=2 if images else int(np.clip(4096 // len(X), 4, 64)),
         constant=constant,

@@ -73,7 +73,7 @@ class MLP(BaseEstimator):
 
     def _sized(self, n_rows, shape):
         """This specification with "auto" resolved for a number of rows."""
-        return BaseEstimator.set_params(self, dropout=_auto_dropout(self.dropout, n_rows))
+        return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
 
 def _auto_dropout(dropout, n_rows):
