@@ -6,7 +6,7 @@ Images
 width, channels)``, and gives back images of the same shape and dtype. The network is convolutional;
 noise acts in the basis of your choice. Here: digits by class, and patches of a photograph.
 
-The budgets are a few seconds each, so that the page is built quickly. Minutes make better models:
+The budgets are some seconds each, so that the page is built quickly. Minutes make better models:
 raise ``max_time``.
 """
 
@@ -33,7 +33,7 @@ X_train, X_test, y_train, y_test = train_test_split(
     digits.images, digits.target, test_size=0.2, random_state=0, stratify=digits.target
 )
 gen = GUDGenerator(
-    bin_width=1.0, class_conditional=True, network=UNet(width=32, n_blocks=1), max_time=15,
+    bin_width=1.0, class_conditional=True, network=UNet(width=32, n_blocks=1), max_time=10,
     random_state=0,
 ).fit(X_train, y_train)  # fmt: skip
 print(f"given the class:    {gen.bits_per_dim(X_test[:100], y_test[:100]):.3f} bits per pixel")
@@ -64,8 +64,8 @@ network = UNet(width=32, n_blocks=1)
 
 untrained = GUDGenerator(network=network, max_iter=0).fit(X_train)
 print(f"untrained:  {untrained.bits_per_dim(X_test):.2f} bits per value")
-gen = GUDGenerator(network=network, max_time=20, random_state=0).fit(X_train)
-print(f"20 seconds: {gen.bits_per_dim(X_test):.2f} bits per value, in {gen.basis_}")
+gen = GUDGenerator(network=network, max_time=12, random_state=0).fit(X_train)
+print(f"12 seconds: {gen.bits_per_dim(X_test):.2f} bits per value, in {gen.basis_}")
 
 # %%
 # Patches have one law wherever they come from, and their network knows it after seconds. What is
