@@ -97,9 +97,12 @@ class Model:
         return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
 
     def _given(self, labels, guidance=1.0):
-        return Conditioned(
-            self.denoiser, labels, guidance=guidance, null=self.null, autocast=self.autocast
-        )
+        return Conditioned(self.denoiser, labels, guidance=guidance, null=self.null)
+
+    def _arithmetic(self):
+        """The context in which networks are called: inside one, weights are rounded once."""
+        enabled = self.autocast is not None
+        return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
 
     def follow(self, path):
         """Take this gamma path of the active components; None if there are none."""
@@ -133,7 +136,8 @@ class Model:
                 [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in some]
             ).to(self.dtype)
             x0_many = x0.repeat(len(some), 1)
-            terms = correction_integrand(split, self.path, x0_many, t, eps)
+            with self._arithmetic():
+                terms = correction_integrand(split, self.path, x0_many, t, eps)
             terms = terms * inverse_density[:, None]
             total += terms.view(len(some), *x0.shape).sum(0)
         return total / n_strata
@@ -196,8 +200,9 @@ class Model:
             signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
             probe = signs.view(len(y), n_probes, d).transpose(0, 1)
         labels = None if labels is None else labels.repeat_interleave(draws)
-        denoise = self._given(labels)
-        log_p = flow_log_prob(denoise, self.path, self.denoiser.marginals, y, n_steps, probe)
+        denoise, marginals = self._given(labels), self.denoiser.marginals
+        with self._arithmetic():
+            log_p = flow_log_prob(denoise, self.path, marginals, y, n_steps, probe)
         # Near a level the flow's density is the bell of the noise: each draw cancels its own.
         own = self._tensor(self.ends.own_levels)[self.active]
         log_q = -0.5 * (blurred * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
@@ -224,15 +229,16 @@ class Model:
         eps = keyed_normal(keys, d, _START).to(self.dtype)
         x = self.denoiser.marginals.draw(u, eps, gamma_1)
         times = time_grid(self.path, sampler.steps).to(x)
-        x = integrate(
-            self._given(labels, guidance),
-            self.path,
-            x,
-            times,
-            sampler.build(),
-            lambda k: keyed_normal(keys, d, (k << 3) + _STEPS).to(self.dtype),
-            record,
-        )
+        with self._arithmetic():
+            x = integrate(
+                self._given(labels, guidance),
+                self.path,
+                x,
+                times,
+                sampler.build(),
+                lambda k: keyed_normal(keys, d, (k << 3) + _STEPS).to(self.dtype),
+                record,
+            )
         gamma = self.path(z.new_zeros(1))
         z[:, self.active] = x / alpha(gamma)
         return z

@@ -82,15 +82,16 @@ class BinnedObservation:
         return BinnedObservation(self.prior.to(device, dtype), self.tau.to(device, dtype))
 
     def _log_joint(self, centre, y):
-        offsets = torch.arange(-_WINDOW, _WINDOW + 1, device=y.device)
-        levels = centre[..., None] + offsets
-        prior = self.prior.log_prob(levels.movedim(-1, 0)).movedim(0, -1)
-        return levels, prior - (y[..., None] - levels) ** 2 / (2 * self.tau[:, None] ** 2)
+        """Levels around a centre and their joint log-probability with y, both (K, B, F)."""
+        offsets = torch.arange(-_WINDOW, _WINDOW + 1, device=y.device, dtype=centre.dtype)
+        levels = centre + offsets[:, None, None]
+        off = (y - levels) / self.tau
+        return levels, self.prior.log_prob(levels) - 0.5 * off * off
 
     def log_prob(self, level, y):
         """Log-probability of levels (B, F), whole numbers, given y (B, F) in bins."""
         _, log_joint = self._log_joint(level, y)
-        return log_joint[..., _WINDOW] - torch.logsumexp(log_joint, -1)
+        return log_joint[_WINDOW] - torch.logsumexp(log_joint, 0)
 
     def expected_cost(self, level, nodes, weights):
         """Mean of -log_prob over the noise of y, by quadrature over one normal; (B, F).
@@ -116,9 +117,9 @@ class BinnedObservation:
     def draw(self, y, u):
         """Levels drawn from p(k | y) by uniforms u (B, F)."""
         levels, log_joint = self._log_joint(self.prior.clip(torch.round(y)), y)
-        cumulative = torch.softmax(log_joint, -1).cumsum(-1)
-        k = (u[..., None] > cumulative).sum(-1, keepdim=True).clamp(max=2 * _WINDOW)
-        return levels.gather(-1, k)[..., 0]
+        cumulative = torch.softmax(log_joint, 0).cumsum(0)
+        k = (u > cumulative).sum(0).clamp(max=2 * _WINDOW)
+        return levels.gather(0, k[None])[0]
 
 
 def gaussian_log_prob(eps, gamma):

@@ -8,6 +8,8 @@ Gaussian per component this is the preconditioning of Karras et al. (2022),
 https://arxiv.org/abs/2206.00364, component by component.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
@@ -90,6 +92,7 @@ class Conditioned:
     null : int
         The label that stands for none.
     autocast : torch.dtype or None
+        Type of the hidden layers' arithmetic; None leaves it to the context.
 
     References
     ----------
@@ -102,8 +105,8 @@ class Conditioned:
 
     def split(self, x, gamma):
         """The marginals' mean and the network's correction, see `Denoiser.split`."""
-        enabled = self.autocast is not None
-        with torch.autocast(x.device.type, self.autocast or torch.bfloat16, enabled=enabled):
+        own = self.autocast is not None
+        with torch.autocast(x.device.type, self.autocast) if own else nullcontext():
             if self.labels is None:
                 return self.denoiser.split(x, gamma)
             labels = self.labels.repeat(len(x) // len(self.labels))
