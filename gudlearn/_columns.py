@@ -46,9 +46,9 @@ class Container:
             If names occur twice, or a column is not numeric.
         """
         if not hasattr(X, "columns"):
-            dtype = np.asarray(X).dtype
-            n_columns = np.shape(X)[1] if np.ndim(X) == 2 else 1
-            return cls(None, [np.dtype(dtype)] * n_columns, "numpy")
+            array = np.asarray(X)
+            n_columns = array.shape[1] if array.ndim == 2 else 1
+            return cls(None, [array.dtype] * n_columns, "numpy")
         names = list(X.columns)
         repeated = sorted({str(n) for n in names if names.count(n) > 1})
         if repeated:
