@@ -120,7 +120,7 @@ class Learner:
                 "class_conditional=True requires y to be passed, but the target y is None. Pass "
                 "one label for each row."
             )
-        y = column_or_1d(y)
+        y = column_or_1d(y, warn=True)
         if len(y) != n_rows:
             raise ValueError(
                 f"y has {len(y)} labels but X has {n_rows} rows. Pass one label for each row."
