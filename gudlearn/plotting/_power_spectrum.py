@@ -47,7 +47,7 @@ class PowerSpectrumDisplay:
     -----
     The power of a mode is the mean over images and channels of the squared modulus of the unitary
     Fourier transform: white noise of standard deviation s has the power s^2 everywhere, and the
-    sum over all modes is the sum of the squared pixels. Shell j holds the modes with |k| nearest
+    sum over all modes is the sum of the squared pixels. Shell j holds the modes with ``|k|`` nearest
     to j cycles per longer side.
 
     Examples
@@ -217,7 +217,7 @@ class PowerSpectrumDisplay:
 
 
 def shells(height, width):
-    """Shell of each mode, (height, width): |k| in cycles per longer side, rounded."""
+    """Shell of each mode, (height, width): ``|k|`` in cycles per longer side, rounded."""
     k = np.hypot(fft.fftfreq(height)[:, None], fft.fftfreq(width)) * max(height, width)
     return np.rint(k).astype(int)
 
