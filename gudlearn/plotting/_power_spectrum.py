@@ -47,7 +47,7 @@ class PowerSpectrumDisplay:
     -----
     The power of a mode is the mean over images and channels of the squared modulus of the unitary
     Fourier transform: white noise of standard deviation s has the power s^2 everywhere, and the
-    sum over all modes is the sum of the squared pixels. Shell j holds the modes with ``|k|`` nearest
+    sum over all modes is the sum of the squared pixels. Shell j holds the modes of ``|k|`` nearest
     to j cycles per longer side.
 
     Examples
