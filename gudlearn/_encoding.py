@@ -25,7 +25,7 @@ _TAU, _TAU_SMOOTH = 0.12, 0.35
 _CONSTANT_TAIL = 1e-12
 # Images of more pixels than this share one table of levels for each channel, and the marginals
 # of their components are fitted to fewer rows, by fewer members.
-MOST_TABLES = 1024
+_MOST_TABLES = 1024
 _WIDE_ROWS, _WIDE_POINTS, _WIDE_MEMBERS = 4096, 512, 4
 
 
@@ -83,7 +83,7 @@ class Encoding:
 
     @property
     def _wide(self):
-        return self.shape is not None and len(self.bins.width) > MOST_TABLES
+        return self.shape is not None and len(self.bins.width) > _MOST_TABLES
 
     def _named(self, X):
         """X with the names that the user gave: orders and blocks may speak of them."""

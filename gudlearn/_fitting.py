@@ -93,19 +93,23 @@ def build_path(encoding, schedule):
 
 def make_trainer(estimator, denoiser, path, n_train, seed, device):
     """A trainer by the estimator's parameters."""
+    images = is_image_network(denoiser)
     weight_decay = estimator.weight_decay
     if weight_decay == "auto":
         weight_decay = float(np.clip(150 / n_train, 0.01, 0.1))
     batch_size = estimator.batch_size
     if batch_size == "auto":
-        largest = 64 if is_image_network(denoiser) else 1024
-        batch_size = int(np.clip(n_train // 4, min(n_train, 64), largest))
+        least, most = (32, 32) if images else (64, 1024)
+        batch_size = int(np.clip(n_train // 4, min(n_train, least), most))
+    learning_rate = estimator.learning_rate_init
+    if learning_rate == "auto":
+        learning_rate = 6e-3 if images else 4e-3
     return Trainer(
         denoiser.to(device, torch.float32),
         path.to(device, torch.float32),
         loss=estimator.loss_weighting,
         batch_size=batch_size,
-        learning_rate=estimator.learning_rate_init,
+        learning_rate=learning_rate,
         optimizer=estimator.optimizer,
         weight_decay=weight_decay,
         autocast=autocast_type(estimator.precision, device),

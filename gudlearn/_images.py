@@ -8,8 +8,6 @@ import numpy as np
 import torch
 
 from gudlearn._columns import clip_to
-from gudlearn._encoding import MOST_TABLES
-from gudlearn._marginals import MAX_ATOMS
 from gudlearn.bases import FourierBasis, IdentityBasis, WaveletBasis
 from gudlearn.nn.rotated import (
     FourierRotation,
@@ -166,15 +164,15 @@ def _refuse_channels_first(shape):
 
 
 def _flat(X):
-    X = X.reshape(len(X), -1)
+    X = X.reshape(len(X), math.prod(X.shape[1:]))
     return X.astype(np.float32) if X.dtype == np.float16 else X
 
 
 # Bases of pictures
 
 
-def image_basis(parameter, basis, shape, bins, X):
-    """The basis for images: "auto" chosen, shape and channels filled in, or refused.
+def image_basis(parameter, basis, shape):
+    """The basis for images: shape and channels filled in, or refused.
 
     Parameters
     ----------
@@ -183,8 +181,6 @@ def image_basis(parameter, basis, shape, bins, X):
     basis : Basis
         What it was resolved to; a copy.
     shape : (height, width, channels)
-    bins : Bins
-    X : ndarray of shape (n, F)
 
     Raises
     ------
@@ -192,10 +188,6 @@ def image_basis(parameter, basis, shape, bins, X):
         If the basis is one of pictures of another shape.
     """
     height, width, channels = shape
-    if isinstance(parameter, str) and parameter == "auto":
-        if _values_repeat(X, bins.width[0]):
-            return IdentityBasis()
-        basis = WaveletBasis()
     if not isinstance(basis, FourierBasis | WaveletBasis):
         return basis
     if basis.shape is None and basis.channels is None:
@@ -208,21 +200,6 @@ def image_basis(parameter, basis, shape, bins, X):
             "channels. Leave out its shape and channels: they are taken from the images."
         )
     return basis
-
-
-def _values_repeat(X, width):
-    """Whether pixels are better known by their levels than by their neighbours.
-
-    They have few levels; or one level, such as an empty background, is that of a tenth of them,
-    in images small enough for a table of levels for each pixel.
-    """
-    levels = (X.max() - float(X.min())) / width + 1
-    if levels <= MAX_ATOMS:
-        return True
-    if np.isnan(width) or X.shape[1] > MOST_TABLES:
-        return False
-    some = X[:: max(1, len(X) // 1000)]
-    return np.unique(some, return_counts=True)[1].max() >= some.size / 10
 
 
 # Bases by torch

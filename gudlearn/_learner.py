@@ -66,7 +66,7 @@ class Learner:
         self._container = container
         bins = self._make_bins(container, X, shape)
         if shape is not None:
-            basis = image_basis(self.basis, basis, shape, bins, X)
+            basis = image_basis(self.basis, basis, shape)
         names = getattr(self, "feature_names_in_", None)
         self._encoding = Encoding(bins, basis, self.preconditioning, names, shape).fit(X)
         self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network

@@ -37,9 +37,7 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
     ----------
     basis : {"auto", "identity", "pca", "fourier", "wavelet", "block"} or Basis, default="auto"
         In which components noise acts. "auto" is ``IdentityBasis(whiten=True)``, standardised
-        columns, for tables and for images of few levels (at most 32, or at most 1024 pixels of
-        which a tenth share one), and Haar wavelets of joint channels for other images. Bases of
-        pictures take ``shape`` and ``channels`` from images.
+        columns or pixels. Bases of pictures take ``shape`` and ``channels`` from images.
     schedule : {"auto", "linear", "cosine", "vp", "soft", "sequential"} or Schedule, default="auto"
         On which path each component travels from data to noise. "auto" is ``LinearSchedule()``;
         given a nested ``schedule__softness`` it becomes ``SoftConditioningSchedule``.
@@ -81,12 +79,13 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         learning rate decays to zero by then.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is a quarter of the rows that are trained on, between 64 (or all of
-        them) and 1024; 64 for a network of images.
+        them) and 1024; 32 for a network of images.
     accumulation_steps : int, default=1
         A batch goes through the network in so many parts, one after another, whose gradients are
         summed: less memory, the same step.
-    learning_rate_init : float, default=4e-3
-        Largest learning rate of AdamW. Muon's is 2.5 times that.
+    learning_rate_init : float or "auto", default="auto"
+        Largest learning rate of AdamW. Muon's is 2.5 times that. "auto" is 4e-3, and 6e-3 for a
+        network of images.
     optimizer : {"muon", "adamw"}, default="muon"
         Muon turns the update of each hidden matrix into an orthogonal one and leaves all else to
         AdamW.
@@ -197,7 +196,7 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "accumulation_steps": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "optimizer": [StrOptions({"muon", "adamw"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -231,7 +230,7 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         max_time=None,
         batch_size="auto",
         accumulation_steps=1,
-        learning_rate_init=4e-3,
+        learning_rate_init="auto",
         optimizer="muon",
         weight_decay="auto",
         early_stopping=False,

@@ -124,12 +124,12 @@ class UNet(ImageNetwork):
     Parameters
     ----------
     width : int or "auto", default="auto"
-        Channels at the finest resolution. "auto", in an estimator, is 48 below 5,000 images, 96
-        from 100,000 on, else 64.
-    multipliers : tuple of int, default=(1, 1)
+        Channels at the finest resolution. "auto", in an estimator, is 32 below 5,000 images, 96
+        from 100,000 on, else 48.
+    multipliers : tuple of int, default=(1, 2)
         Channels at each resolution, as multiples of ``width``. Each is half as fine as the one
         before. Heights and widths are padded to whole multiples.
-    n_blocks : int or tuple of int, default=(2, 1)
+    n_blocks : int or tuple of int, default=1
         Residual blocks of two convolutions at each resolution, on the way down and again on the
         way up. At the finest they help most, and cost most.
     attention : None or tuple of bool, default=None
@@ -137,7 +137,7 @@ class UNet(ImageNetwork):
         than some hundred pixels it costs more than all else.
     patch_size : int or "auto", default="auto"
         Side of the squares of pixels that the finest resolution sees as one, with all of their
-        values as channels. "auto" is 2 for images of at least 16 pixels on both sides, else 1.
+        values as channels. "auto" is the least power of 2 that leaves at most 64 x 64 squares.
     dropout : float in [0, 1) or "auto", default="auto"
         Share of hidden values silenced while training. "auto", in an estimator, is 300 divided by
         the number of images, 0.2 at most, and none below 0.03.
@@ -176,8 +176,8 @@ class UNet(ImageNetwork):
     def __init__(
         self,
         width="auto",
-        multipliers=(1, 1),
-        n_blocks=(2, 1),
+        multipliers=(1, 2),
+        n_blocks=1,
         attention=None,
         patch_size="auto",
         dropout="auto",
@@ -194,18 +194,18 @@ class UNet(ImageNetwork):
     @property
     def n_condition(self):
         """Length of the condition that it wants."""
-        return 64 if self.width == "auto" else max(64, 2 * self.width)
+        return 96 if self.width == "auto" else max(64, 2 * self.width)
 
     def build(self, n_inputs, n_outputs, n_condition, shape):
         """Make the module; see `ImageNetwork.build`."""
         self._validate_params()
-        width = 64 if self.width == "auto" else self.width
+        width = 48 if self.width == "auto" else self.width
         widths = [width * m for m in _whole("multipliers", self.multipliers, least=1)]
         n_blocks = self.n_blocks
         if isinstance(n_blocks, Integral):
             n_blocks = [n_blocks] * len(widths)
         n_blocks = _whole("n_blocks", n_blocks, least=0, length=len(widths))
-        patch = _auto_patch(self.patch_size, shape)
+        patch = _auto_patch(self.patch_size, shape, 64 * 64)
         attention = [False] * len(widths) if self.attention is None else list(self.attention)
         if len(attention) != len(widths):
             raise ValueError(
@@ -220,7 +220,7 @@ class UNet(ImageNetwork):
     def _sized(self, n_rows, shape):
         width = self.width
         if width == "auto":
-            width = 48 if n_rows < 5000 else 64 if n_rows < 100_000 else 96
+            width = 32 if n_rows < 5000 else 48 if n_rows < 100_000 else 96
         dropout = _auto_dropout(self.dropout, n_rows)
         return self.set_params(width=width, dropout=dropout)
 
@@ -294,11 +294,7 @@ class Transformer(ImageNetwork):
             raise ValueError(
                 f"n_heads={n_heads} must divide width={self.width}. Change one of them."
             )
-        patch = self.patch_size
-        if patch == "auto":
-            patch = 1
-            while -(-shape[0] // patch) * -(-shape[1] // patch) > 64:
-                patch *= 2
+        patch = _auto_patch(self.patch_size, shape, 64)
         return TransformerModule(
             n_inputs, n_outputs, n_condition, shape, self.width, self.n_blocks, n_heads, patch,
             0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
@@ -320,10 +316,14 @@ def _whole(name, values, least, length=None):
     return [int(v) for v in values]
 
 
-def _auto_patch(patch_size, shape):
+def _auto_patch(patch_size, shape, most):
+    """The least power of 2 that makes at most so many squares of a picture."""
     if patch_size != "auto":
         return patch_size
-    return 2 if min(shape) >= 16 else 1
+    patch = 1
+    while -(-shape[0] // patch) * -(-shape[1] // patch) > most:
+        patch *= 2
+    return patch
 
 
 class _ZeroStart(nn.Module):

@@ -130,15 +130,22 @@ def test_images_of_another_size_cannot_be_scored():
         gen.score_samples(pictures(4, (5, 6, 3)))
 
 
-def test_the_basis_of_default_follows_the_levels():
-    X = pictures(30)
-    assert isinstance(tiny(max_iter=0).fit(X).basis_, WaveletBasis)
-    assert tiny(max_iter=0).fit(X).basis_.joint_channels
-    assert isinstance(tiny(max_iter=0).fit(X / 255.0).basis_, WaveletBasis)
-    assert isinstance(tiny(max_iter=0, bin_width=1.0).fit(digits(30)).basis_, IdentityBasis)
-    empty = X.copy()
-    empty[:, :2] = 0
-    assert isinstance(tiny(max_iter=0).fit(empty).basis_, IdentityBasis)
+def test_the_basis_of_default_is_the_pixels():
+    assert isinstance(tiny(max_iter=0).fit(pictures(30)).basis_, IdentityBasis)
+
+
+def test_a_basis_by_name_rotates_the_colours_together():
+    assert tiny(max_iter=0, basis="wavelet").fit(pictures(30)).basis_.joint_channels
+    assert not tiny(max_iter=0, basis="wavelet").fit(pictures(30)[..., 0]).basis_.joint_channels
+
+
+@pytest.mark.parametrize(
+    ("side", "patch_unet", "patch_transformer"), [(8, 1, 1), (32, 1, 4), (64, 1, 8), (65, 2, 16)]
+)
+def test_patches_leave_few_enough_squares(side, patch_unet, patch_transformer):
+    shape = (side, side)
+    assert UNet(width=4).build(1, 1, 4, shape).patch == patch_unet
+    assert Transformer(width=32, n_blocks=1).build(1, 1, 4, shape).patch == patch_transformer
 
 
 def test_a_network_of_images_refuses_a_table():

@@ -91,7 +91,7 @@ def make_network(text):
     if len(blocks) == 1:
         return UNet(width=width, n_blocks=int(blocks[0]))
     n_blocks = tuple(map(int, blocks))
-    return UNet(width=width, multipliers=(1,) * len(n_blocks), n_blocks=n_blocks)
+    return UNet(width=width, multipliers=(1, 2, 2, 2, 2)[: len(n_blocks)], n_blocks=n_blocks)
 
 
 def column_order(basis, shape):

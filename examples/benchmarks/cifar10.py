@@ -98,7 +98,7 @@ def make_generator(settings, shape):
         loss_weighting=settings["loss"],
         random_flips=settings["flips"],
         batch_size=settings["batch"] or "auto",
-        learning_rate_init=settings["lr"],
+        learning_rate_init=settings["lr"] or "auto",
         device=settings["device"],
         precision=settings["precision"],
         random_state=settings["seed"],
@@ -135,8 +135,8 @@ def samples_of(generator, n_images, test, train, folder):
 
 def learning(generator, spent, settings, n_train):
     """What training did, as the line tells it."""
-    # The estimator's own batch of images, of more than 64, is 64.
-    batch = settings["batch"] or 64
+    # The estimator's own batch of images, of more than 32, is 32.
+    batch = settings["batch"] or 32
     nats = np.asarray(generator.validation_scores_)
     return {
         "fit_seconds": round(spent["seconds"], 2),
@@ -348,7 +348,7 @@ def arguments(argv):
     add("--loss", choices=("likelihood", "uniform"), default="likelihood", help="its weighting")
     add("--flips", action="store_true", help="mirror half of the images in training")
     add("--batch", type=int, help="images per step")
-    add("--lr", type=float, default=4e-3, help="largest learning rate")
+    add("--lr", type=float, help="largest learning rate")
     add("--seed", type=int, default=0)
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
