@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import gen_batches
 
+from gudlearn.bases._base import has_nan
+
 # Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
 MAX_LEVELS = 1 << 16
 # A value may miss its grid point by this share of a bin: decimal fractions are not exact.
@@ -56,14 +58,18 @@ class Container:
                 f"X has columns of the same name: {repeated}. Give every column its own name."
             )
         module = "pandas" if isinstance(X, pd.DataFrame) else type(X).__module__.split(".")[0]
-        columns = [X[n].to_numpy() for n in names]
+        own = [t if _is_nullable(t) else None for t in X.dtypes] if module == "pandas" else None
+        # With pd.NA among them a column of pandas' own dtype becomes one of objects.
+        columns = [
+            X[n].to_numpy() if not own or own[j] is None else np.empty(0, own[j].numpy_dtype)
+            for j, n in enumerate(names)
+        ]
         other = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c)]
         if other:
             raise ValueError(
                 f"X has non-numeric columns {other}. Encode them as numbers or drop them."
             )
         dtypes = [c.dtype if c.dtype != object else np.dtype(float) for c in columns]
-        own = [t if _is_nullable(t) else None for t in X.dtypes] if module == "pandas" else None
         return cls(names, dtypes, module, own)
 
     def wrap(self, X, whole):
@@ -153,7 +159,7 @@ class Bins:
         return ~np.isnan(self.width)
 
     def levels(self, X):
-        """Levels of the discrete columns, whole numbers; other columns are 0. Shape (n, F).
+        """Levels of the discrete columns, whole numbers or NaN; others are 0. Shape (n, F).
 
         Raises
         ------
@@ -189,7 +195,7 @@ class Bins:
         if _lies_on_integers(X, self.width) and not self.origin.any():
             try:
                 # Whole numbers lie on the grid of whole numbers: their extremes tell the rest.
-                self.levels(np.stack([X.min(0), X.max(0)]))
+                self.levels(np.stack(extremes(X)))
                 return
             except ValueError:
                 pass
@@ -224,17 +230,36 @@ def row_batches(X):
     return gen_batches(len(X), max(1, 2**22 // X.shape[1]))
 
 
+def extremes(X):
+    """Least and greatest known value of each column."""
+    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+
+
 def column_moments(X):
-    """Mean and standard deviation of each column, float64, for X of any dtype."""
-    mean = X.mean(0, dtype=np.float64)
+    """Mean and standard deviation of each column's known values, float64, for X of any dtype."""
+    holes = holes_of(X)
+    n_known = len(X) if holes is None else (~holes).sum(0)
+    add = np.sum if holes is None else np.nansum
+    mean = add(X, axis=0, dtype=np.float64) / n_known
     squares = np.zeros(X.shape[1])
     for rows in row_batches(X):
-        squares += np.square(X[rows] - mean).sum(0)
-    return mean, np.sqrt(squares / len(X))
+        squares += add(np.square(X[rows] - mean), axis=0)
+    return mean, np.sqrt(squares / n_known)
 
 
-def check_finite(X, names):
-    """Raise where X (n, F) holds NaN or infinity.
+def holes_of(X):
+    """Where X is NaN, or None if it is nowhere."""
+    return np.isnan(X) if has_nan(X) else None
+
+
+def n_known(X):
+    """How many values of X are not NaN."""
+    holes = holes_of(X)
+    return X.size if holes is None else int((~holes).sum())
+
+
+def check_finite(X, names, holes=True):
+    """Raise where X (n, F) holds infinity, or NaN where holes are not allowed.
 
     Raises
     ------
@@ -244,7 +269,7 @@ def check_finite(X, names):
     with np.errstate(over="ignore", invalid="ignore"):
         if X.dtype.kind in "iub" or np.isfinite(X.sum(dtype=np.float64)):
             return
-    wrong = ~np.isfinite(X)
+    wrong = np.isinf(X) if holes else ~np.isfinite(X)
     if wrong.any():
         row, j = np.argwhere(wrong)[0]
         what = "NaN" if np.isnan(X[row, j]) else "infinity"
@@ -254,8 +279,65 @@ def check_finite(X, names):
         )
 
 
-def check_n_samples(n_samples):
-    """Raise where n_samples is no positive whole number.
+def as_mask(parameter, columns, names, axes):
+    """A boolean mask of columns, (F,), from names, indices or a mask.
+
+    Parameters
+    ----------
+    parameter : str
+        Its name, for messages.
+    columns : list of str, list of int, or bool array
+        A mask has the shape of one row, of one image, or of an image without its channels.
+    names : list of str
+    axes : tuple of int
+        Shape of one image; (F,) of a row.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, an index is out of range or a mask has another shape.
+    TypeError
+        If it holds something else.
+    """
+    n_columns, entries = len(names), np.atleast_1d(np.asarray(columns))
+    if entries.dtype == bool:
+        if entries.shape == axes[:2] and len(axes) == 3:
+            entries = np.broadcast_to(entries[..., None], axes)
+        if entries.shape not in (axes, (n_columns,)):
+            raise ValueError(
+                f"{parameter} is a mask of shape {entries.shape}, but one sample of X has shape "
+                f"{axes}. Pass a mask of that shape."
+            )
+        return entries.reshape(-1)
+    mask = np.zeros(n_columns, dtype=bool)
+    if entries.size == 0:
+        return mask
+    if entries.dtype.kind in "UO" and all(isinstance(e, str) for e in entries.ravel()):
+        unknown = [e for e in entries.ravel() if e not in names]
+        if unknown:
+            raise ValueError(
+                f"{parameter} names column {str(unknown[0])!r}, which X does not have. Its "
+                f"columns are {', '.join(map(repr, names[:10]))}."
+            )
+        mask[[names.index(e) for e in entries.ravel()]] = True
+        return mask
+    if entries.dtype.kind not in "iu" or entries.ndim != 1:
+        raise TypeError(
+            f"{parameter}={columns!r} must hold names of columns, their indices, or be a mask of "
+            "booleans."
+        )
+    outside = (entries < -n_columns) | (entries >= n_columns)
+    if outside.any():
+        raise ValueError(
+            f"{parameter} holds the index {entries[outside][0]}, but X has the columns 0 to "
+            f"{n_columns - 1}."
+        )
+    mask[entries] = True
+    return mask
+
+
+def check_n_samples(n_samples, name="n_samples"):
+    """Raise where a number of samples, or of what is named, is no positive whole number.
 
     Raises
     ------
@@ -263,8 +345,7 @@ def check_n_samples(n_samples):
     """
     if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(
-            f"n_samples={n_samples!r} must be a whole number of at least 1. Pass how many rows to "
-            "draw."
+            f"{name}={n_samples!r} must be a whole number of at least 1. Pass how many you want."
         )
 
 
@@ -303,7 +384,7 @@ def _origins(X, width, alike):
     """Where the grid of each column begins: at 0, or at its least value if that fits better."""
     if _lies_on_integers(X, width):
         return np.zeros(X.shape[1])
-    low = X.min(0).astype(np.float64)
+    low = extremes(X)[0].astype(np.float64)
     if alike:
         low = np.full_like(low, low.min())
     on_plain, on_own = np.zeros(len(low)), np.zeros(len(low))
@@ -322,7 +403,9 @@ def _lies_on_integers(X, width):
 
 
 def _on_grid(position):
-    return np.abs(position - np.rint(position)) <= _OFF_GRID + 1e-9 * np.abs(position)
+    """Whether positions are whole numbers; what is missing is on any grid."""
+    off = np.abs(position - np.rint(position))
+    return np.isnan(position) | (off <= _OFF_GRID + 1e-9 * np.abs(position))
 
 
 def _resolve_width(bin_width, container, n_columns):

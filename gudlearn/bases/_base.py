@@ -143,7 +143,8 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         ----------
         X : array-like of shape (n_samples, n_features)
             Finite data; one row is enough (then every component is dead). Whole numbers and
-            float32 are not copied to float64 as a whole.
+            float32 are not copied to float64 as a whole. NaN is taken for a missing value by
+            bases that do not mix columns.
         y : None
             Ignored.
 
@@ -151,8 +152,10 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         self : Basis
         """
-        X = np.asarray(validate_data(self, X, dtype=_NUMBERS))
+        X = validate_data(self, X, dtype=_NUMBERS, ensure_all_finite="allow-nan")
+        X = np.asarray(X)
         self._prepare(X.shape[1])
+        self._check_missing(X)
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean_ = _exact_mean(X)
             variances, dead, scale = self._learn(X)
@@ -263,12 +266,38 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             )
         return self._component_noise(column_std)
 
+    def _mixing(self):
+        """Return labels of columns and of components: equal where one rotation mixes them."""
+        return np.zeros(self.n_features_in_, int), np.zeros(self.n_components_, int)
+
+    def _check_missing(self, X):
+        """Raise where NaN is found and the basis mixes columns."""
+        if has_nan(X):
+            raise ValueError(
+                f"Input X contains NaN, but {type(self).__name__} mixes columns, and a component "
+                "of a missing value is not known. Use IdentityBasis(), or a BlockBasis whose "
+                "identity blocks hold the columns with missing values; or fill them in."
+            )
+
+    def mixing(self):
+        """Tell which columns the components are made of.
+
+        Returns
+        -------
+        column_labels : ndarray of shape (n_features,) of int
+        component_labels : ndarray of shape (n_components,) of int
+            Components are functions of the columns with the same label, and of no others.
+        """
+        check_is_fitted(self)
+        return self._mixing()
+
     def _rotated_variances(self, X):
-        """Mean square of each component over the rows about their mean."""
+        """Mean square of each component over the rows, where it is known, about their mean."""
         total = np.zeros(X.shape[1])
+        add = np.nansum if has_nan(X) else np.sum
         for centred in batches_about(X, self.mean_):
-            total += np.square(self._rotate(centred)).sum(axis=0)
-        return total / len(X)
+            total += add(np.square(self._rotate(centred)), axis=0)
+        return total / _counts(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -278,7 +307,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
 def column_rounding(X):
     """Standard deviation below which a column of X is constant up to rounding, (F,)."""
-    lowest, highest = (extreme.astype(np.float64) for extreme in (X.min(axis=0), X.max(axis=0)))
+    lowest, highest = (f.reduce(X, axis=0).astype(np.float64) for f in (np.fmin, np.fmax))
     return _ROUNDING * np.maximum(-lowest, highest)
 
 
@@ -390,8 +419,22 @@ def spatial_shape(shape, channels, n_features):
 
 def _exact_mean(X):
     # The mean of equal numbers rounds; a constant column must come back bit for bit.
-    constant = X.min(axis=0) == X.max(axis=0)
-    return np.where(constant, X[0].astype(np.float64), X.mean(axis=0, dtype=np.float64))
+    low = np.fmin.reduce(X, axis=0)
+    constant = low == np.fmax.reduce(X, axis=0)
+    mean = (np.nanmean if has_nan(X) else np.mean)(X, axis=0, dtype=np.float64)
+    return np.where(constant, low.astype(np.float64), mean)
+
+
+def has_nan(X):
+    """Whether an array holds NaN."""
+    # Finite numbers may overflow, but where there is NaN their sum is NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return X.dtype.kind == "f" and np.isnan(X.sum()) and bool(np.isnan(X).any())
+
+
+def _counts(X):
+    """How many values of each column are known."""
+    return (~np.isnan(X)).sum(axis=0) if has_nan(X) else len(X)
 
 
 def _floating(dtype):

@@ -221,6 +221,18 @@ class BlockBasis(Basis, _BaseComposition):
         columns = np.concatenate(columns)
         return columns if np.any(columns >= 0) else None
 
+    def _mixing(self):
+        of_columns, of_components, n_labels = np.zeros(self.n_features_in_, int), [], 0
+        for _, basis, columns in self.blocks_:
+            own_columns, own_components = basis._mixing()
+            of_columns[columns] = own_columns + n_labels
+            of_components.append(own_components + n_labels)
+            n_labels += own_columns.max() + 1
+        return of_columns, np.concatenate(of_components)
+
+    def _check_missing(self, X):
+        """Each block checks its own columns."""
+
     def _component_noise(self, column_std):
         noise = [basis._component_noise(column_std[columns]) for _, basis, columns in self.blocks_]
         return None if any(part is None for part in noise) else np.concatenate(noise)
