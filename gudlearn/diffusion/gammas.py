@@ -50,7 +50,10 @@ class GammaPath(ABC):
 
     @abstractmethod
     def __call__(self, t):
-        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        """Return gamma(t), of shape (B, D), in t's dtype.
+
+        Times are of shape (B,), or (B, D) where each component has a time of its own.
+        """
 
     def gamma_and_rate(self, t):
         """Return gamma(t) and its derivative in t, each of shape (B, D).
@@ -111,9 +114,9 @@ class WindowedGamma(GammaPath):
         return start, torch.maximum(self.stop.to(t), start + resolution)
 
     def __call__(self, t):
-        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        """Return gamma(t), of shape (B, D), for times t of shape (B,) or (B, D)."""
         start, stop = self._window(t)
-        fraction = ((t[:, None] - start) / (stop - start)).clamp(0.0, 1.0)
+        fraction = ((_by_component(t) - start) / (stop - start)).clamp(0.0, 1.0)
         # lerp is exact at both ends, gamma_0 + 1 * (gamma_1 - gamma_0) is not.
         return torch.lerp(self.gamma_0.to(t), self.gamma_1.to(t), fraction)
 
@@ -125,7 +128,8 @@ class WindowedGamma(GammaPath):
         """
         start, stop = self._window(t)
         slope = (self.gamma_1 - self.gamma_0).to(t) / (stop - start)
-        moving = (t[:, None] >= start) & (t[:, None] <= stop)
+        own = _by_component(t)
+        moving = (own >= start) & (own <= stop)
         return self(t), slope * moving
 
 
@@ -158,7 +162,7 @@ class CosineGamma(GammaPath):
         self.log_variances = _column(log_variances)
 
     def __call__(self, t):
-        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        """Return gamma(t), of shape (B, D), for times t of shape (B,) or (B, D)."""
         return _clip(self._curve(t), self)
 
     def gamma_and_rate(self, t):
@@ -213,7 +217,7 @@ class VPGamma(GammaPath):
         self.log_variances = _column(log_variances)
 
     def __call__(self, t):
-        """Return gamma(t), of shape (B, D), for times t of shape (B,), in t's dtype."""
+        """Return gamma(t), of shape (B, D), for times t of shape (B,) or (B, D)."""
         return _clip(self._curve(t), self)
 
     def gamma_and_rate(self, t):
@@ -242,8 +246,8 @@ def load_forward_mode():
 
 
 def _clip(curve, path):
-    """Add log V_i to a curve (B,) common to all components and clip it to the path's ends."""
-    levels = curve[:, None] + path.log_variances.to(curve)
+    """Add log V_i to a curve common to all components and clip it to the path's ends."""
+    levels = _by_component(curve) + path.log_variances.to(curve)
     return levels.clamp(path.gamma_0.to(curve), path.gamma_1.to(curve))
 
 
@@ -253,7 +257,12 @@ def _clip_with_rate(curve, t, path):
     value, rate = torch.func.jvp(curve, (t,), (torch.ones_like(t),))
     levels = _clip(value, path)
     between = (levels > path.gamma_0.to(t)) & (levels < path.gamma_1.to(t))
-    return levels, rate[:, None] * between
+    return levels, _by_component(rate) * between
+
+
+def _by_component(t):
+    """Times (B,) as (B, 1), times (B, D) as they are."""
+    return t[:, None] if t.ndim == 1 else t
 
 
 def _column(values):

@@ -219,7 +219,7 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
     denoise : callable
         (x, gamma), both of shape (B, D), to the posterior mean of x0.
     path : callable
-        Times of shape (K + 1,) to gamma of shape (K + 1, D).
+        One time, of shape (1,), to gamma of shape (1, D), or (B, D) where rows have states.
     x : Tensor of shape (B, D)
         State at times[0].
     times : Tensor of shape (K + 1,)
@@ -230,7 +230,7 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
         k to the k-th standard normal draw of x's shape; called by stochastic steps only.
     record : callable, optional
         Told of every state, the first and the last included: called with k, the state at times[k]
-        and its gamma of shape (1, D).
+        and its gamma.
 
     Returns
     -------
@@ -244,21 +244,44 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
     """
     if step.stochastic and noise is None:
         raise ValueError(f"{step!r} needs noise: pass a callable k -> standard normal draw.")
-    # All rows are at one level: coefficients are computed once, not for each row.
-    levels = path(times).to(x)[:, None]
-    memory = None
+    # Where all rows are at one level coefficients are computed once, not for each row.
+    levels = (path(t[None]).to(x) for t in times)
+    gamma_t, memory = next(levels), None
 
     def denoise_rows(x, gamma):
         return denoise(x, gamma.expand_as(x))
 
     if record is not None:
-        record(0, x, levels[0])
-    for k, (gamma_t, gamma_s) in enumerate(pairwise(levels)):
+        record(0, x, gamma_t)
+    for k, gamma_s in enumerate(levels):
         draw = noise(k) if step.stochastic else None
         x, memory = step(denoise_rows, x, gamma_t, gamma_s, memory, draw)
+        gamma_t = gamma_s
         if record is not None:
             record(k + 1, x, gamma_s)
     return x
+
+
+def start_near(denoise, x, gamma, mean, moved):
+    r"""Move noise to where it belongs given what is known: by :math:`\alpha (\hat x_0 - mean)`.
+
+    At t = 1 a component still has the signal alpha. The prior centres it on its mean, and a
+    deterministic solver would never make up for it: an error of conditional means in proportion to
+    alpha.
+
+    Parameters
+    ----------
+    denoise : callable (x, gamma) -> x0_hat
+    x : Tensor of shape (B, D)
+        A draw of the prior, known components at their floor.
+    gamma : Tensor of shape (1, D) or (B, D)
+    mean : Tensor of shape (D,)
+        Of the prior's marginals.
+    moved : BoolTensor of shape (D,) or (B, D)
+        Which components are at their start.
+    """
+    gamma = gamma.to(x).expand_as(x)
+    return torch.where(moved, x + alpha(gamma) * (denoise(x, gamma) - mean), x)
 
 
 def time_grid(path, steps):

@@ -1,0 +1,142 @@
+r"""Denoisers given a linear observation of the data: what samplers call in the place of a denoiser.
+
+An observation is :math:`y = A z + \eta` of the components z, with independent normal noise
+:math:`\eta`. Where its part of the data is made of whole components it is exact to hold those at
+their floor (``diffusion/states``), and nothing of this module is needed.
+"""
+
+import torch
+
+from gudlearn.diffusion.levels import alpha, sigma
+
+# Steps of conjugate gradients, each of which takes the network's derivative once.
+_ITERATIONS = 8
+# How often a state is denoised and made noisy again at each level.
+_REPEATS = 4
+
+
+class Observation:
+    """What is known of the components of some rows.
+
+    Parameters
+    ----------
+    operator : Tensor of shape (m, D)
+        A, on the scaled components.
+    values : Tensor of shape (n, m)
+        y.
+    variances : Tensor of shape (m,)
+        Of the noise, above 0.
+    seen : BoolTensor of shape (n, m) or None
+        Which entries of y there are; None: all.
+    """
+
+    def __init__(self, operator, values, variances, seen=None):
+        self.operator, self.values, self.variances = operator, values, variances
+        self.seen = seen
+
+    def only_seen(self, v):
+        """v (n, m) with zeros where nothing was seen."""
+        return v if self.seen is None else torch.where(self.seen, v, 0.0)
+
+    def error(self, z):
+        """What the observation says beyond components z (n, D); (n, m)."""
+        return self.only_seen(self.values - z @ self.operator.T)
+
+
+class PosteriorDenoiser:
+    r"""Moment matching: the data given the state are taken for normal, of the network's moments.
+
+    .. math:: \hat z_y = \hat z + C A^T (A C A^T + R)^{-1} (y - A \hat z), \qquad
+              C = \mathrm{Cov}[z | x] = \partial_x \hat z \; \mathrm{diag}(\sigma^2/\alpha)
+
+    Exact where the data are normal and the denoiser is.
+
+    Parameters
+    ----------
+    denoise : callable (x, gamma) -> z_hat
+    observation : Observation
+
+    References
+    ----------
+    Rozet, Andry, Lanusse, Louppe (2024), https://arxiv.org/abs/2405.13712
+    """
+
+    def __init__(self, denoise, observation):
+        self.denoise, self.observation = denoise, observation
+
+    def __call__(self, x, gamma):
+        """Denoise x (n, D) at noise levels gamma (n, D)."""
+        operator, variances = self.observation.operator, self.observation.variances
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            z = self.denoise(x, gamma)
+        ratio = sigma(gamma).square() / alpha(gamma)
+
+        def spread(v):
+            """C A^T v, by the transpose of the derivative: C is symmetric."""
+            (back,) = torch.autograd.grad(z, x, (v @ operator).to(z.dtype), retain_graph=True)
+            return ratio * back
+
+        v = conjugate_gradients(
+            lambda v: self.observation.only_seen(spread(v) @ operator.T + variances * v),
+            self.observation.error(z.detach()),
+            min(_ITERATIONS, len(operator)),
+        )
+        return z.detach() + spread(v)
+
+
+class RepaintDenoiser:
+    """Replacement: what is known is put in the place of what was guessed, again and again.
+
+    At each level the state is denoised, corrected to agree with the observation and made noisy
+    again, so that what is not known falls in with what is. Any prior knowledge of how the two
+    depend comes from these repetitions alone: it is cheap, robust and approximate.
+
+    Parameters
+    ----------
+    denoise : callable (x, gamma) -> z_hat
+    observation : Observation
+    correction : Tensor of shape (D, m)
+        The change of components that an error of the observation asks for.
+    noise : callable of int
+        The k-th normal draw of the shape of x.
+
+    References
+    ----------
+    Lugmayr et al. (2022), https://arxiv.org/abs/2201.09865;
+    Wang, Yu, Zhang (2023), https://arxiv.org/abs/2212.00490
+    """
+
+    def __init__(self, denoise, observation, correction, noise):
+        self.denoise, self.observation = denoise, observation
+        self.correction, self.noise = correction, noise
+        self._n_draws = 0
+
+    def __call__(self, x, gamma):
+        """Denoise x (n, D) at noise levels gamma (n, D)."""
+        for repeat in range(_REPEATS):
+            z = self.denoise(x, gamma)
+            z = z + self.observation.error(z) @ self.correction.T
+            if repeat < _REPEATS - 1:
+                x = alpha(gamma) * z + sigma(gamma) * self.noise(self._n_draws)
+                self._n_draws += 1
+        return z
+
+
+def conjugate_gradients(apply, b, n_iterations):
+    """Solve apply(v) = b for each row of b (n, m), apply symmetric and positive; (n, m).
+
+    A row stops where its residual is nothing, or where the operator is not positive along it.
+    """
+    v, residual = torch.zeros_like(b), b
+    direction, square = residual, (residual * residual).sum(1, keepdim=True)
+    tiny = torch.finfo(b.dtype).tiny
+    for _ in range(n_iterations):
+        image = apply(direction)
+        curvature = (direction * image).sum(1, keepdim=True)
+        step = torch.where(curvature > tiny, square / curvature.clamp(min=tiny), 0.0)
+        v = v + step * direction
+        residual = residual - step * image
+        last, square = square, (residual * residual).sum(1, keepdim=True)
+        direction = residual + square / last.clamp(min=tiny) * direction
+    return v

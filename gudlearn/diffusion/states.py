@@ -1,0 +1,72 @@
+r"""States of components: wanted, given or missing, row by row.
+
+A given component stands still at its floor, :math:`\gamma_i(0)`; a missing one stands still where
+nothing of it is left; a wanted one travels. The bound over the wanted components of a path with
+such states is one of :math:`-\log p(wanted | given)`, and because given components keep the noise
+of their floor the chain rule of two such bounds is exact.
+"""
+
+import torch
+
+WANTED, GIVEN, MISSING = range(3)
+# Effective log-SNR of a missing component. What it holds is drawn afresh in any case.
+MISSING_LOG_SNR = -15.0
+
+
+class StatedGamma:
+    r"""A path on which each row has states of its own, and its own times where they are given.
+
+    Component i of a row runs through the path at time
+    :math:`\mathrm{clip}((t - start_i)/width_i, 0, 1)`.
+
+    Parameters
+    ----------
+    path : GammaPath
+    state : LongTensor of shape (n, D)
+        WANTED, GIVEN or MISSING.
+    log_variances : Tensor of shape (D,)
+        log V_i, of the scaled components.
+    start, width : Tensor of shape (n, D), optional
+        The window of each component; [0, 1] where they are left out.
+
+    Attributes
+    ----------
+    gamma_0, gamma_1, kinks : those of the path
+    """
+
+    def __init__(self, path, state, log_variances, start=None, width=None):
+        self.path, self.start, self.width = path, start, width
+        self.gamma_0, self.gamma_1, self.kinks = path.gamma_0, path.gamma_1, path.kinks
+        self.wanted, self.given, self.missing = (state == s for s in (WANTED, GIVEN, MISSING))
+        # Told from pure noise, that of the path's end, in any case.
+        self._gamma_missing = torch.maximum(log_variances - MISSING_LOG_SNR, path.gamma_1 + 2)
+
+    def _rows(self, values, t):
+        """Values (n, D) of the rows that times (B,) belong to: all n of them again and again."""
+        return values if len(t) <= len(values) else values.repeat(len(t) // len(values), 1)
+
+    def _stand(self, gamma, t):
+        gamma = torch.where(self._rows(self.given, t), self.gamma_0.to(t), gamma)
+        return torch.where(self._rows(self.missing, t), self._gamma_missing.to(t), gamma)
+
+    def _own_times(self, t):
+        if self.start is None:
+            return t
+        start, width = self._rows(self.start, t), self._rows(self.width, t)
+        return ((t[:, None] - start) / width).clamp(0.0, 1.0)
+
+    def __call__(self, t):
+        """Return gamma(t), of shape (B, D).
+
+        Times (B,) are one for all n rows, (1,), or one for each of a multiple of n rows.
+        """
+        return self._stand(self.path(self._own_times(t)), t)
+
+    def gamma_and_rate(self, t):
+        """Return gamma(t) and its derivative in t, each of shape (B, D); zero where it stands."""
+        own = self._own_times(t)
+        gamma, rate = self.path.gamma_and_rate(own)
+        if self.start is not None:
+            # At the ends of its window a component has the rate of the inside.
+            rate = rate / self._rows(self.width, t) * ((own > 0) & (own < 1))
+        return self._stand(gamma, t), rate * self._rows(self.wanted, t)

@@ -1,0 +1,246 @@
+"""Given and missing components against the closed forms of a Gaussian law."""
+
+import numpy as np
+import pytest
+import torch
+
+from gudlearn._states import RandomStates
+from gudlearn.conditioning import (
+    Observation,
+    PosteriorDenoiser,
+    RepaintDenoiser,
+    conjugate_gradients,
+)
+from gudlearn.diffusion.gammas import WindowedGamma
+from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.likelihood import correction_integrand, level_divergence
+from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.diffusion.process import perturb
+from gudlearn.diffusion.solvers import DPMSolverStep, integrate, time_grid
+from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
+
+D = 4
+MIXING = torch.tensor(np.random.default_rng(5).normal(size=(D, D)))
+COVARIANCE = MIXING @ MIXING.T + 0.1 * torch.eye(D, dtype=torch.float64)
+SCALE = COVARIANCE.diagonal().sqrt()
+CORRELATION = COVARIANCE / SCALE[:, None] / SCALE
+PATH = WindowedGamma(np.full(D, -9.0), np.full(D, 7.0), 0.0, 1.0)
+MARGINALS = GaussianMarginals(torch.zeros(D, dtype=torch.float64), torch.ones(D).double())
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def denoise(x, gamma):
+    """E[z given x] of the whole law, for any noise levels (B, D)."""
+    a, s = alpha(gamma), sigma(gamma)
+    total = a[:, :, None] * CORRELATION * a[:, None] + torch.diag_embed(s**2)
+    return (CORRELATION * a[:, None] @ torch.linalg.solve(total, x[..., None]))[..., 0]
+
+
+def split(x, gamma):
+    mu, _ = MARGINALS.posterior(x, gamma)
+    return mu, denoise(x, gamma) - mu
+
+
+def stated(state, path=PATH, n=1):
+    state = torch.tensor(state).expand(n, -1)
+    return StatedGamma(path, state, torch.zeros(D, dtype=torch.float64))
+
+
+def bound(path, z, n_times=256):
+    """The bound of the wanted components, mean over rows, in nats of the level at t = 0."""
+    strata = (torch.arange(n_times) + 0.5) / n_times
+    t = strata.repeat_interleave(len(z)).double()
+    many = z.repeat(n_times, 1)
+    terms = correction_integrand(split, path, many, t, normal(*many.shape, seed=1))
+    total = terms.view(n_times, *z.shape).mean(0)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    gamma = PATH(torch.zeros(1).double())
+    for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+        total += weight * level_divergence(MARGINALS, gamma, z, torch.full_like(z, node))
+    return (total * path.wanted).sum(1).mean()
+
+
+def closed_form(z, wanted, given):
+    """E[log q(x_0 | z) - log p(x_0 wanted | x_0 given)] at the noise of t = 0, mean over rows."""
+    gamma = PATH(torch.zeros(1).double())[0]
+    noisy = alpha(gamma)[:, None] * CORRELATION * alpha(gamma) + torch.diag(sigma(gamma) ** 2)
+    x = perturb(z, normal(*z.shape, seed=2), gamma)
+
+    def log_p(part):
+        if not part:
+            return 0.0
+        law = torch.distributions.MultivariateNormal(
+            torch.zeros(len(part)).double(), noisy[part][:, part]
+        )
+        return law.log_prob(x[:, part]).mean()
+
+    log_q = -0.5 * (np.log(2 * np.pi) + 2 * sigma(gamma).log() + 1)[wanted].sum()
+    return log_q - (log_p(wanted + given) - log_p(given))
+
+
+STATES = [
+    ([0, 0, 0, 0], [0, 1, 2, 3], []),
+    ([GIVEN, 0, 0, GIVEN], [1, 2], [0, 3]),
+    ([MISSING, 0, 0, MISSING], [1, 2], []),
+    ([MISSING, GIVEN, 0, GIVEN], [2], [1, 3]),
+]
+
+
+@pytest.mark.parametrize(("state", "wanted", "given"), STATES)
+def test_the_bound_of_a_part_is_that_of_the_closed_form(state, wanted, given):
+    z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
+    found = bound(stated(state, n=len(z)), z)
+    assert abs(float(found - closed_form(z, wanted, given))) < 0.03
+
+
+def test_the_chain_rule_of_parts():
+    z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
+    whole, part, rest = (
+        bound(stated(s, n=len(z)), z)
+        for s in ([0, 0, 0, 0], [0, 0, MISSING, MISSING], [GIVEN, GIVEN, 0, 0])
+    )
+    assert abs(float(whole - part - rest)) < 0.03
+
+
+def test_windows_do_not_change_the_bound():
+    z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
+    start = torch.tensor([[0.0, 0.5, 0.2, 0.7]]).expand(len(z), D).double()
+    state = torch.full((len(z), D), WANTED)
+    path = StatedGamma(
+        PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3)
+    )
+    assert abs(float(bound(path, z) - bound(stated([0, 0, 0, 0], n=len(z)), z))) < 0.03
+
+
+def test_samples_with_a_part_given_have_the_conditional_law():
+    n = 4000
+    given, wanted = [0, 3], [1, 2]
+    value = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    path = stated([GIVEN, 0, 0, GIVEN], n=n)
+    x = normal(n, D)
+    gamma_0 = PATH(torch.zeros(1).double())
+    floor = perturb(value, normal(n, 2, seed=3), gamma_0[:, given])
+    x[:, given] = floor
+    x = integrate(denoise, path, x, time_grid(PATH, 60), DPMSolverStep())
+    assert torch.equal(x[:, given], floor)
+    z = (x / alpha(gamma_0))[:, wanted]
+    gain = CORRELATION[wanted][:, given] @ torch.linalg.inv(CORRELATION[given][:, given])
+    covariance = CORRELATION[wanted][:, wanted] - gain @ CORRELATION[given][:, wanted]
+    error = 4 * covariance.diagonal().sqrt() / n**0.5
+    assert ((z.mean(0) - gain @ value).abs() < error + 0.01).all()
+    torch.testing.assert_close(torch.cov(z.T), covariance, atol=0.05, rtol=0.05)
+
+
+def test_rows_of_a_stated_path_keep_their_states_when_repeated():
+    path = stated([GIVEN, WANTED, MISSING, WANTED])
+    path.gamma_0, path.gamma_1 = PATH.gamma_0, PATH.gamma_1
+    gamma, rate = path.gamma_and_rate(torch.tensor([0.2, 0.7]).double())
+    assert gamma[:, 0].tolist() == [-9.0, -9.0]
+    assert gamma[:, 2].tolist() == [15.0, 15.0]
+    assert rate[:, [0, 2]].abs().max() == 0
+    assert (rate[:, [1, 3]] > 0).all()
+    torch.testing.assert_close(gamma[:, 1], PATH(torch.tensor([0.2, 0.7]).double())[:, 1])
+
+
+# Guided denoisers
+
+
+def observation(m=2, noise=0.3):
+    operator = normal(m, D, seed=7)
+    return Observation(operator, normal(5, m, seed=8), torch.full((m,), noise**2).double())
+
+
+@pytest.mark.parametrize("level", [-6.0, 0.0, 6.0])
+def test_moment_matching_is_exact_for_a_gaussian(level):
+    seen = observation()
+    gamma = torch.tensor([level, level + 1, level - 1, level]).double().expand(5, D)
+    x = normal(5, D, seed=9)
+    a, s = alpha(gamma[0]), sigma(gamma[0])
+    # Of z given x and y together, as one linear observation.
+    operator = torch.cat([torch.diag(a), seen.operator])
+    noise = torch.diag(torch.cat([s**2, seen.variances]))
+    gain = CORRELATION @ operator.T @ torch.linalg.inv(operator @ CORRELATION @ operator.T + noise)
+    expected = torch.cat([x, seen.values], 1) @ gain.T
+    torch.testing.assert_close(
+        PosteriorDenoiser(denoise, seen)(x, gamma), expected, atol=1e-7, rtol=1e-7
+    )
+
+
+def test_moment_matching_hears_only_what_was_seen():
+    seen = observation()
+    mask = torch.tensor([[True, False]]).expand(5, 2)
+    gamma, x = torch.zeros(5, D).double(), normal(5, D)
+    part = Observation(seen.operator, seen.values, seen.variances, mask)
+    alone = Observation(seen.operator[:1], seen.values[:, :1], seen.variances[:1])
+    torch.testing.assert_close(
+        PosteriorDenoiser(denoise, part)(x, gamma), PosteriorDenoiser(denoise, alone)(x, gamma)
+    )
+    nothing = Observation(seen.operator, seen.values, seen.variances, ~mask & mask)
+    torch.testing.assert_close(PosteriorDenoiser(denoise, nothing)(x, gamma), denoise(x, gamma))
+
+
+def test_replacement_agrees_with_the_observation():
+    seen = observation()
+    correction = torch.linalg.pinv(seen.operator)
+    draws = []
+
+    def noise(k):
+        draws.append(k)
+        return normal(5, D, seed=k)
+
+    z = RepaintDenoiser(denoise, seen, correction, noise)(normal(5, D), torch.zeros(5, D).double())
+    assert seen.error(z).abs().max() < 1e-9
+    assert draws == [0, 1, 2]
+
+
+def test_conjugate_gradients_solve_each_row_alone():
+    A = COVARIANCE[None] * torch.tensor([1.0, 5.0]).double()[:, None, None]
+    b = torch.stack([normal(D), torch.zeros(D).double()])
+    found = conjugate_gradients(lambda v: (A @ v[..., None])[..., 0], b, D)
+    torch.testing.assert_close(found, torch.linalg.solve(A, b[..., None])[..., 0])
+
+
+# States drawn for training
+
+
+def drawn(grid=(3, 4), n=4000, rate=1.0, missing=None):
+    groups = torch.arange(int(np.prod(grid)))
+    states = RandomStates(groups, grid, rate, torch.zeros(len(groups)))
+    path = WindowedGamma(np.full(len(groups), -9.0), np.full(len(groups), 7.0), 0.0, 1.0)
+    return states.path(path.to(dtype=torch.float32), n, torch.Generator().manual_seed(0), missing)
+
+
+def test_random_states_want_something_of_every_row():
+    path = drawn()
+    assert path.wanted.any(1).all()
+    for some in (path.given, path.missing, path.wanted):
+        assert 0.1 < float(some.float().mean()) < 0.9
+
+
+def test_rows_in_mixed_states_are_as_many_as_was_asked():
+    path = drawn(rate=0.3)
+    mixed = ~path.wanted.all(1) | (path.width[:, 0] < 1)
+    # Of a part that is empty or all nothing is hidden.
+    assert 0.22 < float(mixed.float().mean()) < 0.3
+    assert not (~drawn(rate=0.0).wanted).any()
+
+
+def test_windows_lie_inside_the_unit_interval():
+    path = drawn()
+    stop = path.start + path.width
+    assert path.start.min() >= 0
+    assert stop.max() <= 1 + 1e-6
+    # At some time of every row some component is on its way.
+    assert (path.start.amin(1) < 1e-6).all()
+    assert ((stop.amax(1) - 1).abs() < 1e-6).all()
+
+
+def test_what_the_data_do_not_tell_is_missing_in_any_state():
+    holes = torch.rand(4000, 12, generator=torch.Generator().manual_seed(1)) < 0.2
+    path = drawn(missing=holes)
+    assert path.missing[holes].all()
+    assert drawn(rate=0.0, missing=holes).missing.equal(holes)
