@@ -1,0 +1,277 @@
+"""Missing values filled in by one generative model of all columns."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import MissingIndicator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+
+from gudlearn._columns import check_n_samples
+from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
+from gudlearn.generator import GUDGenerator
+from gudlearn.samplers import DPMSolver
+
+# Columns of whole numbers, so many different ones at most, are discrete.
+_MOST_LEVELS = 64
+# Share of the rows in mixed states: what an imputer is asked are parts of rows, not whole ones.
+_RATE = 0.5
+
+
+class GUDImputer(TransformerMixin, BaseEstimator):
+    """Imputer that draws what is missing given what is there, from a diffusion model.
+
+    Parameters
+    ----------
+    generator : GUDGenerator or None, default=None
+        The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20))``, with columns
+        of whole numbers (64 different ones at most) as discrete ones. A ``conditional_rate`` of
+        "auto" is 0.5 in the copy that is fitted.
+    missing_values : number or NaN, default=NaN
+        What stands for a missing value.
+    strategy : {"mean", "median", "sample"}, default="mean"
+        What is filled in: the mean or median of draws given what is known of the row, each entry
+        by itself, or one draw. Means are best in square error; draws have the law of the data.
+    n_samples : int, default=30
+        Draws for a mean or median. A mean has a standard error of the conditional standard
+        deviation divided by the square root of this.
+    add_indicator : bool, default=False
+        Whether columns follow that say what was missing, as of
+        :class:`~sklearn.impute.MissingIndicator`.
+    keep_empty_features : bool, default=False
+        Whether columns without any value in ``fit`` are kept, filled with 0, or dropped.
+    random_state : int, RandomState instance or None, default=None
+        Rules the generator's fit, where it is not None, and the draws. Means and medians of a row
+        depend on no other row; draws differ between equal rows.
+
+    Attributes
+    ----------
+    generator_ : GUDGenerator or None
+        The fitted model of the columns that had values; None where there are none.
+    indicator_ : MissingIndicator or None
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if they were strings.
+
+    Notes
+    -----
+    Values are taken to be missing at random: whether one is missing may depend on what is known of
+    the row, not on the value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gudlearn import GUDGenerator, GUDImputer
+    >>> X = np.random.default_rng(0).normal(size=(60, 1)) + [0.0, 10.0]
+    >>> X[0, 1] = np.nan
+    >>> imputer = GUDImputer(GUDGenerator(max_iter=20), random_state=0)
+    >>> imputer.fit_transform(X).shape
+    (60, 2)
+    >>> imputer.sample_imputations(X, 5).shape
+    (5, 60, 2)
+    """
+
+    _parameter_constraints = {
+        "generator": [None, HasMethods("sample")],
+        "missing_values": [Real, None],
+        "strategy": [StrOptions({"mean", "median", "sample"})],
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "add_indicator": ["boolean"],
+        "keep_empty_features": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        generator=None,
+        *,
+        missing_values=np.nan,
+        strategy="mean",
+        n_samples=30,
+        add_indicator=False,
+        keep_empty_features=False,
+        random_state=None,
+    ):
+        self.generator = generator
+        self.missing_values = missing_values
+        self.strategy = strategy
+        self.n_samples = n_samples
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        """Fit the model to what is there.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : GUDImputer
+
+        Raises
+        ------
+        ValueError
+            For bad parameters or data.
+        TypeError
+            If the generator is none that completes rows.
+        """
+        self._validate_params()
+        generator = self._new_generator()
+        X = self._rows(X, reset=True)
+        missing = np.isnan(X)
+        self._kept = ~missing.all(axis=0)
+        self.indicator_ = None
+        if self.add_indicator:
+            self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+        self.generator_ = None
+        if self._kept.any():
+            rows = X[:, self._kept]
+            whole = _whole_columns(rows)
+            if self.generator is None and whole.any():
+                generator.set_params(bin_width=np.where(whole, 1.0, np.nan))
+            self.generator_ = generator.fit(rows)
+        # One seed for all calls, as of an int; None draws it here.
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return self
+
+    def _new_generator(self):
+        if self.generator is None:
+            generator = GUDGenerator(sampler=DPMSolver(steps=20))
+        else:
+            generator = clone(self.generator)
+        if not hasattr(generator, "conditional_rate"):
+            raise TypeError(
+                f"generator={generator!r} cannot complete rows. Pass a GUDGenerator, or None."
+            )
+        if generator.conditional_rate == "auto":
+            generator.set_params(conditional_rate=_RATE)
+        if self.random_state is not None:
+            generator.set_params(random_state=self.random_state)
+        return generator
+
+    def transform(self, X):
+        """Fill in what is missing.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out)
+            Known entries are those of X.
+        """
+        check_is_fitted(self)
+        X = self._rows(X, reset=False)
+        if self.strategy == "sample":
+            filled = self._complete(X, 1, by_value=False)[0]
+        else:
+            draws = self._complete(X, self.n_samples, by_value=True)
+            filled = (np.mean if self.strategy == "mean" else np.median)(draws, axis=0)
+        filled = self._in_place(X, filled)
+        if self.indicator_ is None:
+            return filled
+        return np.hstack([filled, self.indicator_.transform(X).astype(filled.dtype)])
+
+    def sample_imputations(self, X, m=5):
+        """Draw several imputations, for the uncertainty of what is computed from them.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+        m : int, default=5
+
+        Returns
+        -------
+        ndarray of shape (m, n_samples, n_features_out)
+            Without the columns of an indicator. The first is that of ``transform`` with
+            ``strategy="sample"``.
+
+        References
+        ----------
+        Rubin (1987), "Multiple imputation for nonresponse in surveys".
+        """
+        check_is_fitted(self)
+        check_n_samples(m)
+        X = self._rows(X, reset=False)
+        return np.stack([self._in_place(X, f) for f in self._complete(X, m, by_value=False)])
+
+    @property
+    def _nan_is_missing(self):
+        """Whether NaN is what stands for a missing value."""
+        return self.missing_values is None or bool(np.isnan(self.missing_values))
+
+    def _rows(self, X, reset):
+        nan = self._nan_is_missing
+        X = validate_data(
+            self, X, dtype=FLOAT_DTYPES, reset=reset, ensure_all_finite="allow-nan" if nan else True
+        )
+        return X if nan else np.where(X == self.missing_values, np.nan, X)
+
+    def _complete(self, X, n_samples, by_value):
+        """Draws of the kept columns of rows with something missing, (n_samples, n, F')."""
+        rows = X[:, self._kept].astype(np.float64)
+        wanted = np.isnan(rows).any(axis=1)
+        found = np.repeat(rows[None], n_samples, axis=0)
+        if not wanted.any():
+            return found
+        generator, partial = self.generator_, rows[wanted]
+        if generator.bin_width_ is not None:
+            # What is known may lie beside the grid that was fitted; it is not changed.
+            whole = ~np.isnan(generator.bin_width_) & (self.generator is None)
+            partial = np.where(whole, np.rint(partial), partial)
+        found[:, wanted] = generator._complete_rows(partial, n_samples, self._seed, by_value)
+        return np.where(np.isnan(rows), found, rows)
+
+    def _in_place(self, X, filled):
+        """Columns in the order of X, those without any value kept or dropped."""
+        if self._kept.all():
+            return filled.astype(X.dtype)
+        if not self.keep_empty_features:
+            return filled.astype(X.dtype)
+        # What a new row has in such a column stays.
+        out = np.nan_to_num(X, nan=0.0)
+        out[:, self._kept] = filled
+        return out
+
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of what ``transform`` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns; None takes those seen in fit, or x0, x1, ...
+
+        Returns
+        -------
+        ndarray of shape (n_features_out,) of str objects
+        """
+        check_is_fitted(self)
+        names = np.asarray(_check_feature_names_in(self, input_features), dtype=object)
+        kept = names if self.keep_empty_features else names[self._kept]
+        if self.indicator_ is None:
+            return kept
+        added = [f"missingindicator_{names[j]}" for j in self.indicator_.features_]
+        return np.concatenate([kept, np.asarray(added, dtype=object)])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._nan_is_missing
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _whole_columns(X):
+    """Which columns hold few whole numbers and nothing else but NaN."""
+    found = np.zeros(X.shape[1], dtype=bool)
+    for j, column in enumerate(X.T):
+        values = np.unique(column[~np.isnan(column)])
+        found[j] = 1 < len(values) <= _MOST_LEVELS and (values == np.rint(values)).all()
+    return found
