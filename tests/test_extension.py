@@ -1,0 +1,136 @@
+"""Strips that go on: against an autoregressive law whose denoiser is known, and what is refused."""
+
+from contextlib import nullcontext
+from itertools import islice
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from gudlearn import DPMSolver, UNet
+from gudlearn._extension import Strip, roll
+from gudlearn._random import seed_keys
+from gudlearn.diffusion.gammas import WindowedGamma
+from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.marginals import GaussianMarginals
+from small import small
+
+RHO, WIDTH = 0.9, 8
+PLACES = np.arange(WIDTH)
+COVARIANCE = torch.tensor(RHO ** np.abs(PLACES[:, None] - PLACES))
+
+
+def exact_engine():
+    """An engine whose denoiser is that of a strip of an autoregressive process of variance 1."""
+
+    def denoise(x, gamma):
+        # All rows are at one level.
+        a, s = alpha(gamma[0]), sigma(gamma[0])
+        total = a[:, None] * COVARIANCE * a + torch.diag(s**2)
+        return x @ torch.linalg.solve(total, a[:, None] * COVARIANCE)
+
+    ones = torch.ones(WIDTH).double()
+    model = SimpleNamespace(
+        path=WindowedGamma(np.full(WIDTH, -9.0), np.full(WIDTH, 7.0), 0.0, 1.0),
+        n_components=WIDTH,
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+        denoiser=SimpleNamespace(marginals=GaussianMarginals(0 * ones, ones)),
+        given=lambda: denoise,
+        arithmetic=nullcontext,
+    )
+    encoding = SimpleNamespace(
+        columns=PLACES, fill_values=np.zeros(WIDTH), decode=lambda z, keys, model: z
+    )
+    return SimpleNamespace(model=model, encoding=encoding, components=torch.from_numpy)
+
+
+@pytest.mark.parametrize("n_active", [1, 4])
+def test_an_autoregressive_law_goes_on_as_it_is(n_active):
+    n = 3000
+    start = np.random.default_rng(0).normal(size=(n, 1, 1))
+    strip = Strip(PLACES[:, None], 1, n_active)
+    keys, sampler = seed_keys(0, n), DPMSolver()
+    columns = islice(roll(exact_engine(), strip, start, None, keys, sampler, 24), 40)
+    found = np.concatenate([start[:, 0], *columns], axis=1)
+    late = found[:, 20:]
+    assert late.var() == pytest.approx(1, abs=0.05)
+    for lag in (1, 2, 4, 8):
+        correlation = (late[:, :-lag] * late[:, lag:]).mean() / late.var()
+        assert correlation == pytest.approx(RHO**lag, abs=0.025)
+    # The first new column depends on what was known.
+    assert (found[:, 0] * found[:, 1]).mean() == pytest.approx(RHO, abs=0.1)
+
+
+def crops(n=60, width=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.cumsum(rng.normal(size=(n, width)), axis=1) / 3
+
+
+def fitted(**parameters):
+    settings = {"conditional_rate": 0.5, "max_iter": 1, **parameters}
+    return small(**settings).fit(crops())
+
+
+def test_series_are_continued_on_both_sides():
+    gen, X = fitted(), crops(3, 9)
+    right = gen.extend(X, 4)
+    assert right.shape == (3, 13)
+    np.testing.assert_array_equal(right[:, :9], X)
+    left = gen.extend(X, 4, side="left")
+    np.testing.assert_array_equal(left[:, 4:], X)
+    assert np.isfinite(left).all()
+    # A longer continuation begins as a shorter one does.
+    np.testing.assert_array_equal(gen.extend(X, 7)[:, :13], right)
+    steps = list(islice(gen.iter_extend(X), 4))
+    np.testing.assert_array_equal(np.concatenate(steps, axis=1), right[:, 9:])
+
+
+def test_only_the_context_counts():
+    gen, X = fitted(), crops(2, 9)
+    moved = X.copy()
+    moved[:, :5] += 1
+    given = {"context": 4, "active": 2}
+    np.testing.assert_array_equal(
+        gen.extend(X, 3, **given)[:, 9:], gen.extend(moved, 3, **given)[:, 9:]
+    )
+    assert (gen.extend(X, 3, context=5)[:, 9:] != gen.extend(moved, 3, context=5)[:, 9:]).any()
+
+
+def test_images_are_continued():
+    X = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3)).astype(np.uint8)
+    gen = small(network=UNet(width=8), max_iter=1, conditional_rate=0.5).fit(X)
+    longer = gen.extend(X[:2], 3, steps_per_column=2)
+    assert longer.shape == (2, 6, 9, 3)
+    assert longer.dtype == np.uint8
+    np.testing.assert_array_equal(longer[:, :, :6], X[:2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"context": 4, "active": 3}, "strip of 6 columns.*context=4 and active=3, which take 7"),
+        ({"context": 0}, "context=0 must be a whole number"),
+        ({"active": 1.5}, "active=1.5 must be a whole number"),
+        ({"steps_per_column": 0}, "steps_per_column=0"),
+        ({"side": "up"}, "side='up' must be"),
+        ({"n_steps": 0}, "n_steps=0"),
+        ({"X_start": np.zeros((2, 2))}, r"X_start has shape \(2, 2\).*at least context=3"),
+        ({"X_start": np.zeros(9)}, r"must be \(n_rows, width\)"),
+        ({"X_start": np.full((1, 6), np.nan)}, "X_start must be finite"),
+    ],
+    ids=repr,
+)
+def test_extensions_that_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fitted().extend(**{"X_start": crops(2, 9), "n_steps": 2, **arguments})
+
+
+def test_bases_and_columns_that_cannot_roll():
+    with pytest.raises(ValueError, match="mixes the columns of a strip"):
+        fitted(basis="pca").extend(crops(2), 2)
+    X = crops()
+    X[:, 1] = 2.0
+    with pytest.raises(ValueError, match=r"Columns \['x1'\] are constant"):
+        small(max_iter=0, conditional_rate=0.5).fit(X).extend(crops(2), 2)
