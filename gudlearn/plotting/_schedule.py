@@ -18,6 +18,29 @@ from gudlearn.schedules import EndPoints
 N_LABELLED = 8
 
 
+def schedule_curves(schedule, variances, order, names, log_snr_ends, n_times):
+    """Times, effective log-SNR and names of components of given variances; see `from_schedule`."""
+    variances = np.asarray(variances, dtype=np.float64)
+    if variances.ndim != 1 or not (np.isfinite(variances) & (variances > 0)).all():
+        raise ValueError("variances must be a vector of finite numbers above 0.")
+    if names is None:
+        names = [f"component{i}" for i in range(len(variances))]
+    names = np.asarray(names, dtype=str)
+    components = Components(
+        variances=variances,
+        scale=np.ones_like(variances),
+        order=-np.log(variances) if order is None else np.asarray(order, dtype=np.float64),
+        names=names,
+        groups=names,
+        columns=None,
+    )
+    clean, noisy = log_snr_ends
+    log_variances = np.log(variances)
+    path = schedule.build(components, EndPoints(log_variances - clean, log_variances - noisy))
+    t = np.linspace(0.0, 1.0, check_count(n_times, "n_times"))
+    return t, log_variances - path(torch.as_tensor(t)).numpy(), names
+
+
 class ScheduleDisplay:
     """Signal-to-noise ratio of each component over time.
 
@@ -162,29 +185,13 @@ class ScheduleDisplay:
         -------
         display : ScheduleDisplay
         """
-        variances = np.asarray(variances, dtype=np.float64)
-        if variances.ndim != 1 or not (np.isfinite(variances) & (variances > 0)).all():
-            raise ValueError("variances must be a vector of finite numbers above 0.")
-        if names is None:
-            names = [f"component{i}" for i in range(len(variances))]
-        names = np.asarray(names, dtype=str)
-        components = Components(
-            variances=variances,
-            scale=np.ones_like(variances),
-            order=-np.log(variances) if order is None else np.asarray(order, dtype=np.float64),
-            names=names,
-            groups=names,
-            columns=None,
+        t, log_snr, names = schedule_curves(
+            schedule, variances, order, names, log_snr_ends, n_times
         )
-        clean, noisy = log_snr_ends
-        log_variances = np.log(variances)
-        path = schedule.build(components, EndPoints(log_variances - clean, log_variances - noisy))
-        t = np.linspace(0.0, 1.0, check_count(n_times, "n_times"))
-        gamma = path(torch.as_tensor(t)).numpy()
         display = cls(
             t=t,
-            log_snr=log_variances - gamma,
-            variances=variances,
+            log_snr=log_snr,
+            variances=np.asarray(variances, dtype=np.float64),
             names=names,
             name=repr(schedule) if name is None else name,
         )
