@@ -54,17 +54,18 @@ SampleGridDisplay.from_samples(
 # Patches of a photograph
 # -----------------------
 # Colours in eight bits: the dtype says that levels are whole numbers from 0 to 255.
-# ``basis="auto"`` takes Haar wavelets of the principal colours. The scores of all bases are in the
-# same units, bits per pixel and colour, and so are those of all schedules.
+# Noise acts in Haar wavelets here, so that schedules can tell coarse from fine; ``basis="auto"``
+# takes the pixels themselves. The scores of all bases are in the same units, bits per pixel and
+# colour, and so are those of all schedules.
 
 china = load_sample_image("china.jpg")
 patches = extract_patches_2d(china, (16, 16), max_patches=4000, random_state=0)
 X_train, X_test = patches[:3800], patches[3800:3850]
 network = UNet(width=32, n_blocks=1)
 
-untrained = GUDGenerator(network=network, max_iter=0).fit(X_train)
+untrained = GUDGenerator(basis="wavelet", network=network, max_iter=0).fit(X_train)
 print(f"untrained:  {untrained.bits_per_dim(X_test):.2f} bits per value")
-gen = GUDGenerator(network=network, max_time=12, random_state=0).fit(X_train)
+gen = GUDGenerator(basis="wavelet", network=network, max_time=12, random_state=0).fit(X_train)
 print(f"12 seconds: {gen.bits_per_dim(X_test):.2f} bits per value, in {gen.basis_}")
 
 # %%
