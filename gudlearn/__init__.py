@@ -4,15 +4,19 @@ from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, Wa
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.classifier import GUDClassifier
 from gudlearn.generator import GUDGenerator
+from gudlearn.imputer import GUDImputer
 from gudlearn.networks import MLP, Transformer, UNet
+from gudlearn.outliers import GUDOutlierDetector
 from gudlearn.pipeline import GenerativePipeline
 from gudlearn.plotting import (
+    ConditionalDisplay,
     LossCurveDisplay,
     MarginalsDisplay,
     PowerSpectrumDisplay,
     ReverseTrajectoryDisplay,
     SampleGridDisplay,
     ScheduleDisplay,
+    SoftnessDisplay,
 )
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
@@ -31,12 +35,15 @@ __all__ = [
     "MLP",
     "Ancestral",
     "BlockBasis",
+    "ConditionalDisplay",
     "CosineSchedule",
     "DPMSolver",
     "EulerMaruyama",
     "FourierBasis",
     "GUDClassifier",
     "GUDGenerator",
+    "GUDImputer",
+    "GUDOutlierDetector",
     "GenerativePipeline",
     "Heun",
     "IdentityBasis",
@@ -52,6 +59,7 @@ __all__ = [
     "ScheduleDisplay",
     "SequentialSchedule",
     "SoftConditioningSchedule",
+    "SoftnessDisplay",
     "Transformer",
     "UNet",
     "VPSchedule",

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from gudlearn import _marginals
-from gudlearn._columns import MAX_LEVELS, column_moments, row_batches
+from gudlearn._columns import MAX_LEVELS, column_moments, extremes, holes_of, row_batches
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
 from gudlearn.diffusion.observation import BinnedObservation
@@ -64,9 +64,10 @@ class Encoding:
     def fit(self, X):
         """Learn from rows X (n, F) of any numeric dtype."""
         bins = self.bins
-        low, high = X.min(0), X.max(0)
+        low, high = extremes(X)
         self.constant = low == high
-        self.constant_values = X[0].astype(np.float64)
+        self.constant_values = low.astype(np.float64)
+        self.fill_values = _typical(X, low)
         self.column_mean, self.column_std = column_moments(X)
         self.basis.fit(self._named(X))
         n_levels = self._n_levels(low, high)
@@ -77,6 +78,7 @@ class Encoding:
         components = self.basis.describe()
         self._set_ends(components)
         self.components = components.take(self.ends.active)
+        self.column_block, self.component_block = self.basis.mixing()
         self._fit_tables(X)
         self._fit_mixtures(X)
         return self
@@ -112,6 +114,7 @@ class Encoding:
                 levels = np.rint((X[:, columns] - origin) / width).ravel()
                 # A constant column comes back exactly, and must cost nothing.
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
+                levels = levels[~np.isnan(levels)]
                 table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]), tail)
                 self.tables.update((int(j), table) for j in columns)
 
@@ -169,13 +172,72 @@ class Encoding:
             self.mixtures = _marginals.gaussians(self.ends.variances[smooth])
         else:
             X = _some_rows(X) if self._wide else X
-            z = np.concatenate([self.encode_rows(X[rows])[:, smooth] for rows in row_batches(X)])
+            filled, holes = self.fill(X)
+            z = [self.encode_rows(filled[rows])[:, smooth] for rows in row_batches(X)]
+            z = np.concatenate(z)
+            if holes is not None:
+                _, given_up = self.states(np.zeros_like(holes), holes)
+                _marginals.stretch(z, given_up[:, smooth])
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
             self.mixtures = _marginals.fit_mixtures(z, **limits if self._wide else {})
+
+    @property
+    def has_levels_apart(self):
+        """Whether discrete columns that are no components have columns of their own in scores."""
+        return bool((self.bins.discrete & self.rotated).any())
 
     def _smooth(self):
         """Which active components have a mixture of Gaussians, not atoms, as their marginal."""
         return ~self.atoms[self.ends.active]
+
+    # Holes, and what is known
+
+    def fill(self, X):
+        """X with a typical value in the place of NaN, and where that was; None if nowhere."""
+        holes = holes_of(X)
+        return (X, None) if holes is None else (np.where(holes, self.fill_values, X), holes)
+
+    def cuts(self, mask):
+        """Whether a set of columns, (n, F) bool, cuts a block of columns that the basis mixes."""
+        some, whole = self._by_block(mask)
+        return bool((some & ~whole).any())
+
+    def _by_block(self, mask):
+        """Of each block, whether some of its columns are in a mask (n, F), and whether all are."""
+        sizes = np.bincount(self.column_block)
+        if (sizes == 1).all():
+            inside = np.empty_like(mask)
+            inside[:, self.column_block] = mask
+            return inside, inside
+        count = np.zeros((len(mask), len(sizes)), dtype=int)
+        np.add.at(count, (slice(None), self.column_block), mask)
+        return count > 0, count == sizes
+
+    def states(self, given, missing):
+        """Which components (n, D) are given and which are missing, where columns (n, F) are."""
+        return tuple(self._by_block(mask)[1][:, self.component_block] for mask in (given, missing))
+
+    def groups(self):
+        """Groups of active components that training keeps together, and the grid they lie on.
+
+        They are columns, pixels, or blocks of columns; components of equal natural order where
+        one basis mixes all.
+
+        Returns
+        -------
+        groups : ndarray of shape (D',) of int
+        grid : tuple of int
+            Extents of the grid whose cells, row by row, are the groups.
+        """
+        active = self.ends.active
+        if self.column_block.any():
+            block = self.component_block[active]
+            if self.shape is not None and (self.columns[active] >= 0).all():
+                return self.columns[active] // self.shape[2], self.shape[:2]
+            groups = np.unique(block, return_inverse=True)[1]
+        else:
+            groups = np.unique(self.components.order, return_inverse=True)[1]
+        return groups, (int(groups.max(initial=0)) + 1,)
 
     # Rows to components and back
 
@@ -305,9 +367,20 @@ class Encoding:
         per_column = level_log_prob + np.log(width)
         own = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
         components = components - self.log_scale + own
-        if not (self.bins.discrete & self.rotated).any():
+        if not self.has_levels_apart:
             return components
         return np.concatenate([components, np.where(self.rotated, per_column, 0.0)], axis=1)
+
+
+def _typical(X, low):
+    """A value of each column from the middle of its law, (F,)."""
+    some = X[:: -(-len(X) // _WIDE_POINTS)]
+    with np.errstate(invalid="ignore"):
+        middle = np.sort(some, axis=0)
+    # NaN is sorted to the end.
+    known = len(some) - np.isnan(some).sum(0)
+    found = middle[np.maximum(known - 1, 0) // 2, np.arange(X.shape[1])]
+    return np.where(known > 0, found, low).astype(np.float64)
 
 
 def _some_rows(X):

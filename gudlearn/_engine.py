@@ -30,6 +30,11 @@ def _too_far(z):
     return z.abs().amax(1) > _FARTHEST
 
 
+def _only(split, scored):
+    """A log-likelihood by component with zeros where nothing is scored; see `Engine._scored`."""
+    return split if scored is None else np.where(scored[1], split, 0.0)
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """States that samples pass through, from noise to data.
@@ -71,8 +76,9 @@ class Engine:
     def _encoded(self, X, draw=0):
         """Components, levels, the log-probability beyond the tables, and keys of rows X."""
         encoding, model = self.encoding, self.model
-        levels, log_beyond = encoding.clip(encoding.bins.levels(X))
         keys = row_keys(X)
+        X, _ = encoding.fill(X)
+        levels, log_beyond = encoding.clip(encoding.bins.levels(X))
         z = torch.from_numpy(encoding.encode(X, levels, keys, draw))
         return (
             z.to(model.device, model.dtype),
@@ -87,16 +93,43 @@ class Engine:
             per_level[:, self.encoding.binned] -= self.model.level_cost(levels).cpu().numpy()
         return self.encoding.in_user_units(components.double().cpu().numpy(), per_level)
 
+    def _scored(self, X, given=None):
+        """What of rows X is scored and how: None where it is all of them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, F)
+            With NaN where a value is missing.
+        given : ndarray of shape (n, F), bool, or None
+            Values that the others are scored given.
+
+        Returns
+        -------
+        None or (path, wanted) : StatedGamma, and ndarray of shape (n, D) or (n, D + F)
+        """
+        encoding, model = self.encoding, self.model
+        _, missing = encoding.fill(X)
+        if given is None and missing is None:
+            return None
+        missing = np.zeros(X.shape, bool) if missing is None else missing
+        given = np.zeros(X.shape, bool) if given is None else given & ~missing
+        states = encoding.states(given, missing)
+        wanted = ~(states[0] | states[1])
+        if encoding.has_levels_apart:
+            wanted = np.hstack([wanted, ~(given | missing)])
+        path = model.stated(*(torch.from_numpy(s).to(model.device) for s in states))
+        return path, wanted
+
     @property
     def _draws(self):
         return _SPREAD_DRAWS if self.encoding.dequantised.any() else 1
 
-    def each_chunk(self, X, function, labels=None):
+    def each_chunk(self, X, function, *by_row):
         """Apply a function of rows to chunks of X: memory does not grow with X.
 
         Chunks of images are of one size, the last one filled up with its last image: the rounding
-        of convolutions goes with the size. With labels, a LongTensor of shape (n,), the function is
-        given those of the chunk too.
+        of convolutions goes with the size. What else goes by row, labels or a mask, is handed on
+        for the rows of the chunk; None as it is.
         """
         images = self.model.sees_images
         size = _IMAGE_SCORE_CHUNK if images else _SCORE_CHUNK
@@ -105,22 +138,30 @@ class Engine:
             for start in range(0, len(X), size):
                 index = np.arange(start, start + size if images else min(start + size, len(X)))
                 index = index.clip(max=len(X) - 1)
-                given = () if labels is None else (labels[index].to(self.model.device),)
-                found.append(function(X[index], *given))
+                others = (None if a is None else a[index] for a in by_row)
+                found.append(function(X[index], *others))
         return np.concatenate(found)[: len(X)]
 
     def untrained(self, X):
         """Log-likelihood of the product of the marginals by component, and components z."""
         z, levels, log_beyond, _ = self._encoded(X)
-        return self._in_user_units(-self.model.marginal_bound(z), levels, log_beyond), z
+        split = self._in_user_units(-self.model.marginal_bound(z), levels, log_beyond)
+        return _only(split, self._scored(X)), z
 
     def fixed(self, X):
         """The part of the log-likelihood by component that neither network nor marginals enter."""
         z, levels, log_beyond, _ = self._encoded(X)
-        return self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
+        split = self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
+        return _only(split, self._scored(X))
 
-    def bound(self, X, labels=None):
-        """The bound by component, in nats and in the units of X; (n, D) or (n, D + F)."""
+    def bound(self, X, labels=None, given=None):
+        """The bound by component, in nats and in the units of X; (n, D) or (n, D + F).
+
+        What is missing, NaN, and what is given, (n, F) bool, adds zero.
+        """
+        scored = self._scored(X, given)
+        path = None if scored is None else scored[0]
+        labels = None if labels is None else labels.to(self.model.device)
         model, draws = self.model, self._draws
         n_times = int(np.clip(12 * len(model.active), *SCORE_TIMES))
         if model.sees_images:
@@ -130,34 +171,48 @@ class Engine:
             z, levels, log_beyond, keys = self._encoded(X, draw)
             cost = model.marginal_bound(z) / draws
             strata = torch.arange(draw, n_times, draws, device=model.device)
-            cost[:, model.active] += model.correction(z, keys, strata, n_times, labels)
+            cost[:, model.active] += model.correction(z, keys, strata, n_times, labels, path)
             total = total - cost
         total[_too_far(z)] = -torch.inf
-        return self._in_user_units(total, levels, log_beyond)
+        return _only(self._in_user_units(total, levels, log_beyond), scored)
 
     def flow(self, X, labels=None):
         """The flow's log-density, or log-probability, of rows X; (n,)."""
         model = self.model
+        labels = None if labels is None else labels.to(model.device)
         n_probes = 0 if len(model.active) <= _EXACT_TRACE else 1
         total = 0.0
         for draw in range(self._draws):
             z, levels, log_beyond, keys = self._encoded(X, draw)
             keys = mix(keys, draw)
-            total = total + model.flow(
-                z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS, labels
-            )
+            total = total + model.flow(z, levels, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS, labels)
         total[_too_far(z)] = -torch.inf
         units = self.encoding.in_user_units(np.zeros((1, model.n_components)), log_beyond)
         return total.double().cpu().numpy() / self._draws + units.sum(1)
 
-    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0):
-        """Rows in the user's units; row i depends on the seed, i and its label alone."""
+    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None):
+        """Rows in the user's units; row i depends on the seed, i, its label and condition alone."""
         chunks = []
         with torch.no_grad():
             for keys, given in self._sample_chunks(n_samples, seed, labels):
-                z = self.model.sample(keys, sampler, given, guidance).double().cpu().numpy()
-                chunks.append(self.encoding.decode(z, keys, self.model))
+                told = {}
+                if condition is not None:
+                    index = np.arange(len(keys)) + len(keys) * len(chunks)
+                    keys, told = condition.keys(index, keys), condition.of(self, index)
+                z = self.model.sample(keys, sampler, given, guidance, **told)
+                chunks.append(self.encoding.decode(z.double().cpu().numpy(), keys, self.model))
         return np.concatenate(chunks)[:n_samples]
+
+    def components(self, rows):
+        """Components of rows, a tensor on the device."""
+        return self._encoded(rows)[0]
+
+    def known(self, rows):
+        """Components of rows, with NaN where they are not known, and which of them are known."""
+        z = self.components(rows)
+        holes = np.isnan(rows)
+        known, _ = self.encoding.states(~holes, holes)
+        return z, torch.from_numpy(known).to(z.device)
 
     def _sample_chunks(self, n_samples, seed, labels):
         """Keys and labels of chunks of a sample.

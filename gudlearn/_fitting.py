@@ -3,9 +3,11 @@
 import numpy as np
 import torch
 
+from gudlearn._columns import n_known
 from gudlearn._images import make_image_network
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
+from gudlearn._states import make_states
 from gudlearn._training import Trainer, Validation, to_tensors
 from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
@@ -91,7 +93,7 @@ def build_path(encoding, schedule):
     return schedule.build(encoding.components, encoding.end_points())
 
 
-def make_trainer(estimator, denoiser, path, n_train, seed, device):
+def make_trainer(estimator, denoiser, path, n_train, seed, device, encoding, conditional_rate):
     """A trainer by the estimator's parameters."""
     images = is_image_network(denoiser)
     weight_decay = estimator.weight_decay
@@ -116,6 +118,7 @@ def make_trainer(estimator, denoiser, path, n_train, seed, device):
         generator=torch_generator(seed, device),
         compiled=estimator.compile,
         n_parts=estimator.accumulation_steps,
+        states=make_states(encoding, conditional_rate, device),
     )
 
 
@@ -138,11 +141,12 @@ class ComponentRows:
     """
 
     def __init__(self, encoding, X, device, labels=None, null=0):
-        self.encoding, self.X, self.device = encoding, X, device
+        self.encoding, self.device = encoding, device
         self.labels = None if labels is None else labels.to(device)
         self.null = null
         self._keys = row_keys(X)
-        self._levels, _ = encoding.clip(encoding.bins.levels(X))
+        self.X, self.missing = _without_holes(encoding, X, device)
+        self._levels, _ = encoding.clip(encoding.bins.levels(self.X))
         self._z = None
 
     def __len__(self):
@@ -156,8 +160,8 @@ class ComponentRows:
             self._z = torch.from_numpy(z).to(self.device, torch.float32)
 
     def take(self, index, generator):
-        """Components of some rows (B, D'), and their labels, some of them replaced by none."""
-        return self._z[index], _some_labels(self, index, generator)
+        """Components of some rows, their labels, some replaced by none, and what is missing."""
+        return self._z[index], _some_labels(self, index, generator), _some(self.missing, index)
 
     def components(self, index):
         """Components of some rows without chance."""
@@ -178,6 +182,7 @@ class ImageRows:
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
+        X, self.missing = _without_holes(encoding, X, device)
         self.X = torch.from_numpy(np.ascontiguousarray(X)).to(device)
         self.labels = None if labels is None else labels.to(device)
         self.device = device
@@ -197,16 +202,20 @@ class ImageRows:
         """Begin a pass."""
 
     def take(self, index, generator):
-        """Components of some rows (B, D'), and their labels, some of them replaced by none."""
-        X = self.X[index].to(torch.float32)
+        """Components of some rows, their labels, some replaced by none, and what is missing."""
+        X, missing = self.X[index].to(torch.float32), _some(self.missing, index)
         if self.flips:
-            pictures = X.view(-1, *self.encoding.shape)
             mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
-            X = torch.where(mirrored[:, None, None, None], pictures.flip(2), pictures).flatten(1)
+            X = self._mirror(X, mirrored)
+            missing = missing if missing is None else self._mirror(missing, mirrored)
         if self._width is not None:
             u = torch.rand(X.shape, generator=generator, device=self.device)
             X = X + self._width * (u - 0.5)
-        return self._rotate(X), _some_labels(self, index, generator)
+        return self._rotate(X), _some_labels(self, index, generator), missing
+
+    def _mirror(self, X, which):
+        pictures = X.view(-1, *self.encoding.shape)
+        return torch.where(which[:, None, None, None], pictures.flip(2), pictures).flatten(1)
 
     def components(self, index):
         """Components of some rows without chance."""
@@ -217,6 +226,19 @@ class ImageRows:
             z = self.rotation(X - self._mean)
             z = z if self._active is None else z[:, self._active]
             return z / self._scale
+
+
+def _without_holes(encoding, X, device):
+    """X with its holes filled in, and which active components they are, (n, D') bool or None."""
+    X, holes = encoding.fill(X)
+    if holes is None:
+        return X, None
+    _, missing = encoding.states(np.zeros_like(holes), holes)
+    return X, torch.from_numpy(missing[:, encoding.ends.active]).to(device)
+
+
+def _some(array, index):
+    return None if array is None else array[index]
 
 
 def _some_labels(rows, index, generator):
@@ -264,8 +286,8 @@ def loss_units(engine, X, loss_weighting):
     if loss_weighting != "likelihood":
         return 1.0, 0.0
     fixed = engine.each_chunk(X, lambda rows: engine.fixed(rows).sum(1)).mean()
-    n_columns = X.shape[1]
-    return len(engine.model.active) / n_columns, -float(fixed) / n_columns
+    n_columns = n_known(X) / len(X)
+    return len(engine.model.active) / X.shape[1], -float(fixed) / n_columns
 
 
 def make_validation(engine, X, labels, seed):
@@ -279,15 +301,18 @@ def make_validation(engine, X, labels, seed):
         z.append(encoded[:, engine.model.active].to(torch.float32))
         return components.sum(1)
 
-    constant = -engine.each_chunk(X, log_likelihood).mean() / X.shape[1]
+    n_dimensions = n_known(X) / len(X)
+    constant = -engine.each_chunk(X, log_likelihood).mean() / n_dimensions
     images = engine.model.sees_images
+    _, missing = _without_holes(engine.encoding, X, engine.model.device)
     return Validation(
         # The last chunk of images is filled up.
         torch.cat(z)[: len(X)],
         labels=None if labels is None else labels.to(engine.model.device),
         n_times=2 if images else int(np.clip(4096 // len(X), 4, 64)),
         constant=constant,
-        n_dimensions=X.shape[1],
+        n_dimensions=n_dimensions,
         seed=seed,
+        missing=missing,
         chunk=128 if images else 4096,
     )

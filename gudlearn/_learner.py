@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from gudlearn import _fitting
-from gudlearn._columns import Container, check_finite, make_bins
+from gudlearn._columns import Container, check_finite, holes_of, make_bins
 from gudlearn._encoding import Encoding
 from gudlearn._images import ImageContainer, image_basis, understand
 from gudlearn._random import derive_seed
@@ -20,6 +20,8 @@ from gudlearn._training import run_passes, to_arrays
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
+# Share of rows in mixed states where values are missing.
+_RATE_WITH_HOLES = 0.3
 # Rows, or images, on which the best density of times for scores is measured.
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
 
@@ -55,11 +57,15 @@ class Learner:
                 Container.of(X)
             X = self._validate_rows(X)
             self._refuse_changes()
+            self._check_holes(X)
             self._encoding.bins.check(X)
+            self.conditional_rate_ = self._rate(X)
             _fitting.build_path(self._encoding, schedule)
             self.schedule_ = schedule
             return X, self._labels(y, len(X))
         X, container = self._first_rows(X)
+        self._check_holes(X)
+        self.conditional_rate_ = self._rate(X)
         shape = getattr(container, "shape", None)
         network = _fitting.resolve_network(self.network, len(X), shape)
         labels = self._first_labels(y, X)
@@ -82,6 +88,12 @@ class Learner:
         self.n_iter_ = 0
         self._fitted_with = self._lasting_parameters()
         return X, labels
+
+    def _rate(self, X):
+        """Share of rows in mixed states, for a set of rows."""
+        if self.conditional_rate == "auto":
+            return 0.0 if holes_of(X) is None else _RATE_WITH_HOLES
+        return float(self.conditional_rate)
 
     def _make_bins(self, container, X, shape):
         bin_range = self.bin_range
@@ -200,6 +212,16 @@ class Learner:
         check_finite(X, self._column_names())
         return X
 
+    def _check_holes(self, X):
+        """Raise where a column is all NaN."""
+        holes = holes_of(X)
+        if holes is None:
+            return
+        empty = holes.all(0)
+        if empty.any():
+            names = np.array(self._column_names())[empty].tolist()
+            raise ValueError(f"Columns {names[:5]} of X hold nothing but NaN. Drop them.")
+
     # Training
 
     def _make_trainer(self, n_rows, seed):
@@ -211,7 +233,9 @@ class Learner:
         path = _fitting.build_path(self._encoding, self.schedule_)
         n_train = n_rows - self._n_validation(n_rows)
         device = _fitting.resolve_device(self.device)
-        return _fitting.make_trainer(self, denoiser, path, n_train, seed, device)
+        return _fitting.make_trainer(
+            self, denoiser, path, n_train, seed, device, self._encoding, self.conditional_rate_
+        )
 
     def _rows_on_device(self, X, labels, trainer):
         return _fitting.rows_on_device(
@@ -277,9 +301,9 @@ class Learner:
         n_rows = _IMAGES_FOR_TIMES if self._has_images else _ROWS_FOR_TIMES
         data.renew(0)
         some = torch.arange(0, len(train), max(1, len(train) // n_rows), device=trainer.device)
-        given = None if labels is None else data.labels[some]
+        others = (None if v is None else v[some] for v in (data.labels, data.missing))
         n_pairs = 1 if self._has_images else 2
-        self.time_weights_ = trainer.time_weights(data.components(some), given, n_pairs=n_pairs)
+        self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)
 
     def _loss_units(self, X):
         some = X[:: max(1, len(X) // _MOST_IMAGES)] if self._has_images else X

@@ -141,6 +141,14 @@ def _own_share(size, width):
     return kernel.sum((0, 1)) / np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2).sum()
 
 
+def stretch(Z, holes):
+    """Replace what is unknown in each column of Z (n, D) by quantiles of what is known."""
+    for j in np.flatnonzero(holes.any(0)):
+        unknown = holes[:, j]
+        share = (np.arange(unknown.sum()) + 0.5) / unknown.sum()
+        Z[unknown, j] = np.quantile(Z[~unknown, j], share, method="inverted_cdf")
+
+
 def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
@@ -275,9 +283,7 @@ def mixture_marginals(weights, means, variances):
     used = weights.any(0)
     if not used[1:].any():
         return GaussianMarginals(torch.tensor(means[:, 0]), torch.tensor(variances[:, 0]))
-    return MixtureMarginals(
-        *(torch.tensor(p[:, used]) for p in (weights, means, variances))
-    )
+    return MixtureMarginals(*(torch.tensor(p[:, used]) for p in (weights, means, variances)))
 
 
 def join(parts, columns):

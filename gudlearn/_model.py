@@ -19,8 +19,9 @@ from gudlearn.diffusion.likelihood import (
 )
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import LOG_2PI
-from gudlearn.diffusion.process import marginal_std
-from gudlearn.diffusion.solvers import integrate, time_grid
+from gudlearn.diffusion.process import marginal_std, perturb
+from gudlearn.diffusion.solvers import integrate, start_near, time_grid
+from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
 from gudlearn.nn.denoiser import Conditioned
 
 # Rows times noise draws that go through the network at once.
@@ -96,10 +97,11 @@ class Model:
         """Whether the network is one of images: then rows go through it in small batches."""
         return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
 
-    def _given(self, labels, guidance=1.0):
+    def given(self, labels=None, guidance=1.0):
+        """The denoiser given labels."""
         return Conditioned(self.denoiser, labels, guidance=guidance, null=self.null)
 
-    def _arithmetic(self):
+    def arithmetic(self):
         """The context in which networks are called: inside one, weights are rounded once."""
         enabled = self.autocast is not None
         return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
@@ -119,15 +121,26 @@ class Model:
 
     # Likelihood
 
-    def correction(self, z, keys, strata, n_strata, labels=None):
-        """What the network adds to the bound, from some of n_strata strata of time; (B, D')."""
+    def stated(self, given, missing):
+        """The path of rows some of whose components, (B, D) bool, are given or missing."""
+        state = torch.full(given.shape, WANTED, device=self.device)
+        state = state.masked_fill(given, GIVEN).masked_fill(missing, MISSING)
+        log_variances = self._tensor(self.ends.variances)[self.active].log()
+        return StatedGamma(self.path, state[:, self.active], log_variances)
+
+    def correction(self, z, keys, strata, n_strata, labels=None, path=None):
+        """What the network adds to the bound, from some of n_strata strata of time; (B, D').
+
+        On a path of `stated` it is that of the wanted components.
+        """
+        path = self.path if path is None else path
         x0 = z[:, self.active]
         if not len(self.active) or not len(strata):
             return torch.zeros_like(x0)
         offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
         total = torch.zeros_like(x0)
         per_call = max(1, (_IMAGE_BATCH if self.sees_images else _BATCH) // len(x0))
-        split = self._given(labels).split
+        split = self.given(labels).split
         for first in range(0, len(strata), per_call):
             some = strata[first : first + per_call]
             u = ((some + offset[:, some]) / n_strata).T.flatten()
@@ -136,8 +149,8 @@ class Model:
                 [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in some]
             ).to(self.dtype)
             x0_many = x0.repeat(len(some), 1)
-            with self._arithmetic():
-                terms = correction_integrand(split, self.path, x0_many, t, eps)
+            with self.arithmetic():
+                terms = correction_integrand(split, path, x0_many, t, eps)
             terms = terms * inverse_density[:, None]
             total += terms.view(len(some), *x0.shape).sum(0)
         return total / n_strata
@@ -200,8 +213,8 @@ class Model:
             signs = torch.where(u < 0.5, -1.0, 1.0).to(self.dtype)
             probe = signs.view(len(y), n_probes, d).transpose(0, 1)
         labels = None if labels is None else labels.repeat_interleave(draws)
-        denoise, marginals = self._given(labels), self.denoiser.marginals
-        with self._arithmetic():
+        denoise, marginals = self.given(labels), self.denoiser.marginals
+        with self.arithmetic():
             log_p = flow_log_prob(denoise, self.path, marginals, y, n_steps, probe)
         # Near a level the flow's density is the bell of the noise: each draw cancels its own.
         own = self._tensor(self.ends.own_levels)[self.active]
@@ -210,10 +223,12 @@ class Model:
 
     # Samples
 
-    def sample(self, keys, sampler, labels=None, guidance=1.0, record=None):
+    def sample(self, keys, sampler, labels=None, guidance=1.0, record=None, known=None, guide=None):
         """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included.
 
-        The states of the active components are recorded as `integrate` does.
+        The states of the active components are recorded as `integrate` does. What is known, a
+        pair of components z (B, D) and a mask (B, D), is given to the rest. A guide is called with
+        the denoiser, the components that do not diffuse and keys, and returns another denoiser.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         idle = self.idle_blurred
@@ -221,18 +236,34 @@ class Model:
             spread = self._tensor(self.ends.variances)[idle] + self._gamma_0(idle).exp()
             eps = keyed_normal(keys, len(idle), _END).to(self.dtype)
             z[:, idle] = spread.sqrt() * eps
+        if known is not None:
+            z = torch.where(known[1], known[0], z)
         if not len(self.active):
             return z
-        d = len(self.active)
+        d, path = len(self.active), self.path
         gamma_1 = self.path(z.new_ones(1)).expand(len(keys), -1)
         u = keyed_uniform(keys, d, _START).to(self.dtype)
         eps = keyed_normal(keys, d, _START).to(self.dtype)
         x = self.denoiser.marginals.draw(u, eps, gamma_1)
+        if known is not None:
+            path = self.stated(known[1], torch.zeros_like(known[1]))
+            eps = keyed_normal(keys, d, (1 << 3) + _START).to(self.dtype)
+            floor = perturb(known[0][:, self.active], eps, self.path(z.new_zeros(1)))
+            x = torch.where(path.given, floor, x)
+        denoise = self.given(labels, guidance)
+        if guide is not None:
+            denoise = guide(denoise, z, keys)
         times = time_grid(self.path, sampler.steps).to(x)
-        with self._arithmetic():
+        with self.arithmetic():
+            if known is not None or guide is not None:
+                wanted = torch.ones_like(x, dtype=torch.bool)
+                if known is not None:
+                    # A row of which nothing is known is one of all.
+                    wanted = path.wanted & path.given.any(1, keepdim=True)
+                x = start_near(denoise, x, path(times[:1]), self.denoiser.marginals.mean, wanted)
             x = integrate(
-                self._given(labels, guidance),
-                self.path,
+                denoise,
+                path,
                 x,
                 times,
                 sampler.build(),
@@ -241,7 +272,7 @@ class Model:
             )
         gamma = self.path(z.new_zeros(1))
         z[:, self.active] = x / alpha(gamma)
-        return z
+        return z if known is None else torch.where(known[1], known[0], z)
 
     def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
         """What `sample` passes through, at n_states of its times; there are active components.
@@ -253,7 +284,7 @@ class Model:
             The state x; x rescaled by component, from noise of noise_std to the components of the
             sample; and E[x0 given x]. Components that do not diffuse are those of the sample.
         """
-        denoise, found = self._given(labels, guidance), []
+        denoise, found = self.given(labels, guidance), []
         kept = np.rint(np.linspace(0, sampler.steps, n_states)).astype(int).tolist()
         variance = self._tensor(self.ends.variances)[self.active]
         gamma_0 = self.path(variance.new_zeros(1))

@@ -11,6 +11,7 @@ import torch
 
 from gudlearn.diffusion.likelihood import correction_integrand
 from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
+from gudlearn.diffusion.states import MISSING, WANTED, StatedGamma
 from gudlearn.nn.denoiser import Conditioned, Denoiser
 
 LOSSES = {"likelihood": bound_integrand, "uniform": noise_loss}
@@ -43,8 +44,8 @@ class Budget:
 
 
 def learning_rate_factor(step, spent, warm_up=100):
-    """Linear warm-up, then a cosine from 1 to 0 over the budget."""
-    return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(spent, 1.0)))
+    """Linear warm-up, and a straight line from 1 to 0 over the budget."""
+    return min(1.0, (step + 1) / warm_up) * (1 - min(spent, 1.0))
 
 
 class Trainer:
@@ -68,6 +69,8 @@ class Trainer:
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
         A batch goes through the network in so many parts, whose gradients are summed.
+    states : RandomStates
+        What of each row is wanted, given or missing.
     """
 
     MAX_GRADIENT_NORM = 1.0
@@ -75,11 +78,11 @@ class Trainer:
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
-        autocast, generator,
+        autocast, generator, states,
         compiled=False, n_parts=1,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
-        self.n_parts = n_parts
+        self.n_parts, self.states = n_parts, states
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
@@ -98,8 +101,15 @@ class Trainer:
         self._buffers = list(pairs)
         self.steps = 0
 
-    def batch_loss(self, x0, labels=None):
-        """Loss of a batch at stratified times, in nats per component; also terms, weights, bins."""
+    def batch_loss(self, x0, labels=None, missing=None):
+        """Loss of a batch at stratified times.
+
+        Returns
+        -------
+        loss : scalar Tensor, to be made small, in nats per component
+        mean : scalar Tensor, nats per component that was wanted
+        terms, bins : Tensor of shape (B,), see `AdaptiveTimes.update`
+        """
         given = () if labels is None else (labels,)
 
         def denoise(x, gamma):
@@ -111,11 +121,19 @@ class Trainer:
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
         t, inverse_density, bins = self.times.sample(u)
         eps = torch.empty_like(x0).normal_(generator=self.generator)
-        terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
-        return (terms * inverse_density).mean() / x0.shape[1], terms, bins
+        path, share = self.path, 1.0
+        if self.states.rate or missing is not None:
+            path = self.states.path(path, len(x0), self.generator, missing)
+            share = path.wanted.mean(dtype=x0.dtype).clamp(min=1e-6)
+        terms = self._loss(denoise, path, x0, t, eps)
+        if path is not self.path:
+            terms = terms * path.wanted
+        terms = terms.sum(1)
+        loss = (terms * inverse_density).mean() / x0.shape[1]
+        return loss, loss.detach() / share, terms, bins
 
-    def step(self, x0, factor, labels=None):
-        """One step of the optimiser on a batch; the loss as a tensor."""
+    def step(self, x0, factor, labels=None, missing=None):
+        """One step of the optimiser on a batch; its mean loss as a tensor."""
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -125,10 +143,10 @@ class Trainer:
         for part in torch.arange(len(x0), device=self.device).tensor_split(self.n_parts):
             share = len(part) / len(x0)
             if share:
-                some = None if labels is None else labels[part]
-                part_loss, terms, bins = self.batch_loss(x0[part], some)
+                some = (None if v is None else v[part] for v in (labels, missing))
+                part_loss, mean, terms, bins = self.batch_loss(x0[part], *some)
                 (share * part_loss).backward()
-                loss = loss + share * part_loss.detach()
+                loss = loss + share * mean
                 self.times.update(bins, terms)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.MAX_GRADIENT_NORM, foreach=True)
         for optimizer in self._optimizers:
@@ -162,7 +180,7 @@ class Trainer:
         """State of the network with the averaged weights, as tensors."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
-    def time_weights(self, x0, labels=None, n_bins=32, n_pairs=2):
+    def time_weights(self, x0, labels=None, missing=None, n_bins=32, n_pairs=2):
         """Standard deviation, over the noise, of the correction's integrand in bins of t.
 
         Scores draw times with this density: then their own noise is least. Pairs of draws for a
@@ -171,17 +189,25 @@ class Trainer:
         spread = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
         split = self.given(labels).split
+        path = self.observed(missing)
 
         def draw(k):
             t = (k + torch.rand(len(x0), generator=generator, device=self.device)) / n_bins
             eps = torch.empty_like(x0).normal_(generator=generator)
-            return correction_integrand(split, self.path, x0, t, eps).sum(1)
+            return correction_integrand(split, path, x0, t, eps).sum(1)
 
         with torch.no_grad():
             for k in range(n_bins):
                 for _ in range(n_pairs):
                     spread[k] += float(((draw(k) - draw(k)) ** 2).mean()) / (2 * n_pairs)
         return np.sqrt(spread) if spread.any() else np.ones(n_bins)
+
+    def observed(self, missing):
+        """The path of rows of which nothing is given, and a part (n, D) missing, if any."""
+        if missing is None:
+            return self.path
+        state = torch.where(missing, MISSING, WANTED)
+        return StatedGamma(self.path, state, self.states.log_variances)
 
     def given(self, labels):
         """The averaged denoiser given labels; images in training's arithmetic."""
@@ -228,22 +254,26 @@ class Validation:
         Divisor of the sum over components.
     seed : int
     labels : LongTensor of shape (n,) or None
+    missing : BoolTensor of shape (n, D) or None
     chunk : int
         Rows times noise draws that go through the network at once.
     """
 
-    def __init__(self, x0, *, n_times, constant, n_dimensions, seed, labels=None, chunk=4096):
+    def __init__(
+        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, chunk=4096
+    ):
         self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
-        self.constant, self.n_dimensions, self.seed = constant, n_dimensions, seed
+        self.missing, self.seed = missing, seed
+        self.constant, self.n_dimensions = constant, n_dimensions
         self._density = None
 
-    def score(self, given, path, times):
+    def score(self, given, observed, times):
         """Mean log-likelihood of the held-out rows, in nats per dimension.
 
         Parameters
         ----------
         given : callable of labels to an averaged denoiser given them
-        path : gamma path
+        observed : callable of what is missing, or None, to the path of such rows
         times : AdaptiveTimes
         """
         n, d = self.x0.shape
@@ -262,6 +292,7 @@ class Validation:
                 t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
                 eps = torch.randn(len(some), d, generator=generator, device=device)
                 split = given(None if self.labels is None else self.labels[row]).split
+                path = observed(None if self.missing is None else self.missing[row])
                 terms = correction_integrand(split, path, self.x0[row], t, eps).sum(1)
                 total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
@@ -364,8 +395,8 @@ def _passes(trainer, data, budget, log, blame, units, evaluate, stop):
             if spent >= 1:
                 break
             decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-            x0, labels = data.take(rows, trainer.generator)
-            losses.append(trainer.step(x0, decay, labels))
+            x0, labels, missing = data.take(rows, trainer.generator)
+            losses.append(trainer.step(x0, decay, labels, missing))
             # On a GPU only every 16th step waits for its loss, and the end of the pass.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 _guard(trainer, losses[-1], x0, blame)
@@ -391,7 +422,7 @@ def _evaluate(trainer, validation, log, tol, verbose):
     if validation is None:
         log.best_state = state
         return
-    score = validation.score(trainer.given, trainer.path, trainer.times)
+    score = validation.score(trainer.given, trainer.observed, trainer.times)
     log.validation_scores.append(score)
     log.validation_passes.append(n_passes)
     progress = log.best_score is None or score > log.best_score + tol
@@ -421,5 +452,3 @@ def to_arrays(state):
 def to_tensors(weights):
     """The dict of arrays as a dict of tensors."""
     return {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
-
-

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._constraints import HasMethods
@@ -182,7 +183,9 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        generator = GUDGenerator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
         return tags
 
 

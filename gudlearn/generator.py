@@ -1,7 +1,5 @@
 """The estimator: fit, sample, score."""
 
-import dataclasses
-import math
 import operator
 import weakref
 from numbers import Integral, Real
@@ -10,17 +8,18 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
-from gudlearn._columns import check_n_samples
 from gudlearn._constraints import HasMethods, Interval, StrOptions
+from gudlearn._draws import Draws
 from gudlearn._engine import Engine
 from gudlearn._learner import Learner
 from gudlearn._model import Model
-from gudlearn._random import derive_seed, keyed_uniform, seed_keys
-from gudlearn._resolve import NamedSpecs, resolve
+from gudlearn._random import derive_seed
+from gudlearn._resolve import NamedSpecs
+from gudlearn._scores import Scores
 from gudlearn._training import Budget, run_passes
+from gudlearn.bases import BlockBasis, IdentityBasis
 
 # Stream of the uniforms that draw the classes of a sample.
 _CLASSES = 13
@@ -30,7 +29,9 @@ _MODELS = weakref.WeakKeyDictionary()
 _TRAINERS = weakref.WeakKeyDictionary()
 
 
-class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, BaseEstimator):
+class GUDGenerator(
+    NamedSpecs, Learner, Scores, Draws, CallbackSupportMixin, DensityMixin, BaseEstimator
+):
     """Diffusion model of the rows of a table or of images: fit, sample, score.
 
     Parameters
@@ -71,6 +72,15 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         Whether fit takes labels y, and samples and scores may be given them.
     random_flips : bool, default=False
         Whether half of the images are mirrored, left to right, at random while training.
+    conditional_rate : float in [0, 1] or "auto", default="auto"
+        Share of the rows that are seen in mixed states in training: a part given or missing, or
+        one part after another. With it one fit answers for every conditional and marginal; 0.3
+        serves them all and costs little. "auto" is 0.3 where X holds NaN, else 0.
+    conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
+        How samples agree with what is known; may be set after fit. "exact" holds known components
+        at their floor, for a network that saw such states. "posterior" guides the denoiser by the
+        moments of the data given the state, "repaint" puts what is known in the place of what was
+        guessed. "auto" is "exact" where :meth:`conditioning_method` says so, else "posterior".
     max_iter : int or "auto", default="auto"
         Passes over the rows; 0 leaves the model untrained. "auto" is 100 plus the number of rows,
         at most 500 passes and 6 million rows seen; with ``max_time`` given it sets no limit.
@@ -144,6 +154,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         Passes made at each evaluation.
     best_validation_score_ : float or None
         The score of the weights that were kept.
+    conditional_rate_ : float
+        Share of rows in mixed states.
     n_parameters_ : int
         Weights in the network.
     classes_, class_prior_ : ndarray of shape (n_classes,)
@@ -192,6 +204,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
         "class_conditional": ["boolean"],
         "random_flips": ["boolean"],
+        "conditional_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "conditioning": [StrOptions({"auto", "exact", "posterior", "repaint"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -226,6 +240,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         loss_weighting="likelihood",
         class_conditional=False,
         random_flips=False,
+        conditional_rate="auto",
+        conditioning="auto",
         max_iter="auto",
         max_time=None,
         batch_size="auto",
@@ -256,6 +272,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         self.loss_weighting = loss_weighting
         self.class_conditional = class_conditional
         self.random_flips = random_flips
+        self.conditional_rate = conditional_rate
+        self.conditioning = conditioning
         self.max_iter = max_iter
         self.max_time = max_time
         self.batch_size = batch_size
@@ -284,7 +302,8 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
                 (n_samples, height, width) or (n_samples, height, width, channels)
-            Finite numbers.
+            Numbers; NaN where a value is missing (at random), in columns that the basis does not
+            mix with others.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 
@@ -354,240 +373,6 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
         self.n_iter_ += 1
         return self
 
-    # Score
-
-    def score_samples(self, X, y=None):
-        """Log-likelihood of each row, in nats and in the units of X.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-        y : array-like of shape (n_samples,), one label or None, default=None
-            With ``class_conditional`` the density given these labels; None is the density that
-            the network learned without them.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Log-density; log-probability of discrete columns. With ``likelihood="bound"`` at most
-            the model's, in expectation over its internal noise.
-
-        Raises
-        ------
-        ValueError
-            If X is not of the kind that was fitted, or y holds an unknown class.
-        """
-        X, labels, engine = self._checked(X, y)
-        if self.likelihood == "flow":
-            return engine.each_chunk(X, engine.flow, labels)
-        # Summed chunk by chunk: the components of many images would not fit in memory.
-        return engine.each_chunk(X, lambda *chunk: engine.bound(*chunk).sum(1), labels)
-
-    def score_components(self, X, y=None):
-        """Log-likelihood of each row split by component, in nats and in the units of X.
-
-        The total does not depend on the schedule, the split does: with a sequential schedule it
-        is the chain rule, each group given those generated before it.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-        y : array-like of shape (n_samples,), one label or None, default=None
-            As in ``score_samples``.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components) or (n_samples, n_components + n_features)
-            Sums to ``score_samples``. Where components are not data columns and the data are
-            discrete, the reconstruction of each column follows the components.
-
-        Raises
-        ------
-        ValueError
-            If ``likelihood="flow"``, whose density is not a sum over components.
-        """
-        if self.likelihood == "flow":
-            raise ValueError(
-                "likelihood='flow' has no split by component: the flow's density is one number a "
-                "row. Use likelihood='bound'."
-            )
-        X, labels, engine = self._checked(X, y)
-        return engine.each_chunk(X, engine.bound, labels)
-
-    def score(self, X, y=None):
-        """Mean log-likelihood of the rows, in nats and in the units of X.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-        y : array-like of shape (n_samples,), one label or None, default=None
-            As in ``score_samples``; ignored without ``class_conditional``.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X, y).mean())
-
-    def bits_per_dim(self, X, y=None):
-        """Mean negative log-likelihood in bits per column, constant columns included.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-        y : array-like of shape (n_samples,), one label or None, default=None
-            As in ``score_samples``.
-
-        Returns
-        -------
-        float
-        """
-        return -self.score(X, y) / (self.n_features_in_ * math.log(2))
-
-    def _checked(self, X, y):
-        check_is_fitted(self)
-        X = self._validate_rows(X)
-        labels = None
-        if self.class_conditional:
-            null = torch.full((len(X),), self._n_classes)
-            labels = null if y is None else self._labels(y, len(X))
-        return X, labels, self._engine()
-
-    def log_snr(self, t):
-        """Effective log-SNR of each component that diffuses, over time.
-
-        Parameters
-        ----------
-        t : array-like of shape (n_times,)
-            Times in [0, 1]; 0 is data, 1 is noise.
-
-        Returns
-        -------
-        ndarray of shape (n_times, n_components)
-        """
-        check_is_fitted(self)
-        active = self._encoding.ends.active
-        t = torch.as_tensor(np.atleast_1d(np.asarray(t, dtype=np.float64)))
-        path = _fitting.build_path(self._encoding, self.schedule_)
-        if path is None:
-            return np.zeros((len(t), 0))
-        return np.log(self._encoding.ends.variances[active]) - path(t).numpy()
-
-    # Sample
-
-    def sample(self, n_samples=1, y=None, *, guidance=1.0, random_state=None):
-        """Draw rows, or images.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        y : array-like of shape (n_samples,), one label or None, default=None
-            Classes to draw from, with ``class_conditional``. None draws them by their frequency.
-        guidance : float, default=1.0
-            Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
-            more exaggerates what tells the class from all, 0 ignores it.
-        random_state : int, RandomState instance or None, default=None
-            None uses the estimator's. For one seed the first k of n rows are the k rows.
-
-        Returns
-        -------
-        array or DataFrame of shape (n_samples, n_features), or images
-            The container, shape, columns and dtypes of the X that was fitted.
-
-        Raises
-        ------
-        ValueError
-            If n_samples is not a positive whole number, y holds an unknown class, or labels or
-            guidance are asked of a model that was fitted without labels.
-        """
-        request = self._request(n_samples, y, guidance, random_state)
-        X = self._engine().sample(*request)
-        bins = self._encoding.bins
-        whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
-        return self._container.wrap(X, whole | self._encoding.constant)
-
-    def sample_trajectory(
-        self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
-    ):
-        """Draw rows, or images, and show the states that they pass through.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        n_states : int, default=9
-            Number of states, spread evenly over the sampler's steps.
-        y : array-like of shape (n_samples,), one label or None, default=None
-            As in ``sample``.
-        guidance : float, default=1.0
-            As in ``sample``.
-        random_state : int, RandomState instance or None, default=None
-            As in ``sample``, which draws the same samples from the same seed.
-
-        Returns
-        -------
-        Trajectory
-            ``t``, from 1 to 0; ``denoised`` and ``noisy`` states in the units of the data, floats
-            of the shape of n_states samples; and their ``components``. The last noisy state is
-            the sample before it is rounded to levels.
-
-        Raises
-        ------
-        ValueError
-            As in ``sample``, if n_states is less than 2 or more than the sampler visits, or if
-            nothing in the data varies.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from gudlearn import GUDGenerator
-        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
-        >>> found = gen.sample_trajectory(2, n_states=5)
-        >>> found.t[[0, -1]], found.denoised.shape
-        (array([1., 0.]), (5, 2, 4))
-        """
-        request = self._request(n_samples, y, guidance, random_state)
-        found = self._engine().trajectory(n_states, *request)
-        shape = (n_states, n_samples, *getattr(self._container, "axes", [self.n_features_in_]))
-        return dataclasses.replace(
-            found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
-        )
-
-    def _request(self, n_samples, y, guidance, random_state):
-        """What the engine is to draw, once what was asked of ``sample`` is checked."""
-        check_is_fitted(self)
-        check_n_samples(n_samples)
-        self._check_guidance(y, guidance)
-        seed = derive_seed(self.random_state if random_state is None else random_state)
-        labels = self._labels_of_sample(n_samples, y, seed)
-        return n_samples, seed, self._sampler(), labels, float(guidance)
-
-    def _check_guidance(self, y, guidance):
-        if isinstance(guidance, bool) or not isinstance(guidance, Real) or not guidance >= 0:
-            raise ValueError(f"guidance={guidance!r} must be a number of at least 0; 1 is none.")
-        asked = "y" if y is not None else f"guidance={guidance!r}" if guidance != 1 else None
-        if asked and not self.class_conditional:
-            raise ValueError(
-                f"{asked} needs a model of labels, but this one was fitted without. Fit with "
-                "class_conditional=True and y."
-            )
-
-    def _labels_of_sample(self, n_samples, y, seed):
-        if not self.class_conditional:
-            return None
-        if y is not None:
-            return self._labels(y, n_samples)
-        u = keyed_uniform(seed_keys(seed, n_samples), 1, _CLASSES)[:, 0].numpy()
-        drawn = np.searchsorted(self.class_prior_.cumsum(), u)
-        return torch.from_numpy(drawn.clip(max=self._n_classes - 1))
-
-    def _sampler(self):
-        sampler = resolve("sampler", self.sampler)
-        if isinstance(self.sampler, str) and self.sampler == "auto":
-            log_snr = self.log_snr(np.linspace(0, 1, 257))
-            moving = (np.diff(log_snr, axis=0) < -1e-9).mean(0) if log_snr.size else np.ones(1)
-            sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
-        return sampler
-
     def _engine(self):
         key = self.random_state if isinstance(self.random_state, Integral) else 0
         return Engine(self._encoding, self._model(), int(key))
@@ -625,5 +410,7 @@ class GUDGenerator(NamedSpecs, Learner, CallbackSupportMixin, DensityMixin, Base
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        named = isinstance(self.basis, str) and self.basis in ("auto", "identity")
+        tags.input_tags.allow_nan = named or isinstance(self.basis, IdentityBasis | BlockBasis)
         tags.target_tags.required = self.class_conditional
         return tags

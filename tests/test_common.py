@@ -3,7 +3,14 @@
 import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
-from gudlearn import GenerativePipeline, GUDClassifier, GUDGenerator, MarginalGaussianizer
+from gudlearn import (
+    GenerativePipeline,
+    GUDClassifier,
+    GUDGenerator,
+    GUDImputer,
+    GUDOutlierDetector,
+    MarginalGaussianizer,
+)
 from small import small
 
 
@@ -13,6 +20,8 @@ from small import small
         GUDGenerator(),
         small(max_iter=0, basis="pca"),
         GUDClassifier(GUDGenerator(max_iter=60)),
+        GUDImputer(small(max_iter=1), n_samples=3),
+        GUDOutlierDetector(small(max_iter=1)),
         MarginalGaussianizer(),
     ],
     ids=repr,

@@ -12,10 +12,11 @@ FLOORS = [
     ["diffusion"],
     ["_constraints", "_random", "bases", "nn"],
     [
-        *("_columns", "_determinants", "_encoding", "_engine", "_fitting", "_images", "_marginals"),
-        *("_model", "_resolve", "_training", "networks", "samplers", "schedules", "transformers"),
+        *("_columns", "_conditions", "_determinants", "_encoding", "_engine", "_extension"),
+        *("_fitting", "_images", "_marginals", "_model", "_resolve", "_states", "_training"),
+        *("conditioning", "networks", "samplers", "schedules", "transformers"),
     ],
-    ["_learner", "classifier", "generator", "pipeline"],
+    ["_draws", "_learner", "_scores", "classifier", "generator", "imputer", "outliers", "pipeline"],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -1,0 +1,489 @@
+"""What GUDGenerator draws: samples, what they pass through, and completions of partial rows."""
+
+import dataclasses
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from gudlearn._columns import as_mask, check_n_samples
+from gudlearn._conditions import Completion, LinearObservation
+from gudlearn._extension import Strip, roll
+from gudlearn._random import derive_seed, keyed_uniform, seed_keys
+from gudlearn._resolve import resolve
+
+# Stream of the uniforms that draw the classes of a sample.
+_CLASSES = 13
+
+
+class Draws:
+    """The sampling half of an estimator that has an engine."""
+
+    def sample(
+        self, n_samples=1, y=None, *, given=None, observation=None, guidance=1.0, random_state=None
+    ):
+        """Draw rows, or images; of all, or of those that agree with what is known.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            With ``given``, or an observation of several rows, so many for each.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            Classes to draw from, with ``class_conditional``. None draws them by their frequency.
+            With ``given`` one for each of its rows.
+        given : array-like or DataFrame of shape (n_rows, n_features), images, or None, \
+                default=None
+            Rows of which a part is known; NaN marks what is wanted. A row of which nothing is
+            known is drawn from all, one that is known comes back as it is.
+        observation : tuple (A, y, noise_std) or None, default=None
+            What is known are linear functions of a row: y = A x + noise, in the units of X. A is
+            an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
+            of at least 0 or one for each of m. Images count as flat rows here.
+        guidance : float, default=1.0
+            Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
+            more exaggerates what tells the class from all, 0 ignores it.
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's. For one seed the first k of n rows are the k rows.
+
+        Returns
+        -------
+        array or DataFrame of shape (n_samples, n_features), or images
+            The container, shape, columns and dtypes of the X that was fitted. With ``given``, or
+            an observation of several rows, of shape (n_rows, ...) where n_samples is 1, else an
+            array of shape (n_samples, n_rows, ...). Known entries are those of ``given``, to the
+            bit.
+
+        Raises
+        ------
+        ValueError
+            If n_samples is not a positive whole number, y holds an unknown class, labels or
+            guidance are asked of a model that was fitted without labels, or what is given has
+            another shape or no place on the grid of its column.
+
+        Notes
+        -----
+        What is drawn is exact, as far as the network is, where :meth:`conditioning_method` says
+        so; elsewhere the denoiser is guided by what is known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> X = load_iris().data
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> partial = X[:2].copy()
+        >>> partial[:, 2:] = np.nan
+        >>> gen.sample(given=partial).shape, gen.sample(5, given=partial).shape
+        ((2, 4), (5, 2, 4))
+        """
+        if given is None and observation is None:
+            return self._wrap(self._draw(n_samples, y, guidance, random_state))
+        found = self._complete(n_samples, y, given, observation, guidance, random_state)
+        if found.ndim == 2 or len(found) == 1:
+            return self._wrap(found.reshape(-1, found.shape[-1]))
+        flat = self._wrap(found.reshape(-1, found.shape[-1]))
+        return np.asarray(flat).reshape(*found.shape[:2], *self._axes)
+
+    def _complete(self, n_samples, y, given, observation, guidance, random_state):
+        """Draws (n_samples, n_rows, F), float64, or (n_samples, F) of one observation."""
+        if given is not None and observation is not None:
+            raise ValueError("Pass given= or observation=, not both.")
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        if observation is not None:
+            A, values, noise_std = self._check_observation(observation)
+            method = "posterior" if self.conditioning in ("auto", "posterior") else "repaint"
+            if self.conditioning == "exact":
+                raise ValueError(
+                    "conditioning='exact' knows whole components only, not linear observations. "
+                    "Use 'auto', 'posterior' or 'repaint'."
+                )
+            condition = LinearObservation(A, np.atleast_2d(values), noise_std, method)
+            n_rows, one = len(condition.values), values.ndim == 1
+        else:
+            rows = self._validate_rows(given).astype(np.float64)
+            filled, holes = self._encoding.fill(rows)
+            self._encoding.bins.check(filled)
+            if holes is None:
+                return np.repeat(rows[None], n_samples, 0)
+            condition = Completion(rows, self._method(~holes))
+            n_rows, one = len(rows), False
+        if y is not None and np.ndim(y) and not one:
+            y = np.tile(np.asarray(y), n_samples) if len(y) == n_rows else y
+        found = self._draw(n_samples * n_rows, y, guidance, random_state, condition)
+        if one:
+            return found
+        found = found.reshape(n_samples, n_rows, -1)
+        return found if given is None else np.where(holes, found, rows)
+
+    def _complete_rows(self, rows, n_samples, seed, by_value):
+        """Draws (n_samples, n_rows, F) that complete validated rows, all with holes; float64."""
+        condition = Completion(rows, self._method(~np.isnan(rows)), by_value, seed)
+        sampler = self._sampler()
+        found = self._engine().sample(n_samples * len(rows), seed, sampler, condition=condition)
+        return found.reshape(n_samples, *rows.shape)
+
+    def _check_observation(self, observation):
+        if not isinstance(observation, tuple | list) or len(observation) != 3:
+            raise TypeError("observation must be a tuple (A, y, noise_std).")
+        A, values, noise_std = (np.asarray(part, dtype=np.float64) for part in observation)
+        n_columns = self.n_features_in_
+        if A.ndim != 2 or A.shape[1] != n_columns:
+            raise ValueError(
+                f"observation has A of shape {A.shape}, but it must be (m, {n_columns}): one "
+                "column for each feature of X."
+            )
+        if values.ndim not in (1, 2) or values.shape[-1] != len(A):
+            raise ValueError(
+                f"observation has y of shape {values.shape}, but A has {len(A)} rows. Pass y of "
+                f"shape ({len(A)},) or (n_rows, {len(A)})."
+            )
+        if noise_std.ndim > 1 or noise_std.size not in (1, len(A)) or not (noise_std >= 0).all():
+            raise ValueError(
+                f"observation has noise_std={observation[2]!r}: pass one number of at least 0, or "
+                f"{len(A)} of them."
+            )
+        if not (np.isfinite(A).all() and np.isfinite(values).all() and noise_std.max() < np.inf):
+            raise ValueError("observation must be finite, but holds NaN or infinity.")
+        return A, values, np.broadcast_to(noise_std, (len(A),))
+
+    def conditioning_method(self, mask):
+        """How rows are drawn of which these columns are known.
+
+        Parameters
+        ----------
+        mask : list of str, list of int, or bool array of shape (n_features,)
+            The known columns; for images a mask of the shape of one image, or of its height and
+            width.
+
+        Returns
+        -------
+        {"exact", "posterior", "repaint"}
+            "exact" where known columns make whole components and the network was trained on such
+            states; else the guided denoiser that ``conditioning`` asks for.
+        """
+        check_is_fitted(self)
+        known = as_mask("mask", mask, self._column_names(), self._axes)
+        return self._method(known[None])
+
+    def _method(self, known):
+        """The method for known entries (n, F), bool."""
+        cut = self._encoding.cuts(known)
+        if self.conditioning == "exact" and cut:
+            raise ValueError(
+                f"conditioning='exact' needs known columns that make whole components, but "
+                f"basis={self.basis_!r} mixes them with others. Use conditioning='auto', or fit "
+                "with basis='identity'."
+            )
+        if self.conditioning == "auto":
+            return "posterior" if cut or self.conditional_rate_ == 0 else "exact"
+        return self.conditioning
+
+    def conditional_mean(self, X, *, n_samples=100, random_state=None):
+        """Expected values of what is missing in rows, by sampling.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_features), or images
+            NaN marks what is wanted.
+        n_samples : int, default=100
+            Draws for each row. The standard error of an entry is its conditional standard
+            deviation divided by the square root of this.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features), or images of floats
+            Known entries are those of X.
+        """
+        draws = self._complete(n_samples, None, X, None, 1.0, random_state)
+        return draws.mean(0).reshape(-1, *self._axes)
+
+    def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):
+        """Quantiles of what is missing in rows, each entry by itself, by sampling.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_features), or images
+            NaN marks what is wanted.
+        q : float or array-like of shape (n_quantiles,)
+            In [0, 1].
+        n_samples : int, default=100
+            Draws for each row. The share of the law below a returned quantile has a standard
+            error of sqrt(q (1 - q) / n_samples).
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features) or (n_quantiles, n_rows, n_features), or images
+            Known entries are those of X.
+        """
+        levels = np.asarray(q, dtype=np.float64)
+        if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
+            raise ValueError(f"q={q!r} must be a number in [0, 1], or a list of them.")
+        draws = self._complete(n_samples, None, X, None, 1.0, random_state)
+        found = np.quantile(draws, levels, axis=0)
+        return found.reshape(*levels.shape, -1, *self._axes)
+
+    def extend(
+        self,
+        X_start,
+        n_steps,
+        *,
+        context=None,
+        active=None,
+        steps_per_column=16,
+        side="right",
+        random_state=None,
+    ):
+        """Continue series, strips or fields beyond the width that was trained on.
+
+        Parameters
+        ----------
+        X_start : array-like of shape (n_rows, width), or images (n_rows, height, width[, channels])
+            What is known; any width of at least ``context``, the height and channels of what was
+            fitted. Its columns may be those of a longer past: the nearest ones count.
+        n_steps : int
+            Columns to add.
+        context : int or None, default=None
+            Columns that each new one is drawn given; None is half of the width that was fitted.
+        active : int or None, default=None
+            Columns that are on their way at once, softly; 1 is one after another. None is what the
+            width leaves.
+        steps_per_column : int, default=16
+            Steps of the sampler for each new column.
+        side : {"right", "left"}, default="right"
+            Where columns are added.
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's. For one seed the first k of n columns are the k columns.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, width + n_steps), or (n_rows, height, width + n_steps[, channels])
+            X_start, and the new columns beside it, in the dtype that was fitted.
+
+        Raises
+        ------
+        ValueError
+            If the strip is too narrow for context and active columns, the basis mixes columns of
+            the strip, a column is constant, or X_start does not fit.
+
+        Notes
+        -----
+        Train on random crops of one width, with a ``conditional_rate`` above 0. Exact, as far as
+        the network is, for a stationary law whose columns depend on ``context`` earlier ones.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gudlearn import GUDGenerator
+        >>> wave = np.sin(np.arange(400) / 3) + 0.1 * np.random.default_rng(0).normal(size=400)
+        >>> crops = np.lib.stride_tricks.sliding_window_view(wave, 8)
+        >>> gen = GUDGenerator(conditional_rate=0.5, max_iter=5, random_state=0).fit(crops)
+        >>> gen.extend(wave[None, -8:], 20).shape
+        (1, 28)
+        """
+        check_n_samples(n_steps, "n_steps")
+        columns, start = self._rolling(
+            X_start, n_steps, context, active, steps_per_column, side, random_state
+        )
+        new = list(columns)
+        parts = [start, *new] if side == "right" else [*new[::-1], start]
+        axis = 1 if start.ndim == 2 else 2
+        return np.concatenate(parts, axis=axis)
+
+    def iter_extend(
+        self,
+        X_start,
+        *,
+        context=None,
+        active=None,
+        steps_per_column=16,
+        side="right",
+        random_state=None,
+    ):
+        """Continue as ``extend`` does, without end and in constant memory.
+
+        Parameters
+        ----------
+        X_start, context, active, steps_per_column, side, random_state
+            As in ``extend``.
+
+        Yields
+        ------
+        ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
+            The next column.
+        """
+        columns, _ = self._rolling(
+            X_start, None, context, active, steps_per_column, side, random_state
+        )
+        yield from columns
+
+    def _rolling(self, X_start, n_steps, context, active, steps_per_column, side, random_state):
+        """An iterator of new columns, and X_start as an array in the fitted dtype."""
+        check_is_fitted(self)
+        check_n_samples(steps_per_column, "steps_per_column")
+        if side not in ("right", "left"):
+            raise ValueError(f"side={side!r} must be 'right' or 'left'.")
+        axes = self._axes
+        axis = 0 if len(axes) == 1 else 1
+        strip = self._strip(axes, axis, context, active, side)
+        X = np.asarray(X_start)
+        fits = X.ndim == len(axes) + 1 and all(
+            m == n for a, (m, n) in enumerate(zip(X.shape[1:], axes, strict=True)) if a != axis
+        )
+        if not fits or X.shape[axis + 1] < strip.n_context:
+            wanted = ", ".join("width" if a == axis else str(n) for a, n in enumerate(axes))
+            raise ValueError(
+                f"X_start has shape {X.shape}, but must be (n_rows, {wanted}) with a width of at "
+                f"least context={strip.n_context}."
+            )
+        if not np.isfinite(X).all():
+            raise ValueError("X_start must be finite: every column of the context is known.")
+        known = np.moveaxis(X, axis + 1, 1)
+        known = known[:, ::-1] if side == "left" else known
+        start = known[:, -strip.n_context :].reshape(len(X), strip.n_context, -1)
+        engine, seed = self._engine(), derive_seed(
+            self.random_state if random_state is None else random_state
+        )  # fmt: skip
+        rows = np.tile(self._encoding.fill_values, (len(X), 1))
+        rows[:, strip.place[: strip.n_context]] = start
+        self._encoding.bins.check(rows)
+        keys = seed_keys(seed, len(X), device=engine.model.device)
+        found = roll(engine, strip, start, n_steps, keys, self._sampler(), steps_per_column)
+        filler = np.tile(self._encoding.fill_values, (len(X), 1))
+
+        def columns():
+            for column in found:
+                filler[:, strip.place[0]] = column
+                whole = np.asarray(self._wrap(filler)).reshape(len(X), -1)
+                yield np.expand_dims(
+                    whole[:, strip.place[0]].reshape(len(X), *np.delete(axes, axis)), axis + 1
+                )
+
+        dtype = np.asarray(self._wrap(filler[:1])).dtype
+        return columns(), X.astype(dtype)
+
+    def _strip(self, axes, axis, context, active, side):
+        width = axes[axis]
+        context = max(1, width // 2) if context is None else context
+        check_n_samples(context, "context")
+        active = max(1, width - context) if active is None else active
+        check_n_samples(active, "active")
+        if width < context + active:
+            raise ValueError(
+                f"A strip of {width} columns, as was fitted, is too narrow for context={context} "
+                f"and active={active}, which take {context + active}. Make them smaller, or fit "
+                "to wider crops."
+            )
+        encoding = self._encoding
+        if (encoding.columns < 0).any():
+            raise ValueError(
+                f"basis={self.basis_!r} mixes the columns of a strip, and what is finished would "
+                "change. Fit with basis='identity'."
+            )
+        if not encoding.ends.active.all():
+            names = np.array(self._column_names())[encoding.columns[~encoding.ends.active]]
+            raise ValueError(
+                f"Columns {names[:5].tolist()} are constant, but the columns of a strip follow one "
+                "law. Drop the rows of the strip that never vary."
+            )
+        place = np.moveaxis(np.arange(self.n_features_in_).reshape(axes), axis, 0)
+        place = place.reshape(width, -1)
+        return Strip(place[::-1] if side == "left" else place, context, active)
+
+    def _wrap(self, X):
+        """Rows, float64, in the container that was fitted."""
+        bins = self._encoding.bins
+        whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
+        return self._container.wrap(X, whole | self._encoding.constant)
+
+    def sample_trajectory(
+        self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
+    ):
+        """Draw rows, or images, and show the states that they pass through.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        n_states : int, default=9
+            Number of states, spread evenly over the sampler's steps.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``sample``.
+        guidance : float, default=1.0
+            As in ``sample``.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``, which draws the same samples from the same seed.
+
+        Returns
+        -------
+        Trajectory
+            ``t``, from 1 to 0; ``denoised`` and ``noisy`` states in the units of the data, floats
+            of the shape of n_states samples; and their ``components``. The last noisy state is
+            the sample before it is rounded to levels.
+
+        Raises
+        ------
+        ValueError
+            As in ``sample``, if n_states is less than 2 or more than the sampler visits, or if
+            nothing in the data varies.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
+        >>> found = gen.sample_trajectory(2, n_states=5)
+        >>> found.t[[0, -1]], found.denoised.shape
+        (array([1., 0.]), (5, 2, 4))
+        """
+        request = self._request(n_samples, y, guidance, random_state)
+        found = self._engine().trajectory(n_states, *request)
+        shape = (n_states, n_samples, *getattr(self._container, "axes", [self.n_features_in_]))
+        return dataclasses.replace(
+            found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
+        )
+
+    def _draw(self, n_samples, y, guidance, random_state, condition=None):
+        request = self._request(n_samples, y, guidance, random_state)
+        return self._engine().sample(*request, condition)
+
+    def _request(self, n_samples, y, guidance, random_state):
+        """What the engine is to draw, once what was asked of ``sample`` is checked."""
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        self._check_guidance(y, guidance)
+        seed = derive_seed(self.random_state if random_state is None else random_state)
+        labels = self._labels_of_sample(n_samples, y, seed)
+        return n_samples, seed, self._sampler(), labels, float(guidance)
+
+    def _check_guidance(self, y, guidance):
+        if isinstance(guidance, bool) or not isinstance(guidance, Real) or not guidance >= 0:
+            raise ValueError(f"guidance={guidance!r} must be a number of at least 0; 1 is none.")
+        asked = "y" if y is not None else f"guidance={guidance!r}" if guidance != 1 else None
+        if asked and not self.class_conditional:
+            raise ValueError(
+                f"{asked} needs a model of labels, but this one was fitted without. Fit with "
+                "class_conditional=True and y."
+            )
+
+    def _labels_of_sample(self, n_samples, y, seed):
+        if not self.class_conditional:
+            return None
+        if y is not None:
+            return self._labels(y, n_samples)
+        u = keyed_uniform(seed_keys(seed, n_samples), 1, _CLASSES)[:, 0].numpy()
+        drawn = np.searchsorted(self.class_prior_.cumsum(), u)
+        return torch.from_numpy(drawn.clip(max=self._n_classes - 1))
+
+    def _sampler(self):
+        sampler = resolve("sampler", self.sampler)
+        if isinstance(self.sampler, str) and self.sampler == "auto":
+            log_snr = self.log_snr(np.linspace(0, 1, 257))
+            moving = (np.diff(log_snr, axis=0) < -1e-9).mean(0) if log_snr.size else np.ones(1)
+            sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
+        return sampler

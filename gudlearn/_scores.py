@@ -1,0 +1,211 @@
+"""What GUDGenerator says of rows: log-likelihoods, joint, marginal and conditional."""
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from gudlearn import _fitting
+from gudlearn._columns import as_mask, holes_of, n_known
+
+
+class Scores:
+    """The scoring half of an estimator that has an engine."""
+
+    def score_samples(self, X, y=None, *, given_columns=None):
+        """Log-likelihood of each row, in nats and in the units of X.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            NaN marks a missing value, in bases that do not mix its column with others: the score
+            of such a row is that of the rest, log p(observed).
+        y : array-like of shape (n_samples,), one label or None, default=None
+            With ``class_conditional`` the density given these labels; None is the density that
+            the network learned without them.
+        given_columns : list of str, list of int, bool array of shape (n_features,) or None, \
+                default=None
+            Columns that are known: the score is log p(others | these). For images a mask of the
+            shape of one image, or of its height and width.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Log-density; log-probability of discrete columns. With ``likelihood="bound"`` at most
+            the model's, in expectation over its internal noise.
+
+        Raises
+        ------
+        ValueError
+            If X is not of the kind that was fitted, y holds an unknown class, the basis mixes
+            missing or given columns with others, or ``likelihood="flow"`` is asked for a part.
+
+        Warns
+        -----
+        UserWarning
+            If a part is scored by a network that was fitted with ``conditional_rate=0``: it never
+            saw parts of rows, and its bound is loose.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> X = load_iris().data
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> gen.score_samples(X[:5], given_columns=[0, 1]).shape
+        (5,)
+        """
+        return self._log_likelihood(*self._checked(X, y, given_columns))
+
+    def _log_likelihood(self, X, labels, given, engine):
+        if self.likelihood == "flow":
+            return engine.each_chunk(X, engine.flow, labels)
+        # Summed chunk by chunk: the components of many images would not fit in memory.
+        return engine.each_chunk(X, lambda *chunk: engine.bound(*chunk).sum(1), labels, given)
+
+    def score_components(self, X, y=None, *, given_columns=None):
+        """Log-likelihood of each row split by component, in nats and in the units of X.
+
+        The total does not depend on the schedule, the split does: with a sequential schedule it
+        is the chain rule, each group given those generated before it.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            As in ``score_samples``.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
+        given_columns : list of str, list of int, bool array or None, default=None
+            As in ``score_samples``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components) or (n_samples, n_components + n_features)
+            Sums to ``score_samples``. Where components are not data columns and the data are
+            discrete, the reconstruction of each column follows the components. What is given or
+            missing has 0.
+
+        Raises
+        ------
+        ValueError
+            If ``likelihood="flow"``, whose density is not a sum over components; and as
+            ``score_samples`` does.
+        """
+        if self.likelihood == "flow":
+            raise ValueError(
+                "likelihood='flow' has no split by component: the flow's density is one number a "
+                "row. Use likelihood='bound'."
+            )
+        X, labels, given, engine = self._checked(X, y, given_columns)
+        return engine.each_chunk(X, engine.bound, labels, given)
+
+    def score(self, X, y=None, *, given_columns=None):
+        """Mean log-likelihood of the rows, in nats and in the units of X.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            As in ``score_samples``.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``; ignored without ``class_conditional``.
+        given_columns : list of str, list of int, bool array or None, default=None
+            As in ``score_samples``.
+
+        Returns
+        -------
+        float
+        """
+        return float(self.score_samples(X, y, given_columns=given_columns).mean())
+
+    def bits_per_dim(self, X, y=None, *, given_columns=None):
+        """Mean negative log-likelihood in bits per entry that is scored.
+
+        Constant columns count; what is given or missing does not.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            As in ``score_samples``.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
+        given_columns : list of str, list of int, bool array or None, default=None
+            As in ``score_samples``.
+
+        Returns
+        -------
+        float
+            0 where nothing is scored.
+        """
+        X, labels, given, engine = self._checked(X, y, given_columns)
+        total = -self._log_likelihood(X, labels, given, engine).sum()
+        n_scored = n_known(X) if given is None else n_known(np.where(given, np.nan, X))
+        return float(total / (max(n_scored, 1) * math.log(2)))
+
+    def _checked(self, X, y, given_columns=None):
+        """Rows, indices of labels, a mask of what is given (n, F) or None, and the engine."""
+        check_is_fitted(self)
+        X = self._validate_rows(X)
+        labels = None
+        if self.class_conditional:
+            null = torch.full((len(X),), self._n_classes)
+            labels = null if y is None else self._labels(y, len(X))
+        given = None
+        if given_columns is not None:
+            given = as_mask("given_columns", given_columns, self._column_names(), self._axes)
+            given = np.broadcast_to(given, X.shape)
+        self._check_parts(given, holes_of(X))
+        return X, labels, given, self._engine()
+
+    @property
+    def _axes(self):
+        """Shape of one image; (n_features,) of a row."""
+        return getattr(self._container, "axes", (self.n_features_in_,))
+
+    def _check_parts(self, given, holes):
+        """Raise where a part cannot be scored, warn where it is scored badly."""
+        parts = {"given_columns": given, "NaN in X": holes}
+        parts = {name: mask for name, mask in parts.items() if mask is not None}
+        if not parts:
+            return
+        if self.likelihood == "flow":
+            raise ValueError(
+                f"likelihood='flow' scores whole rows only, but there is {' and '.join(parts)}. "
+                "Use likelihood='bound'."
+            )
+        for name, mask in parts.items():
+            if self._encoding.cuts(mask):
+                raise ValueError(
+                    f"{name} parts columns that basis={self.basis_!r} mixes: no component is "
+                    "known or missing with them. Fit with basis='identity', or a BlockBasis "
+                    "whose blocks are not parted."
+                )
+        if self.conditional_rate_ == 0:
+            warnings.warn(
+                "This model was fitted with conditional_rate=0: its network never saw rows of "
+                "which a part is given or missing, and the bound of a part is loose. Fit with "
+                "conditional_rate=0.3.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def log_snr(self, t):
+        """Effective log-SNR of each component that diffuses, over time.
+
+        Parameters
+        ----------
+        t : array-like of shape (n_times,)
+            Times in [0, 1]; 0 is data, 1 is noise.
+
+        Returns
+        -------
+        ndarray of shape (n_times, n_components)
+        """
+        check_is_fitted(self)
+        active = self._encoding.ends.active
+        t = torch.as_tensor(np.atleast_1d(np.asarray(t, dtype=np.float64)))
+        path = _fitting.build_path(self._encoding, self.schedule_)
+        if path is None:
+            return np.zeros((len(t), 0))
+        return np.log(self._encoding.ends.variances[active]) - path(t).numpy()

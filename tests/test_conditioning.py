@@ -1,0 +1,363 @@
+"""Rows of which a part is known: what is scored, what is drawn, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gudlearn import BlockBasis, IdentityBasis, PCABasis, UNet
+from small import continuous, small, whole
+
+RATE = {"conditional_rate": 0.5}
+
+
+def holes(X, share=0.3, seed=1):
+    """X with holes, some value left in each row and column."""
+    X = X.astype(float)
+    hidden = np.random.default_rng(seed).random(X.shape) < share
+    hidden[np.arange(len(X)), np.arange(len(X)) % X.shape[1]] = False
+    X[hidden] = np.nan
+    return X
+
+
+def mixed_frame(n=40):
+    return pd.DataFrame(
+        {"a": continuous(n)[:, 0], "b": whole(n)[:, 0].astype(int), "c": continuous(n)[:, 2]}
+    )
+
+
+# Scores
+
+
+@pytest.mark.parametrize("make", [continuous, whole])
+def test_untrained_parts_are_sums_of_the_marginals(make):
+    X = make()
+    width = 1.0 if make is whole else None
+    gen = small(max_iter=0, bin_width=width, **RATE).fit(X)
+    split = gen.score_components(X)
+    partial = holes(X)
+    seen = ~np.isnan(partial)
+    np.testing.assert_allclose(
+        gen.score_samples(partial), (split * seen).sum(1), rtol=0, atol=1e-9
+    )
+    given = gen.score_samples(X, given_columns=[1])
+    np.testing.assert_allclose(given, split[:, [0, 2]].sum(1), rtol=0, atol=1e-9)
+    both = gen.score_components(partial, given_columns=["x1"])
+    np.testing.assert_allclose(both, split * seen * [1, 0, 1], rtol=0, atol=1e-9)
+
+
+def test_bits_count_what_is_scored():
+    X = whole()
+    gen = small(max_iter=0, bin_width=1.0, **RATE).fit(X)
+    split = -gen.score_components(X) / np.log(2)
+    assert gen.bits_per_dim(X, given_columns=[0]) == pytest.approx(split[:, 1:].mean())
+    partial = holes(X)
+    assert gen.bits_per_dim(partial) == pytest.approx(split[~np.isnan(partial)].mean())
+    assert gen.bits_per_dim(X, given_columns=[0, 1, 2]) == 0
+
+
+def test_the_score_of_a_part_does_not_see_the_rest():
+    X = continuous()
+    gen = small(max_iter=3, **RATE).fit(X)
+    partial = X.copy()
+    partial[:, 2] = np.nan
+    first = gen.score_components(X, given_columns=[0])
+    moved = gen.score_components(X + [0, 0, 1e-3], given_columns=[0])
+    assert first[:, 1].max() != 0
+    assert (first[:, 0] == 0).all()
+    assert (gen.score_samples(partial)[:, None] != first).any()
+    assert np.isfinite(moved).all()
+    # Nothing of what is given is scored, and all of the order of rows is kept.
+    scores = gen.score_samples(partial)
+    np.testing.assert_array_equal(gen.score_samples(partial[::-1])[::-1], scores)
+
+
+def test_columns_are_given_by_names_indices_or_a_mask():
+    X = mixed_frame()
+    gen = small(max_iter=1, **RATE).fit(X)
+    expected = gen.score_samples(X, given_columns=["a", "c"])
+    for same in ([0, 2], [0, -1], np.array([True, False, True]), "a c".split()):
+        np.testing.assert_array_equal(gen.score_samples(X, given_columns=same), expected)
+
+
+def test_one_column_given_the_other_learns_what_they_share():
+    X = continuous(400)
+    X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
+    gen = small(max_iter=150, conditional_rate=0.6, batch_size=64).fit(X[:, :2])
+    alone = gen.score(np.column_stack([X[:, 1] * np.nan, X[:, 1]]))
+    given = gen.score(X[:, :2], given_columns=[0])
+    # log(1/0.1) = 2.3 nats for an exact denoiser.
+    assert given > alone + 1.2
+    other = gen.score(X[:, :2], given_columns=[1])
+    assert gen.score(X[:, :2]) == pytest.approx(alone + other, abs=0.25)
+
+
+# Fits to rows with holes
+
+
+@pytest.mark.parametrize("make", [continuous, whole])
+def test_marginals_are_those_of_what_was_observed(make):
+    X = make(400)
+    width = 1.0 if make is whole else None
+    partial = holes(X)
+    gen = small(max_iter=0, bin_width=width).fit(partial)
+    assert gen.conditional_rate_ == 0.3
+    for j in range(3):
+        column = partial[~np.isnan(partial[:, j])][:, [j]]
+        assert gen.basis_.mean_[j] == pytest.approx(column.mean())
+        assert gen.basis_.component_variances_[j] == pytest.approx(column.var())
+        alone = small(max_iter=0, bin_width=width).fit(column).score(column)
+        only = np.full((len(column), 3), np.nan)
+        only[:, j] = column[:, 0]
+        assert gen.score(only) == pytest.approx(alone, abs=0.02)
+
+
+def test_rows_with_holes_train():
+    X = holes(continuous(300))
+    gen = small(max_iter=30).fit(X)
+    assert gen.best_validation_score_ > gen.validation_scores_[0]
+    assert np.isfinite(gen.loss_curve_).all()
+    assert np.isfinite(gen.sample(5)).all()
+    gen.partial_fit(X)
+    whole_rows = small(max_iter=1).fit(continuous())
+    whole_rows.partial_fit(holes(continuous()))
+    assert whole_rows.conditional_rate_ == 0.3
+
+
+def test_a_loss_over_holes_is_one_of_what_is_there():
+    X = continuous(2000)
+    parameters = {"max_iter": 1, "learning_rate_init": 1e-9, "conditional_rate": 0.0}
+    complete = small(**parameters).fit(X).loss_curve_[0]
+    assert small(**parameters).fit(holes(X)).loss_curve_[0] == pytest.approx(complete, abs=0.1)
+
+
+def test_the_share_of_mixed_rows_is_none_without_holes():
+    assert small(max_iter=0).fit(continuous()).conditional_rate_ == 0
+    assert small(max_iter=0, **RATE).fit(continuous()).conditional_rate_ == 0.5
+
+
+def test_nullable_integers_with_holes_stay_integers():
+    X = pd.DataFrame({"a": pd.array([1, 2, 3, None] * 10, dtype="Int64"), "b": np.arange(40.0)})
+    gen = small(max_iter=0).fit(X)
+    assert gen.bin_width_[0] == 1
+    drawn = gen.sample(5)
+    assert drawn["a"].dtype == "Int64"
+    assert set(drawn["a"]) <= {1, 2, 3}
+
+
+def test_a_block_without_holes_may_mix_its_columns():
+    X = continuous()
+    X[3, 0] = np.nan
+    basis = BlockBasis([("i", IdentityBasis(), [0]), ("p", PCABasis(), [1, 2])])
+    gen = small(basis=basis, max_iter=1).fit(X)
+    assert np.isfinite(gen.score_samples(X)).all()
+    assert gen.conditioning_method([1, 2]) == "exact"
+    assert gen.conditioning_method([1]) == "posterior"
+
+
+# Completions
+
+
+@pytest.mark.parametrize("conditioning", ["exact", "posterior", "repaint"])
+def test_known_entries_come_back_to_the_bit(conditioning):
+    X = mixed_frame()
+    gen = small(max_iter=1, conditioning=conditioning, **RATE).fit(X)
+    partial = X.astype({"b": "Int64"}).mask(np.random.default_rng(0).random(X.shape) < 0.5)
+    found = gen.sample(given=partial)
+    assert found.dtypes.tolist() == X.dtypes.tolist()
+    known = partial.notna().to_numpy()
+    assert (found.to_numpy()[known] == X.to_numpy()[known]).all()
+    assert found.notna().all(axis=None)
+
+
+def test_shapes_of_completions():
+    X = continuous()
+    gen = small(max_iter=0, **RATE).fit(X)
+    partial = holes(X[:7])
+    assert gen.sample(given=partial).shape == (7, 3)
+    draws = gen.sample(4, given=partial)
+    assert draws.shape == (4, 7, 3)
+    np.testing.assert_array_equal(gen.sample(2, given=partial), draws[:2])
+    np.testing.assert_array_equal(gen.sample(given=partial), draws[0])
+
+
+def test_equal_partial_rows_are_completed_differently():
+    gen = small(max_iter=0, **RATE).fit(continuous())
+    found = gen.sample(given=np.array([[1.0, np.nan, np.nan]] * 300))
+    assert len(np.unique(found[:, 1])) == 300
+
+
+def test_rows_of_which_nothing_or_everything_is_known():
+    X = continuous()
+    gen = small(max_iter=1, **RATE).fit(X)
+    nothing = np.full((5, 3), np.nan)
+    np.testing.assert_array_equal(gen.sample(given=nothing), gen.sample(5))
+    np.testing.assert_array_equal(gen.sample(given=X[:5]), X[:5])
+    np.testing.assert_array_equal(gen.score_samples(nothing), np.zeros(5))
+    np.testing.assert_array_equal(gen.score_samples(X, given_columns=[0, 1, 2]), np.zeros(40))
+
+
+def test_means_and_quantiles_are_those_of_the_draws():
+    X = continuous()
+    gen = small(max_iter=0, **RATE).fit(X)
+    partial = holes(X[:4])
+    draws = gen.sample(50, given=partial)
+    np.testing.assert_allclose(gen.conditional_mean(partial, n_samples=50), draws.mean(0))
+    found = gen.conditional_quantile(partial, [0.1, 0.9], n_samples=50)
+    np.testing.assert_allclose(found, np.quantile(draws, [0.1, 0.9], axis=0))
+    median = gen.conditional_quantile(partial, 0.5, n_samples=50)
+    known = ~np.isnan(partial)
+    np.testing.assert_array_equal(median[known], X[:4][known])
+
+
+def full_covariance():
+    X = np.random.default_rng(0).normal(size=(4000, 3))
+    X -= X.mean(0)
+    X = X @ np.linalg.inv(np.linalg.cholesky(X.T @ X / len(X))).T
+    A = np.array([[1.0, 0, 0], [0.8, 0.6, 0], [-0.5, 0.3, 0.7]])
+    return X @ A.T, A @ A.T
+
+
+def test_the_guided_gaussian_has_the_conditional_law():
+    X, covariance = full_covariance()
+    gen = small(
+        basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver"
+    ).fit(X)
+    assert gen.conditioning_method([0]) == "posterior"
+    partial = np.full((1, 3), np.nan)
+    partial[0, 0] = 1.5
+    draws = gen.sample(3000, given=partial)[:, 0, 1:]
+    gain = covariance[1:, 0] / covariance[0, 0]
+    expected = covariance[1:, 1:] - np.outer(gain, covariance[0, 1:])
+    np.testing.assert_allclose(draws.mean(0), 1.5 * gain, atol=0.05)
+    np.testing.assert_allclose(np.cov(draws.T), expected, atol=0.05)
+
+
+def test_linear_observations_of_a_gaussian():
+    X, covariance = full_covariance()
+    gen = small(basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver").fit(X)
+    A, noise = np.array([[1.0, 1.0, 1.0]]), 0.5
+    draws = gen.sample(3000, observation=(A, [2.0], noise))
+    gain = covariance @ A.T / (A @ covariance @ A.T + noise**2)
+    np.testing.assert_allclose(draws.mean(0), 2 * gain[:, 0], atol=0.06)
+    np.testing.assert_allclose(np.cov(draws.T), covariance - gain @ A @ covariance, atol=0.06)
+    several = gen.sample(observation=(A, [[2.0], [-3.0]], 0.0))
+    np.testing.assert_allclose(several @ A[0], [2, -3], atol=0.1)
+    assert gen.sample(4, observation=(A, [[2.0], [-3.0]], 0.0)).shape == (4, 2, 3)
+
+
+def test_replacement_agrees_with_what_is_known():
+    X, _ = full_covariance()
+    gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler="dpm-solver").fit(X)
+    draws = gen.sample(20, observation=(np.ones((1, 3)), [2.0], 0.0))
+    np.testing.assert_allclose(draws.sum(1), 2, atol=0.1)
+
+
+def test_images_are_completed():
+    X = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3)).astype(np.uint8)
+    gen = small(network=UNet(width=8), max_iter=1, **RATE).fit(X)
+    partial = X[:3].astype(float)
+    partial[:, :, 3:] = np.nan
+    found = gen.sample(given=partial)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, :, :3], X[:3, :, :3])
+    left = np.zeros((6, 5), bool)
+    left[:, :3] = True
+    assert gen.conditioning_method(left) == "exact"
+    assert np.isfinite(gen.score_samples(X[:3], given_columns=left)).all()
+    assert small(basis="wavelet", network=UNet(width=8), max_iter=0, **RATE).fit(
+        X
+    ).conditioning_method(left) == "posterior"
+
+
+# What is refused, and what is warned of
+
+
+def test_bases_that_mix_columns_refuse_holes():
+    X = holes(continuous())
+    for basis in ("pca", BlockBasis([("p", PCABasis(), [0, 1]), ("i", IdentityBasis(), [2])])):
+        with pytest.raises(ValueError, match="contains NaN, but PCABasis mixes.*IdentityBasis"):
+            small(basis=basis).fit(X)
+    gen = small(basis="pca", max_iter=0).fit(continuous())
+    with pytest.raises(ValueError, match="NaN in X parts columns that basis=PCABasis"):
+        gen.score_samples(X)
+    with pytest.raises(ValueError, match="given_columns parts columns"):
+        gen.score_samples(continuous(), given_columns=[0])
+    with pytest.raises(ValueError, match="conditioning='exact' needs known columns"):
+        gen.set_params(conditioning="exact").sample(given=X)
+
+
+def test_a_column_of_nothing_is_refused():
+    X = continuous()
+    X[:, 1] = np.nan
+    with pytest.raises(ValueError, match=r"Columns \['x1'\] of X hold nothing but NaN"):
+        small().fit(X)
+    with pytest.raises(ValueError, match="Column 1 of X holds nothing but NaN"):
+        IdentityBasis().fit(X)
+
+
+def test_the_flow_scores_whole_rows_only():
+    gen = small(max_iter=0, likelihood="flow", **RATE).fit(continuous())
+    with pytest.raises(ValueError, match="scores whole rows only, but there is given_columns"):
+        gen.score_samples(continuous(), given_columns=[0])
+
+
+def test_a_model_of_whole_rows_warns_of_parts():
+    gen = small(max_iter=1).fit(continuous())
+    with pytest.warns(UserWarning, match="conditional_rate=0"):
+        gen.score_samples(continuous(), given_columns=[0])
+    assert gen.conditioning_method([0]) == "posterior"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (["z"], ValueError, "given_columns names column 'z'.*'x0', 'x1'"),
+        ([3], ValueError, "given_columns holds the index 3.*columns 0 to 2"),
+        ([-4], ValueError, "index -4"),
+        ([True, False], ValueError, r"mask of shape \(2,\).*shape \(3,\)"),
+        ([0.5], TypeError, "names of columns, their indices"),
+        ([[0, 1]], TypeError, "names of columns, their indices"),
+    ],
+)
+def test_columns_that_cannot_be_given(given, error, message):
+    gen = small(max_iter=0, **RATE).fit(continuous())
+    with pytest.raises(error, match=message):
+        gen.score_samples(continuous(), given_columns=given)
+
+
+A = np.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("observation", "error", "message"),
+    [
+        (A, TypeError, "tuple"),
+        ((A[:, :2], [0.0, 0.0], 0.1), ValueError, r"A of shape \(2, 2\).*\(m, 3\)"),
+        ((A, [0.0], 0.1), ValueError, r"y of shape \(1,\), but A has 2 rows"),
+        ((A, [0.0, 0.0], -1.0), ValueError, "noise_std=-1.0"),
+        ((A, [0.0, 0.0], [0.1, 0.1, 0.1]), ValueError, "noise_std"),
+        ((A, [0.0, np.nan], 0.1), ValueError, "finite"),
+    ],
+)
+def test_observations_that_are_refused(observation, error, message):
+    gen = small(max_iter=0).fit(continuous())
+    with pytest.raises(error, match=message):
+        gen.sample(observation=observation)
+
+
+def test_what_is_known_twice_or_off_the_grid_is_refused():
+    X = whole()
+    gen = small(max_iter=0, bin_width=1.0, **RATE).fit(X)
+    with pytest.raises(ValueError, match="given= or observation="):
+        gen.sample(given=X, observation=(A, [0.0, 0.0], 0.1))
+    with pytest.raises(ValueError, match="multiple of bin_width"):
+        gen.sample(given=X + 0.5)
+    with pytest.raises(ValueError, match="conditioning='exact' knows whole components only"):
+        gen.set_params(conditioning="exact").sample(observation=(A, [0.0, 0.0], 0.1))
+
+
+@pytest.mark.parametrize("q", [1.5, [-0.1], [[0.5]]])
+def test_quantiles_that_are_refused(q):
+    gen = small(max_iter=0, **RATE).fit(continuous())
+    with pytest.raises(ValueError, match="must be a number in"):
+        gen.conditional_quantile(holes(continuous()), q)
