@@ -156,6 +156,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         X = np.asarray(X)
         self._prepare(X.shape[1])
         self._check_missing(X)
+        _refuse_empty_columns(X)
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean_ = _exact_mean(X)
             variances, dead, scale = self._learn(X)
@@ -170,7 +171,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in the units of the data.
+            Rows in the units of the data; NaN as in ``fit``.
 
         Returns
         -------
@@ -178,7 +179,10 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             Scaled components, float32 for float32 and float64 otherwise.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_NUMBERS, reset=False)
+        X = validate_data(
+            self, X, dtype=_NUMBERS, reset=False, ensure_all_finite="allow-nan"
+        )
+        self._check_missing(X)
         Z = np.empty(X.shape, dtype=_floating(X.dtype))
         for rows in _batches(X):
             Z[rows] = self._rotate(X[rows] - self.mean_) / self.scale_
@@ -198,12 +202,13 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             Rows in the units of the data, float32 for float32 and float64 otherwise.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=_NUMBERS, input_name="Z")
+        Z = check_array(Z, dtype=_NUMBERS, input_name="Z", ensure_all_finite="allow-nan")
         if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z has {Z.shape[1]} columns but this {type(self).__name__} has "
                 f"{self.n_components_} components. Pass what transform returns."
             )
+        self._check_missing(Z)
         X = np.empty(Z.shape, dtype=_floating(Z.dtype))
         for rows in _batches(Z):
             X[rows] = self._rotate_back(Z[rows] * self.scale_) + self.mean_
@@ -423,6 +428,12 @@ def _exact_mean(X):
     constant = low == np.fmax.reduce(X, axis=0)
     mean = (np.nanmean if has_nan(X) else np.mean)(X, axis=0, dtype=np.float64)
     return np.where(constant, low.astype(np.float64), mean)
+
+
+def _refuse_empty_columns(X):
+    empty = np.isnan(X).all(axis=0) if has_nan(X) else np.zeros(1, bool)
+    if empty.any():
+        raise ValueError(f"Column {int(empty.argmax())} of X holds nothing but NaN. Drop it.")
 
 
 def has_nan(X):

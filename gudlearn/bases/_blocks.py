@@ -113,7 +113,8 @@ class BlockBasis(Basis, _BaseComposition):
         return self
 
     def _prepare(self, n_features):
-        """Each block prepares its own basis."""
+        """Forget the blocks of an earlier fit; each new one prepares its own basis."""
+        vars(self).pop("blocks_", None)
 
     def _learn(self, X):
         blocks = self._checked_blocks(X.shape[1])
@@ -231,7 +232,15 @@ class BlockBasis(Basis, _BaseComposition):
         return of_columns, np.concatenate(of_components)
 
     def _check_missing(self, X):
-        """Each block checks its own columns."""
+        """Raise where NaN is in a block that mixes columns."""
+        if hasattr(self, "blocks_"):
+            for _, basis, columns in self.blocks_:
+                basis._check_missing(X[:, columns])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _component_noise(self, column_std):
         noise = [basis._component_noise(column_std[columns]) for _, basis, columns in self.blocks_]

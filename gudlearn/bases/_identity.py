@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._base import Basis, column_rounding, has_nan, scaled
+from ._base import Basis, column_rounding, scaled
 
 
 class IdentityBasis(Basis):
@@ -79,10 +79,12 @@ class IdentityBasis(Basis):
         return np.arange(self.n_components_), np.arange(self.n_components_)
 
     def _check_missing(self, X):
-        """Raise where nothing of a column is known: else NaN is missing in one component alone."""
-        empty = np.isnan(X).all(axis=0) if has_nan(X) else np.zeros(1, bool)
-        if empty.any():
-            raise ValueError(f"Column {int(empty.argmax())} of X holds nothing but NaN. Drop it.")
+        """What is missing is missing in its own component alone."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _component_noise(self, column_std):
         return column_std.copy()
