@@ -73,9 +73,10 @@ class RandomStates:
         known = torch.where(uniform(1) < 0.5, apart, together)
         known = known ^ (uniform(1) < 0.5)
         known &= mixed & ~known.all(1, keepdim=True) & ~(in_turn & (uniform(1) < 0.5))
-        # Half of the rows: all of the rest given; a quarter: missing; a quarter: some of each.
+        # The rest is given, or missing, or in a fifth of the rows some of each. What is missing
+        # leaves more to learn.
         kind = uniform(1)
-        share = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, 0.0, 0.5))
+        share = torch.where(kind < 0.4, 1.0, torch.where(kind < 0.8, 0.0, 0.5))
         rest = torch.where(uniform(n_groups) < share, GIVEN, MISSING)
         state = torch.where(known, rest, WANTED)
         start, width = self._windows(n_groups, uniform)

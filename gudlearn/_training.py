@@ -75,6 +75,8 @@ class Trainer:
 
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
+    # Smaller parts of a row count as parts of this share do.
+    LEAST_PART = 0.2
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
@@ -121,16 +123,19 @@ class Trainer:
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
         t, inverse_density, bins = self.times.sample(u)
         eps = torch.empty_like(x0).normal_(generator=self.generator)
-        path, share = self.path, 1.0
-        if self.states.rate or missing is not None:
-            path = self.states.path(path, len(x0), self.generator, missing)
-            share = path.wanted.mean(dtype=x0.dtype).clamp(min=1e-6)
-        terms = self._loss(denoise, path, x0, t, eps)
-        if path is not self.path:
-            terms = terms * path.wanted
-        terms = terms.sum(1)
-        loss = (terms * inverse_density).mean() / x0.shape[1]
-        return loss, loss.detach() / share, terms, bins
+        if not self.states.rate and missing is None:
+            terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
+            loss = (terms * inverse_density).mean() / x0.shape[1]
+            return loss, loss.detach(), terms, bins
+        path = self.states.path(self.path, len(x0), self.generator, missing)
+        terms = (self._loss(denoise, path, x0, t, eps) * path.wanted).sum(1)
+        wanted = path.wanted.sum(1, dtype=x0.dtype)
+        mean = (terms.detach() * inverse_density).sum() / wanted.sum().clamp(min=1)
+        # A part of a row counts as much as the whole of it, or else parts are hardly learned; of
+        # what the data do not tell nothing can be.
+        there = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
+        terms = terms / (wanted / there).clamp(min=self.LEAST_PART).nan_to_num(1.0)
+        return (terms * inverse_density).mean() / x0.shape[1], mean, terms, bins
 
     def step(self, x0, factor, labels=None, missing=None):
         """One step of the optimiser on a batch; its mean loss as a tensor."""
