@@ -31,7 +31,7 @@ class Draws:
             With ``given``, or an observation of several rows, so many for each.
         y : array-like of shape (n_samples,), one label or None, default=None
             Classes to draw from, with ``class_conditional``. None draws them by their frequency.
-            With ``given`` one for each of its rows.
+            With ``given`` one for each of its rows, and None is all classes together.
         given : array-like or DataFrame of shape (n_rows, n_features), images, or None, \
                 default=None
             Rows of which a part is known; NaN marks what is wanted. A row of which nothing is
@@ -121,9 +121,13 @@ class Draws:
     def _complete_rows(self, rows, n_samples, seed, by_value):
         """Draws (n_samples, n_rows, F) that complete validated rows, all with holes; float64."""
         condition = Completion(rows, self._method(~np.isnan(rows)), by_value, seed)
-        sampler = self._sampler()
-        found = self._engine().sample(n_samples * len(rows), seed, sampler, condition=condition)
+        n, sampler = n_samples * len(rows), self._sampler()
+        found = self._engine().sample(n, seed, sampler, self._no_labels(n), condition=condition)
         return found.reshape(n_samples, *rows.shape)
+
+    def _no_labels(self, n):
+        """Labels that stand for none; None where the model has no labels."""
+        return torch.full((n,), self._n_classes) if self.class_conditional else None
 
     def _check_observation(self, observation):
         if not isinstance(observation, tuple | list) or len(observation) != 3:
@@ -449,8 +453,11 @@ class Draws:
         )
 
     def _draw(self, n_samples, y, guidance, random_state, condition=None):
-        request = self._request(n_samples, y, guidance, random_state)
-        return self._engine().sample(*request, condition)
+        n, seed, sampler, labels, guidance = self._request(n_samples, y, guidance, random_state)
+        if condition is not None and y is None:
+            # What is known tells of the class: its frequency among all does not.
+            labels = self._no_labels(n)
+        return self._engine().sample(n, seed, sampler, labels, guidance, condition)
 
     def _request(self, n_samples, y, guidance, random_state):
         """What the engine is to draw, once what was asked of ``sample`` is checked."""

@@ -101,6 +101,42 @@ class Scores:
         X, labels, given, engine = self._checked(X, y, given_columns)
         return engine.each_chunk(X, engine.bound, labels, given)
 
+    def score_columns(self, X, y=None):
+        """Log-likelihood of each entry given all others of its row, in nats and in the units of X.
+
+        It tells which column of a row is odd. Every column is a score of its own: this takes as
+        many scores as there are columns.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            NaN as in ``score_samples``.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            0 where an entry is missing. The sum over columns is no log-likelihood of the row.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> X = load_iris().data
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> gen.score_columns(X[:5]).shape
+        (5, 4)
+        """
+        check_is_fitted(self)
+        X, labels, _, engine = self._checked(X, y, np.arange(1, self.n_features_in_))
+        found = np.zeros(X.shape)
+        for j in range(X.shape[1]):
+            given = np.ones(X.shape, bool)
+            given[:, j] = False
+            found[:, j] = self._log_likelihood(X, labels, given, engine)
+        return found
+
     def score(self, X, y=None, *, given_columns=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
 
@@ -149,8 +185,7 @@ class Scores:
         X = self._validate_rows(X)
         labels = None
         if self.class_conditional:
-            null = torch.full((len(X),), self._n_classes)
-            labels = null if y is None else self._labels(y, len(X))
+            labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
         if given_columns is not None:
             given = as_mask("given_columns", given_columns, self._column_names(), self._axes)

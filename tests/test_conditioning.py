@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gudlearn import BlockBasis, IdentityBasis, PCABasis, UNet
+from gudlearn import (
+    BlockBasis,
+    DPMSolver,
+    IdentityBasis,
+    PCABasis,
+    SequentialSchedule,
+    UNet,
+)
 from small import continuous, small, whole
 
 RATE = {"conditional_rate": 0.5}
@@ -89,6 +96,36 @@ def test_one_column_given_the_other_learns_what_they_share():
     assert given > alone + 1.2
     other = gen.score(X[:, :2], given_columns=[1])
     assert gen.score(X[:, :2]) == pytest.approx(alone + other, abs=0.25)
+
+
+def test_entries_are_scored_given_all_others():
+    X = whole()
+    gen = small(max_iter=2, bin_width=1.0, **RATE).fit(X)
+    found = gen.score_columns(X)
+    np.testing.assert_allclose(found[:, 1], gen.score_samples(X, given_columns=[0, 2]))
+    assert (gen.score_columns(holes(X)) == 0)[np.isnan(holes(X))].all()
+
+
+def test_finished_groups_are_never_touched_again():
+    gen = small(
+        max_iter=1, schedule=SequentialSchedule(window=1), sampler=DPMSolver(steps=30), **RATE
+    ).fit(continuous())
+    states = gen.sample_trajectory(4, n_states=31).components
+    # Three columns in a third of the time each, the first one first.
+    for j in range(3):
+        done = states[10 * (j + 1) :, :, j]
+        np.testing.assert_array_equal(done, np.broadcast_to(done[0], done.shape))
+    assert (states[5, :, 0] != states[-1, :, 0]).all()
+
+
+def test_what_is_known_speaks_for_the_class():
+    X, y = continuous(), np.arange(40) % 2
+    gen = small(max_iter=1, class_conditional=True, **RATE).fit(X, y)
+    partial = holes(X[:5])
+    assert gen.sample(given=partial).shape == (5, 3)
+    one = gen.sample(given=partial, y=1)
+    assert (one != gen.sample(given=partial))[np.isnan(partial)].any()
+    np.testing.assert_array_equal(gen.sample(2, given=partial, y=[1] * 5)[0], one)
 
 
 # Fits to rows with holes

@@ -163,6 +163,18 @@ def sampling(options):
         )  # fmt: skip
 
 
+def conditional_sampling(options):
+    """Compare samples that are given half of each row with samples of all of it."""
+    X, _ = digits()
+    generator = GUDGenerator(bin_width=1.0, conditional_rate=0.3, max_iter=1, random_state=0)
+    generator.fit(X)
+    partial = np.where(np.arange(X.shape[1]) < X.shape[1] // 2, X[:1000], np.nan)
+    ours, bare, ratio = compare(
+        lambda: generator.sample(given=partial), lambda: generator.sample(1000), options.blocks
+    )
+    show("sample(given=) of 1000 rows against sample(1000)", ours, bare, "s", ratio, 1.15)
+
+
 def image_sampling(options):
     """Compare 64 sampled images with the evaluations of the denoiser that they need."""
     sampler = DPMSolver(steps=20)
@@ -214,7 +226,7 @@ def import_time(options):
 
 PARTS = {
     "step": training_step, "sample": sampling, "noise": scoring_noise, "import": import_time,
-    "image-step": image_step, "image-sample": image_sampling,
+    "image-step": image_step, "image-sample": image_sampling, "given": conditional_sampling,
 }  # fmt: skip
 
 
