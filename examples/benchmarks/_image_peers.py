@@ -22,10 +22,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from importlib.metadata import version
 
 import numpy as np
 import torch
+from _where import versions
 
 LEVELS = 256
 HALF_RANGE = (LEVELS - 1) / 2
@@ -252,11 +252,6 @@ def nearest_width(build, widths, n_weights):
     """Return the width whose model has the nearest number of weights, on a scale of ratios."""
     with torch.device("meta"):
         return min(widths, key=lambda width: abs(math.log(count(build(width)) / n_weights)))
-
-
-def versions(*packages):
-    """Versions of the packages that a figure rests on."""
-    return {package: version(package) for package in ("torch", *packages)}
 
 
 # ---------------------------------------------------------------- azula

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import platform
 import sys
 import time
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
@@ -30,7 +28,6 @@ N_CHOICE = 2000
 BASES = ("auto", "identity", "pca", "fourier", "haar", "haar3")
 HAAR_LEVELS = 3
 FEATURE_SIZE = 64
-PACKAGES = ("gudlearn", "torch", "scikit-learn", "numpy")
 # What a fitted estimator needs to go on from: all else is fitted again, to the same result.
 LEARNED = (
     "weights_",
@@ -287,26 +284,3 @@ def draw_pictures(generator, real, fake, shape, folder, name):
 
 
 # ---------------------------------------------------------------- where it ran
-
-
-def machine():
-    """Name of the processor, the number of cores and of threads."""
-    name = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    threads = f"{torch.get_num_threads()} threads"
-    return f"{name or platform.machine()}, {os.cpu_count()} cores, {threads}"
-
-
-def versions():
-    """Versions of Python and of the packages that the figures rest on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a checkout on the path, not installed
-            found[package] = "checkout"
-    return found

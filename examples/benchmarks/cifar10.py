@@ -47,12 +47,11 @@ from _images import (
     fit,
     frechet_features,
     load_images,
-    machine,
     make_basis,
     make_network,
     make_schedule,
-    versions,
 )
+from _where import machine, versions
 
 from gudlearn import DPMSolver, GUDGenerator
 from gudlearn.metrics import frechet_distance

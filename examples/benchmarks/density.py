@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 import traceback
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +23,7 @@ import pandas as pd
 import torch
 from _data import EXTRA_SETS, SETS, head, load, split
 from _peers import PEERS
+from _where import machine, versions
 from threadpoolctl import threadpool_limits
 
 # Parameters beside bin_width, max_time and random_state. None removes a parameter.
@@ -39,7 +37,6 @@ METHODS = ("gudlearn", "gudlearn-gaussianized", *PEERS)
 CONTINUOUS_ONLY = {"gudlearn-gaussianized"}
 # The same rows in other units: their bits must agree with the set named here.
 SAME_AS = {"digits_scaled": "digits"}
-PACKAGES = ("gudlearn", "torch", "scikit-learn", "numpy", "zuko")
 
 
 def fit_gudlearn(method, train, bin_width, seconds, seed):
@@ -96,31 +93,9 @@ def measure(dataset, method, seconds, seed):
         "discrete": dataset.bin_width is not None,
         "machine": machine(),
         "date": date.today().isoformat(),
-        "versions": versions(),
+        "versions": versions("zuko"),
         "extra": extra,
     }
-
-
-def machine():
-    """Name of the processor and the number of cores."""
-    name = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    return f"{name or platform.machine()}, {os.cpu_count()} cores, one thread"
-
-
-def versions():
-    """Versions of Python and of the packages that the figures rest on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a checkout on the path, not installed
-            found[package] = "checkout"
-    return found
 
 
 def key(result):

@@ -143,7 +143,7 @@ def sampling(options):
     """Compare sample(1000) with the evaluations of the denoiser that it needs."""
     X, _ = digits()
     generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0).fit(X)
-    model, (keys, sampler) = spied(Model, "sample", lambda: generator.sample(1000))
+    model, (keys, sampler, *_) = spied(Model, "sample", lambda: generator.sample(1000))
     evaluations = sampler.steps * sampler.build().evaluations
     width = len(model.active)
     for rows in (1000, len(keys)):
