@@ -5,7 +5,8 @@ import pandas as pd
 import torch
 
 from gudlearn import _marginals
-from gudlearn._columns import MAX_LEVELS, column_moments, extremes, holes_of, row_batches
+from gudlearn._bins import MAX_LEVELS
+from gudlearn._columns import column_moments, extremes, holes_of, row_batches
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
 from gudlearn.diffusion.observation import BinnedObservation

@@ -1,126 +1,179 @@
-r"""Strips longer than what was trained on: a window of columns rolls along.
-
-Of the strip's columns c = 0, 1, ... the first K are known. The others travel one behind the other,
-
-.. math:: \gamma_c(t) = \Gamma(\mathrm{clip}(t + (c - K)/A, 0, 1))
-
-with A of them on their way at once. When t has gone from 1/A to 0 column K is finished: the oldest
-column leaves, all move up by one, and one of noise joins. This is exact for a stationary law that
-is a Markov chain of order K in its columns.
-"""
-
-from dataclasses import dataclass
+"""What GUDGenerator adds to series and fields: columns beyond the width that was trained on."""
 
 import numpy as np
-import torch
+from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._random import keyed_normal, keyed_uniform, mix
-from gudlearn.diffusion.levels import alpha
-from gudlearn.diffusion.process import perturb
-from gudlearn.diffusion.solvers import integrate, start_near
-
-_FLOOR, _STEP, _NEW = range(3)
+from gudlearn._columns import check_n_samples
+from gudlearn._random import derive_seed, seed_keys
+from gudlearn._rolling import Strip, roll
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Where the columns of a strip are among the components of a model.
+class Extends:
+    """The extending part of an estimator that draws and scores."""
 
-    Parameters
-    ----------
-    place : ndarray of shape (n_columns, n_entries)
-        Features of each column, in the order in which the strip grows.
-    n_context, n_active : int
-    """
+    def extend(
+        self,
+        X_start,
+        n_steps,
+        *,
+        context=None,
+        active=None,
+        steps_per_column=16,
+        side="right",
+        random_state=None,
+    ):
+        """Continue series, strips or fields beyond the width that was trained on.
 
-    place: np.ndarray
-    n_context: int
-    n_active: int
+        Parameters
+        ----------
+        X_start : array-like of shape (n_rows, width), or images (n_rows, height, width[, channels])
+            What is known; any width of at least ``context``, the height and channels of what was
+            fitted. Its columns may be those of a longer past: the nearest ones count.
+        n_steps : int
+            Columns to add.
+        context : int or None, default=None
+            Columns that each new one is drawn given; None is half of the width that was fitted.
+        active : int or None, default=None
+            Columns that are on their way at once, softly; 1 is one after another. None is what the
+            width leaves.
+        steps_per_column : int, default=16
+            Steps of the sampler for each new column.
+        side : {"right", "left"}, default="right"
+            Where columns are added.
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's. For one seed the first k of n columns are the k columns.
 
+        Returns
+        -------
+        ndarray of shape (n_rows, width + n_steps), or (n_rows, height, width + n_steps[, channels])
+            X_start, and the new columns beside it, in the dtype that was fitted.
 
-class RollingPath:
-    """The path of a strip, seen by the time of its first unfinished column.
+        Raises
+        ------
+        ValueError
+            If the strip is too narrow for context and active columns, the basis mixes columns of
+            the strip, a column is constant, or X_start does not fit.
 
-    Parameters
-    ----------
-    path : GammaPath
-    delay : Tensor of shape (D,)
-        By how much each component is behind, negative infinity for what is known.
-    """
+        Notes
+        -----
+        Train on random crops of one width, with a ``conditional_rate`` above 0. Exact, as far as
+        the network is, for a stationary law whose columns depend on ``context`` earlier ones.
 
-    def __init__(self, path, delay):
-        self.path, self.delay = path, delay
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gudlearn import GUDGenerator
+        >>> wave = np.sin(np.arange(400) / 3) + 0.1 * np.random.default_rng(0).normal(size=400)
+        >>> crops = np.lib.stride_tricks.sliding_window_view(wave, 8)
+        >>> gen = GUDGenerator(conditional_rate=0.5, max_iter=5, random_state=0).fit(crops)
+        >>> gen.extend(wave[None, -8:], 20).shape
+        (1, 28)
+        """
+        check_n_samples(n_steps, "n_steps")
+        columns, start = self._rolling(
+            X_start, n_steps, context, active, steps_per_column, side, random_state
+        )
+        new = list(columns)
+        parts = [start, *new] if side == "right" else [*new[::-1], start]
+        axis = 1 if start.ndim == 2 else 2
+        return np.concatenate(parts, axis=axis)
 
-    def __call__(self, t):
-        """Gamma at one time t, (1,), as (1, D)."""
-        return self.path((t[:, None] + self.delay).clamp(0.0, 1.0))
+    def iter_extend(
+        self,
+        X_start,
+        *,
+        context=None,
+        active=None,
+        steps_per_column=16,
+        side="right",
+        random_state=None,
+    ):
+        """Continue as ``extend`` does, without end and in constant memory.
 
+        Parameters
+        ----------
+        X_start, context, active, steps_per_column, side, random_state
+            As in ``extend``.
 
-def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
-    """Yield new columns (n, n_entries), one after another, without end where n_steps is None.
+        Yields
+        ------
+        ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
+            The next column.
+        """
+        columns, _ = self._rolling(
+            X_start, None, context, active, steps_per_column, side, random_state
+        )
+        yield from columns
 
-    Parameters
-    ----------
-    engine : Engine
-    strip : Strip
-    start : ndarray of shape (n, n_context, n_entries)
-        The last known columns, in the order in which the strip grows.
-    n_steps : int or None
-    keys : Tensor of shape (n,)
-    sampler : Sampler
-    steps_per_column : int
-    """
-    model, encoding = engine.model, engine.encoding
-    place, n_context = strip.place, strip.n_context
-    component = np.argsort(encoding.columns)[place]
-    gamma_0, gamma_1 = (model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1))
+    def _rolling(self, X_start, n_steps, context, active, steps_per_column, side, random_state):
+        """An iterator of new columns, and X_start as an array in the fitted dtype."""
+        check_is_fitted(self)
+        check_n_samples(steps_per_column, "steps_per_column")
+        if side not in ("right", "left"):
+            raise ValueError(f"side={side!r} must be 'right' or 'left'.")
+        axes = self._axes
+        axis = 0 if len(axes) == 1 else 1
+        strip = self._strip(axes, axis, context, active, side)
+        X = np.asarray(X_start)
+        fits = X.ndim == len(axes) + 1 and all(
+            m == n for a, (m, n) in enumerate(zip(X.shape[1:], axes, strict=True)) if a != axis
+        )
+        if not fits or X.shape[axis + 1] < strip.n_context:
+            wanted = ", ".join("width" if a == axis else str(n) for a, n in enumerate(axes))
+            raise ValueError(
+                f"X_start has shape {X.shape}, but must be (n_rows, {wanted}) with a width of at "
+                f"least context={strip.n_context}."
+            )
+        if not np.isfinite(X).all():
+            raise ValueError("X_start must be finite: every column of the context is known.")
+        known = np.moveaxis(X, axis + 1, 1)
+        known = known[:, ::-1] if side == "left" else known
+        start = known[:, -strip.n_context :].reshape(len(X), strip.n_context, -1)
+        engine, seed = self._engine(), derive_seed(
+            self.random_state if random_state is None else random_state
+        )  # fmt: skip
+        rows = np.tile(self._encoding.fill_values, (len(X), 1))
+        rows[:, strip.place[: strip.n_context]] = start
+        self._encoding.bins.check(rows)
+        keys = seed_keys(seed, len(X), device=engine.model.device)
+        found = roll(engine, strip, start, n_steps, keys, self._sampler(), steps_per_column)
+        filler = np.tile(self._encoding.fill_values, (len(X), 1))
 
-    def normal(stream, k, size):
-        return keyed_normal(mix(keys, k), size, stream).to(model.dtype)
+        def columns():
+            for column in found:
+                filler[:, strip.place[0]] = column
+                whole = np.asarray(self._wrap(filler)).reshape(len(X), -1)
+                yield np.expand_dims(
+                    whole[:, strip.place[0]].reshape(len(X), *np.delete(axes, axis)), axis + 1
+                )
 
-    def noise_of(k, column):
-        """The k-th column of all that ever are, at its outset, in a column of the strip."""
-        index = torch.from_numpy(component[column])
-        own = mix(keys, k)
-        u = keyed_uniform(own, model.n_components, _NEW).to(model.dtype)
-        eps = keyed_normal(own, model.n_components, _NEW).to(model.dtype)
-        return model.denoiser.marginals.draw(u, eps, gamma_1.expand_as(u))[:, index]
+        dtype = np.asarray(self._wrap(filler[:1])).dtype
+        return columns(), X.astype(dtype)
 
-    rows = np.tile(encoding.fill_values, (len(start), 1))
-    rows[:, place[:n_context]] = start
-    z = engine.components(rows)
-    x = perturb(z, normal(_FLOOR, 0, model.n_components), gamma_0)
-    delay = torch.full((model.n_components,), -torch.inf, dtype=model.dtype)
-    for c in range(n_context, len(place)):
-        x[:, component[c]] = noise_of(c, c)
-        delay[component[c]] = (c - n_context) / strip.n_active
-    path = RollingPath(model.path, delay.to(model.device))
-    denoise, step = model.given(), sampler.build()
-    mean, k = model.denoiser.marginals.mean, 0
-    while n_steps is None or k < n_steps:
-        salt = (k + 1) << 20
-        # The first column comes all the way, each later one the last A-th part of it. With every
-        # part one column more sets out.
-        for move in range(0 if k == 0 else strip.n_active - 1, strip.n_active):
-            begin, end = 1 - move / strip.n_active, 1 - (move + 1) / strip.n_active
-            times = torch.linspace(begin, end, steps_per_column + 1, dtype=torch.float64).to(x)
-            # Its noise is drawn afresh: what was drawn before depends on the noise it waited with.
-            own = component[n_context + move]
-            x[:, own] = noise_of(salt + move, n_context + move)
-            starts = torch.zeros(model.n_components, dtype=torch.bool)
-            starts[own] = True
-
-            def noise(j, salt=salt + move * steps_per_column):
-                return normal(_STEP, salt + j, model.n_components)
-
-            with torch.no_grad(), model.arithmetic():
-                x = start_near(denoise, x, path(times[:1]), mean, starts.to(x.device))
-                x = integrate(denoise, path, x, times, step, noise)
-        clean = (x / alpha(gamma_0)).double().cpu().numpy()
-        found = encoding.decode(clean, mix(keys, salt - 1), model)
-        yield found[:, place[n_context]]
-        moved = x.clone()
-        for c in range(len(place) - 1):
-            moved[:, component[c]] = x[:, component[c + 1]]
-        moved[:, component[-1]] = noise_of(len(place) + k, len(place) - 1)
-        x, k = moved, k + 1
+    def _strip(self, axes, axis, context, active, side):
+        width = axes[axis]
+        context = max(1, width // 2) if context is None else context
+        check_n_samples(context, "context")
+        active = max(1, width - context) if active is None else active
+        check_n_samples(active, "active")
+        if width < context + active:
+            raise ValueError(
+                f"A strip of {width} columns, as was fitted, is too narrow for context={context} "
+                f"and active={active}, which take {context + active}. Make them smaller, or fit "
+                "to wider crops."
+            )
+        encoding = self._encoding
+        if (encoding.columns < 0).any():
+            raise ValueError(
+                f"basis={self.basis_!r} mixes the columns of a strip, and what is finished would "
+                "change. Fit with basis='identity'."
+            )
+        if not encoding.ends.active.all():
+            names = np.array(self._column_names())[encoding.columns[~encoding.ends.active]]
+            raise ValueError(
+                f"Columns {names[:5].tolist()} are constant, but the columns of a strip follow one "
+                "law. Drop the rows of the strip that never vary."
+            )
+        place = np.moveaxis(np.arange(self.n_features_in_).reshape(axes), axis, 0)
+        place = place.reshape(width, -1)
+        return Strip(place[::-1] if side == "left" else place, context, active)

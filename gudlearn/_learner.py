@@ -11,12 +11,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from gudlearn import _fitting
-from gudlearn._columns import Container, check_finite, holes_of, make_bins
+from gudlearn._bins import make_bins
+from gudlearn._columns import Container, check_finite, holes_of
 from gudlearn._encoding import Encoding
 from gudlearn._images import ImageContainer, image_basis, understand
+from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._resolve import resolve, same_parameters
-from gudlearn._training import run_passes, to_arrays
+from gudlearn._training import to_arrays
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512

@@ -13,12 +13,13 @@ from gudlearn import _fitting
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._draws import Draws
 from gudlearn._engine import Engine
+from gudlearn._extension import Extends
 from gudlearn._learner import Learner
+from gudlearn._loop import Budget, run_passes
 from gudlearn._model import Model
 from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs
 from gudlearn._scores import Scores
-from gudlearn._training import Budget, run_passes
 from gudlearn.bases import BlockBasis, IdentityBasis
 
 # Stream of the uniforms that draw the classes of a sample.
@@ -30,7 +31,7 @@ _TRAINERS = weakref.WeakKeyDictionary()
 
 
 class GUDGenerator(
-    NamedSpecs, Learner, Scores, Draws, CallbackSupportMixin, DensityMixin, BaseEstimator
+    NamedSpecs, Learner, Scores, Draws, Extends, CallbackSupportMixin, DensityMixin, BaseEstimator
 ):
     """Diffusion model of the rows of a table or of images: fit, sample, score.
 

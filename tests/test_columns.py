@@ -5,7 +5,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gudlearn._columns import Bins, Container, clip_to, make_bins
+from gudlearn._bins import Bins, make_bins
+from gudlearn._columns import Container, clip_to
 from small import continuous, small, whole
 
 

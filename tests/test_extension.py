@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gudlearn import DPMSolver, UNet
-from gudlearn._extension import Strip, roll
 from gudlearn._random import seed_keys
+from gudlearn._rolling import Strip, roll
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.levels import alpha, sigma
 from gudlearn.diffusion.marginals import GaussianMarginals

@@ -12,11 +12,14 @@ FLOORS = [
     ["diffusion"],
     ["_constraints", "_random", "bases", "nn"],
     [
-        *("_columns", "_conditions", "_determinants", "_encoding", "_engine", "_extension"),
-        *("_fitting", "_images", "_marginals", "_model", "_resolve", "_states", "_training"),
-        *("conditioning", "networks", "samplers", "schedules", "transformers"),
+        *("_bins", "_columns", "_conditions", "_determinants", "_encoding", "_engine", "_fitting"),
+        *("_images", "_loop", "_marginals", "_model", "_resolve", "_rolling", "_states"),
+        *("_training", "conditioning", "networks", "samplers", "schedules", "transformers"),
     ],
-    ["_draws", "_learner", "_scores", "classifier", "generator", "imputer", "outliers", "pipeline"],
+    [
+        *("_draws", "_extension", "_learner", "_scores"),
+        *("classifier", "generator", "imputer", "outliers", "pipeline"),
+    ],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -8,16 +8,9 @@ import torch
 
 from gudlearn import PCABasis
 from gudlearn._fitting import hold_out
+from gudlearn._loop import Budget, learning_rate_factor, run_passes
 from gudlearn._states import RandomStates
-from gudlearn._training import (
-    Budget,
-    Trainer,
-    Validation,
-    learning_rate_factor,
-    run_passes,
-    to_arrays,
-    to_tensors,
-)
+from gudlearn._training import Trainer, Validation, to_arrays, to_tensors
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.networks import MLP
