@@ -41,7 +41,7 @@ for ax, window in zip(axes, windows, strict=True):
 # after another, beside rows whose parts travel together.
 
 gen = GUDGenerator(
-    bin_width=1.0, conditional_rate=0.5, sampler=DPMSolver(steps=64), max_time=18, random_state=0
+    bin_width=1.0, conditional_rate=0.5, sampler=DPMSolver(steps=64), max_time=14, random_state=0
 ).fit(X_train)
 
 # %%

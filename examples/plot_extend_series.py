@@ -21,18 +21,18 @@ rng = np.random.default_rng(0)
 
 
 def oscillation(n, rng):
-    """A process that turns once in some 20 steps and whose memory lasts as long."""
+    """A process that turns once in some 14 steps and whose memory lasts as long."""
     x = np.zeros(n + 200)
     noise = rng.normal(size=len(x))
     for t in range(2, len(x)):
-        x[t] = 1.85 * x[t - 1] - 0.95 * x[t - 2] + noise[t]
+        x[t] = 1.6 * x[t - 1] - 0.8 * x[t - 2] + noise[t]
     return x[200:]
 
 
 series = oscillation(4000, rng)
 crops = np.lib.stride_tricks.sliding_window_view(series, 12)
 gen = GUDGenerator(
-    conditional_rate=0.6, sampler=DPMSolver(steps=30), max_time=12, random_state=0
+    conditional_rate=0.6, sampler=DPMSolver(steps=30), max_time=8, random_state=0
 ).fit(crops)
 
 start = series[None, -40:]
@@ -69,7 +69,7 @@ def field(n_columns, rng, height=12, rho=0.85):
 wide = field(4000, rng)
 crops = np.lib.stride_tricks.sliding_window_view(wide, 12, axis=1).transpose(1, 0, 2)
 gen = GUDGenerator(
-    conditional_rate=0.6, network=UNet(width=32), sampler=DPMSolver(steps=20), max_time=16,
+    conditional_rate=0.6, network=UNet(width=32), sampler=DPMSolver(steps=20), max_time=12,
     random_state=0,
 ).fit(crops)  # fmt: skip
 longer = gen.extend(crops[:1], 48, context=6, active=4, steps_per_column=6)[0]

@@ -21,7 +21,7 @@ gen = GUDGenerator(
     conditional_rate=0.5,
     network=UNet(width=32),
     sampler=DPMSolver(steps=25),
-    max_time=14,
+    max_time=12,
     random_state=0,
 ).fit(X_train)
 

@@ -26,10 +26,10 @@ hidden = rng.random(X.shape) < 0.2
 X_holes = np.where(hidden, np.nan, X)
 spread = X.std(0)
 
-generator = GUDGenerator(max_time=8)
+generator = GUDGenerator(max_time=5)
 imputers = {
     "column means": SimpleImputer(),
-    "IterativeImputer": IterativeImputer(random_state=0),
+    "IterativeImputer": IterativeImputer(max_iter=30, tol=1e-2, random_state=0),
     "GUDImputer": GUDImputer(generator, n_samples=10, random_state=0),
 }
 for name, imputer in imputers.items():
@@ -57,7 +57,7 @@ bunch = load_breast_cancer(as_frame=True)
 X = bunch.data[[c for c in bunch.data if c.startswith("mean")]]
 X_train, X_test = X[:450].copy(), X[450:]
 X_train = X_train.mask(rng.random(X_train.shape) < 0.2)
-gen = GUDGenerator(max_time=8, random_state=0).fit(X_train)
+gen = GUDGenerator(max_time=5, random_state=0).fit(X_train)
 print(f"log-likelihood of whole rows: {gen.score(X_test):.2f} nats")
 print(f"given radius and texture:     {gen.score(X_test, given_columns=X.columns[:2]):.2f} nats")
 
@@ -66,7 +66,7 @@ print(f"given radius and texture:     {gen.score(X_test, given_columns=X.columns
 
 scale = X_train.std()
 standard = (X_train - X_train.mean()) / scale
-gen = GUDGenerator(max_time=8, random_state=0).fit(standard)
+gen = GUDGenerator(max_time=5, random_state=0).fit(standard)
 truth = ((X_test - X_train.mean()) / scale).iloc[0].to_numpy()
 row = truth.copy()
 row[[2, 3, 6, 7]] = np.nan
@@ -81,7 +81,7 @@ ConditionalDisplay.from_estimator(gen, row, truth=truth, n_samples=50, name="a r
 rows = pd.DataFrame([truth, truth], columns=X.columns, index=["as it is", "changed"])
 rows.loc["changed", "mean perimeter"] += 2.0
 others = [c for c in rows if c != "mean perimeter"]
-score_alone = gen.score_samples(rows.mask(rows.columns != "mean perimeter"))
+score_alone = gen.score_samples(rows[["mean perimeter"]].reindex(columns=rows.columns))
 score_given = gen.score_samples(rows, given_columns=others)
 print(f"perimeter alone:            {score_alone.round(2)} nats")
 print(f"perimeter given the others: {score_given.round(2)} nats")

@@ -162,7 +162,8 @@ class SoftnessDisplay:
         self.colorbar_.set_label("decided")
         self.colorbar_.outline.set_visible(False)
         ax.set(xlabel="time t (1: noise, 0: data)", xlim=(1, 0), ylabel="component")
-        ax.invert_yaxis()
+        # Not inverted: axes that share theirs would be turned back again.
+        ax.set_ylim(len(place) - 0.5, -0.5)
         if self.names is not None and len(place) <= _MOST_NAMES:
             ax.set_yticks(place, [str(n) for n in self.names])
             ax.set_ylabel("")
