@@ -160,7 +160,7 @@ class UNet(ImageNetwork):
     >>> from gudlearn import UNet
     >>> network = UNet(width=32).build(n_inputs=2, n_outputs=1, n_condition=16, shape=(8, 8))
     >>> sum(p.numel() for p in network.parameters())
-    126753
+    208705
     """
 
     _parameter_constraints = {

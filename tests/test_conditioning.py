@@ -120,8 +120,9 @@ def test_finished_groups_are_never_touched_again():
 
 def test_what_is_known_speaks_for_the_class():
     X, y = continuous(), np.arange(40) % 2
-    gen = small(max_iter=1, class_conditional=True, **RATE).fit(X, y)
-    partial = holes(X[:5])
+    gen = small(max_iter=30, class_conditional=True, **RATE).fit(X, y)
+    partial = X[:5].copy()
+    partial[:, 1:] = np.nan
     assert gen.sample(given=partial).shape == (5, 3)
     one = gen.sample(given=partial, y=1)
     assert (one != gen.sample(given=partial))[np.isnan(partial)].any()

@@ -1,6 +1,6 @@
 """The bits/dim of a denoiser against Gaussian pixels, whose bound has a closed form."""
 
-import importlib.util
+import importlib
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
-FILE = Path(__file__).parents[1] / "examples" / "benchmarks" / "_image_peers.py"
-SPEC = importlib.util.spec_from_file_location("_image_peers", FILE)
-peers = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(peers)
+FOLDER = Path(__file__).parents[1] / "examples" / "benchmarks"
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(FOLDER)
+    peers = importlib.import_module("_image_peers")
 
 STD = 20.0
 TAUS = (0.15, 0.5, 1.0)
