@@ -95,15 +95,15 @@ class Extends:
         X_start, context, active, steps_per_column, side, random_state
             As in ``extend``.
 
-        Yields
-        ------
-        ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
-            The next column.
+        Returns
+        -------
+        iterator of ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
+            Column after column.
         """
         columns, _ = self._rolling(
             X_start, None, context, active, steps_per_column, side, random_state
         )
-        yield from columns
+        return columns
 
     def _rolling(self, X_start, n_steps, context, active, steps_per_column, side, random_state):
         """An iterator of new columns, and X_start as an array in the fitted dtype."""
@@ -129,9 +129,8 @@ class Extends:
         known = np.moveaxis(X, axis + 1, 1)
         known = known[:, ::-1] if side == "left" else known
         start = known[:, -strip.n_context :].reshape(len(X), strip.n_context, -1)
-        engine, seed = self._engine(), derive_seed(
-            self.random_state if random_state is None else random_state
-        )  # fmt: skip
+        seed = derive_seed(self.random_state if random_state is None else random_state)
+        engine = self._engine()
         rows = np.tile(self._encoding.fill_values, (len(X), 1))
         rows[:, strip.place[: strip.n_context]] = start
         self._encoding.bins.check(rows)

@@ -87,6 +87,11 @@ def test_series_are_continued_on_both_sides():
     np.testing.assert_array_equal(np.concatenate(steps, axis=1), right[:, 9:])
 
 
+def test_bad_input_is_refused_before_the_first_column():
+    with pytest.raises(ValueError, match="X_start must be finite"):
+        fitted().iter_extend(np.full((1, 6), np.nan))
+
+
 def test_only_the_context_counts():
     gen, X = fitted(), crops(2, 9)
     moved = X.copy()

@@ -16,7 +16,7 @@ from gudlearn.diffusion.levels import alpha, sigma
 from gudlearn.diffusion.likelihood import correction_integrand, level_divergence
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.diffusion.process import perturb
-from gudlearn.diffusion.solvers import DPMSolverStep, integrate, time_grid
+from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
 
 D = 4
@@ -133,6 +133,30 @@ def test_samples_with_a_part_given_have_the_conditional_law():
     error = 4 * covariance.diagonal().sqrt() / n**0.5
     assert ((z.mean(0) - gain @ value).abs() < error + 0.01).all()
     torch.testing.assert_close(torch.cov(z.T), covariance, atol=0.05, rtol=0.05)
+
+
+def conditional_mean(start):
+    """Mean of two components given the others, by the flow from mirrored noise: no chance."""
+    given, n = [0, 3], 200
+    value = torch.tensor([1.0, -0.5], dtype=torch.float64)
+    path, noise = stated([GIVEN, 0, 0, GIVEN], n=2 * n), normal(n, D)
+    x = torch.cat([noise, -noise])
+    gamma_0 = PATH(torch.zeros(1).double())
+    x[:, given] = perturb(value, x[:, given], gamma_0[:, given])
+    if start:
+        gamma = path(torch.ones(1).double())
+        x = start_near(denoise, x, gamma, MARGINALS.mean, path.wanted)
+    x = integrate(denoise, path, x, time_grid(PATH, 200), DPMSolverStep())
+    gain = CORRELATION[[1, 2]][:, given] @ torch.linalg.inv(CORRELATION[given][:, given])
+    return (x / alpha(gamma_0))[:, [1, 2]].mean(0), gain @ value
+
+
+def test_noise_starts_where_it_belongs_given_what_is_known():
+    found, expected = conditional_mean(start=True)
+    assert (found - expected).abs().max() < 2e-3
+    # From the marginal prior the mean falls short in proportion to alpha(1).
+    found, expected = conditional_mean(start=False)
+    assert (found - expected).abs().max() > 5e-3
 
 
 def test_rows_of_a_stated_path_keep_their_states_when_repeated():
