@@ -7,6 +7,7 @@ import torch
 from gudlearn import _marginals
 from gudlearn._bins import MAX_LEVELS
 from gudlearn._columns import column_moments, extremes, holes_of, row_batches
+from gudlearn._joint import MOST_COMPONENTS, fit_joint
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
 from gudlearn.diffusion.observation import BinnedObservation
@@ -41,7 +42,8 @@ class Encoding:
     ----------
     bins : Bins
     basis : Basis, not fitted
-    preconditioning : {"marginal", "gaussian"}
+    preconditioning : {"auto", "joint", "marginal", "gaussian"}
+        "auto" is "joint" for tables, up to so many components, and "marginal" for images.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None
@@ -56,6 +58,8 @@ class Encoding:
         By column, for binned columns.
     mixtures : tuple of three ndarrays (D', K)
         For active components that are not atoms.
+    joint : JointGaussian or None
+        Of the active components.
     """
 
     def __init__(self, bins, basis, preconditioning, names=None, shape=None):
@@ -82,6 +86,7 @@ class Encoding:
         self.column_block, self.component_block = self.basis.mixing()
         self._fit_tables(X)
         self._fit_mixtures(X)
+        self._fit_joint(X)
         return self
 
     @property
@@ -139,7 +144,7 @@ class Encoding:
             if std is not None:
                 self.binned |= self.rotated
                 self.noise[~aligned] = std[~aligned]
-        atoms = self.binned & ~self.rotated & (self.preconditioning == "marginal")
+        atoms = self.binned & ~self.rotated & (self.preconditioning != "gaussian")
         if self._wide:
             atoms &= n_levels <= _marginals.MAX_ATOMS
         self.atoms = np.append(atoms, False)[self.columns]
@@ -172,15 +177,37 @@ class Encoding:
             # The basis has centred the components.
             self.mixtures = _marginals.gaussians(self.ends.variances[smooth])
         else:
-            X = _some_rows(X) if self._wide else X
-            filled, holes = self.fill(X)
-            z = [self.encode_rows(filled[rows])[:, smooth] for rows in row_batches(X)]
-            z = np.concatenate(z)
-            if holes is not None:
-                _, given_up = self.states(np.zeros_like(holes), holes)
-                _marginals.stretch(z, given_up[:, smooth])
+            z, missing = self._some_components(X)
+            z = z[:, smooth]
+            if missing is not None:
+                _marginals.stretch(z, missing[:, smooth])
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
             self.mixtures = _marginals.fit_mixtures(z, **limits if self._wide else {})
+
+    def _fit_joint(self, X):
+        active = self.ends.active
+        self.joint = None
+        if self.preconditioning not in ("auto", "joint"):
+            return
+        if active.sum() > MOST_COMPONENTS or self.shape is not None:
+            if self.preconditioning == "joint":
+                what = "images" if self.shape else f"{active.sum()} components"
+                raise ValueError(
+                    f"preconditioning='joint' takes tables of up to {MOST_COMPONENTS} components, "
+                    f"but X has {what}. Pass 'auto' or 'marginal'."
+                )
+            return
+        z, missing = self._some_components(X)
+        self.joint = fit_joint(z[:, active], None if missing is None else missing[:, active])
+
+    def _some_components(self, X):
+        """Components of rows, or of some of very wide ones, and which of them are missing."""
+        X = _some_rows(X) if self._wide else X
+        filled, holes = self.fill(X)
+        z = np.concatenate([self.encode_rows(filled[rows]) for rows in row_batches(X)])
+        if holes is None:
+            return z, None
+        return z, self.states(np.zeros_like(holes), holes)[1]
 
     @property
     def has_levels_apart(self):

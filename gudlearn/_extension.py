@@ -20,6 +20,7 @@ class Extends:
         active=None,
         steps_per_column=16,
         side="right",
+        return_log_likelihood=False,
         random_state=None,
     ):
         """Continue series, strips or fields beyond the width that was trained on.
@@ -40,13 +41,19 @@ class Extends:
             Steps of the sampler for each new column.
         side : {"right", "left"}, default="right"
             Where columns are added.
+        return_log_likelihood : bool, default=False
+            Whether to return the log-likelihood of each step, too.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n columns are the k columns.
 
         Returns
         -------
-        ndarray of shape (n_rows, width + n_steps), or (n_rows, height, width + n_steps[, channels])
+        X : ndarray of shape (n_rows, width + n_steps), or \
+                (n_rows, height, width + n_steps[, channels])
             X_start, and the new columns beside it, in the dtype that was fitted.
+        log_likelihood : ndarray of shape (n_rows, n_steps)
+            log p(column | ``context`` columns before it) of each new column in the order in which
+            they were added, in nats: the bound. Only with ``return_log_likelihood=True``.
 
         Raises
         ------
@@ -70,13 +77,43 @@ class Extends:
         (1, 28)
         """
         check_n_samples(n_steps, "n_steps")
-        columns, start = self._rolling(
+        columns, start, strip = self._rolling(
             X_start, n_steps, context, active, steps_per_column, side, random_state
         )
+        if return_log_likelihood:
+            self._check_steps(strip)
         new = list(columns)
         parts = [start, *new] if side == "right" else [*new[::-1], start]
         axis = 1 if start.ndim == 2 else 2
-        return np.concatenate(parts, axis=axis)
+        longer = np.concatenate(parts, axis=axis)
+        if not return_log_likelihood:
+            return longer
+        columns = np.moveaxis(longer, axis, 1)
+        return longer, self._log_likelihood_of_steps(strip, columns, side, n_steps)
+
+    def _check_steps(self, strip):
+        """Raise, or warn, where columns given their context cannot be scored."""
+        rest = np.ones((1, self.n_features_in_), bool)
+        rest[:, strip.place[: strip.n_context + 1]] = False
+        self._check_parts(None, rest)
+
+    def _log_likelihood_of_steps(self, strip, columns, side, n_steps):
+        """Score each of the last columns, (n, width, ...), given the context before it."""
+        columns = columns[:, ::-1] if side == "left" else columns
+        n, width = columns.shape[:2]
+        columns = columns.reshape(n, width, -1)
+        known, own = strip.place[: strip.n_context], strip.place[: strip.n_context + 1]
+        given = np.zeros((n, self.n_features_in_), bool)
+        given[:, known] = True
+        labels = self._no_labels(n) if self.class_conditional else None
+        engine = self._engine()
+        found = np.empty((n, n_steps))
+        for step in range(n_steps):
+            end = width - n_steps + step + 1
+            rows = np.full((n, self.n_features_in_), np.nan)
+            rows[:, own] = columns[:, end - len(own) : end]
+            found[:, step] = self._log_likelihood(rows, labels, given, engine)
+        return found
 
     def iter_extend(
         self,
@@ -100,13 +137,13 @@ class Extends:
         iterator of ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
             Column after column.
         """
-        columns, _ = self._rolling(
+        columns, _, _ = self._rolling(
             X_start, None, context, active, steps_per_column, side, random_state
         )
         return columns
 
     def _rolling(self, X_start, n_steps, context, active, steps_per_column, side, random_state):
-        """An iterator of new columns, and X_start as an array in the fitted dtype."""
+        """An iterator of new columns, X_start as an array in the fitted dtype, and the strip."""
         check_is_fitted(self)
         check_n_samples(steps_per_column, "steps_per_column")
         if side not in ("right", "left"):
@@ -147,7 +184,7 @@ class Extends:
                 )
 
         dtype = np.asarray(self._wrap(filler[:1])).dtype
-        return columns(), X.astype(dtype)
+        return columns(), X.astype(dtype), strip
 
     def _strip(self, axes, axis, context, active, side):
         width = axes[axis]

@@ -61,7 +61,9 @@ class Trainer:
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self.times = AdaptiveTimes(device=self.device)
         # The same denoiser with the moving average of the weights: what is kept in the end.
-        self.averaged = Denoiser(copy.deepcopy(denoiser.network), denoiser.marginals).eval()
+        self.averaged = Denoiser(
+            copy.deepcopy(denoiser.network), denoiser.marginals, denoiser.joint
+        ).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
         # Running statistics, as of a BatchNorm, are averages already.
         pairs = zip(self.averaged.network.buffers(), denoiser.network.buffers(), strict=True)

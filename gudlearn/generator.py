@@ -64,9 +64,11 @@ class GUDGenerator(
     likelihood : {"bound", "flow"}, default="bound"
         What scores are: the variational bound, or the density of the probability flow. May be
         set after fit.
-    preconditioning : {"marginal", "gaussian"}, default="marginal"
-        What the untrained model is: the product of fitted marginals (mixtures, or the frequencies
-        of discrete columns), or of one Gaussian per component.
+    preconditioning : {"auto", "joint", "marginal", "gaussian"}, default="auto"
+        What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
+        frequencies of discrete columns). "joint": these, with the correlations of all components;
+        for tables of up to 512 components. "gaussian": one Gaussian for each component. "auto" is
+        "joint" for tables where it can be, and "marginal" for images.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False
@@ -203,7 +205,7 @@ class GUDGenerator(
         "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
         "likelihood": [StrOptions({"bound", "flow"})],
-        "preconditioning": [StrOptions({"marginal", "gaussian"})],
+        "preconditioning": [StrOptions({"auto", "joint", "marginal", "gaussian"})],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
         "class_conditional": ["boolean"],
         "random_flips": ["boolean"],
@@ -239,7 +241,7 @@ class GUDGenerator(
         bin_width="auto",
         bin_range=None,
         likelihood="bound",
-        preconditioning="marginal",
+        preconditioning="auto",
         loss_weighting="likelihood",
         class_conditional=False,
         random_flips=False,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from gudlearn import DPMSolver, UNet
 from gudlearn._random import seed_keys
@@ -110,6 +111,26 @@ def test_images_are_continued():
     assert longer.shape == (2, 6, 9, 3)
     assert longer.dtype == np.uint8
     np.testing.assert_array_equal(longer[:, :, :6], X[:2])
+
+
+@pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_log_likelihood_of_each_step_is_that_of_the_law(side):
+    # Untrained, the model of Gaussian crops is their Gaussian.
+    rng = np.random.default_rng(0)
+    X = rng.multivariate_normal(np.zeros(4), COVARIANCE[:4, :4].numpy(), size=4000)
+    gen = small(max_iter=0).fit(X)
+    start = rng.multivariate_normal(np.zeros(6), COVARIANCE[:6, :6].numpy(), size=30)
+    longer, found = gen.extend(
+        start, 5, context=2, active=2, side=side, return_log_likelihood=True, random_state=0
+    )
+    assert longer.shape == (30, 11) and found.shape == (30, 5)
+    chain = longer if side == "right" else longer[:, ::-1]
+    np.testing.assert_array_equal(chain[:, :6], start if side == "right" else start[:, ::-1])
+    expected = stats.norm(RHO * chain[:, 5:-1], np.sqrt(1 - RHO**2)).logpdf(chain[:, 6:])
+    assert np.abs(found.mean() - expected.mean()) < 0.05
+    # What is left is the noise inside a single score.
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
-r"""The denoiser: the posterior of each component on its own, plus a learned correction.
+r"""The denoiser: a posterior in closed form, plus a learned correction.
 
 .. math:: \hat x_0 = \mu + c \; \mathrm{network}(\ldots, \gamma)
 
 mu and c^2 are mean and variance of x0 given its own noisy value (``diffusion/marginals``), so
 a network that outputs zero is the exact denoiser of the product of the marginals. With one
 Gaussian per component this is the preconditioning of Karras et al. (2022),
-https://arxiv.org/abs/2206.00364, component by component.
+https://arxiv.org/abs/2206.00364, component by component. With a joint Gaussian
+(``diffusion/joint``) they are those given all noisy values: a network that outputs zero is then
+the exact denoiser of any Gaussian law.
 """
 
 from contextlib import nullcontext
@@ -30,23 +32,26 @@ class Denoiser(nn.Module):
         Called with inputs (B, C, D) and gamma (B, D), C = ``n_channels(marginals)``, and with
         labels (B,) where there are any.
     marginals : an object of ``diffusion/marginals``
+    joint : JointGaussian or None
+        What components say of each other before anything is learned; None is nothing.
     """
 
     # Standard deviations below this share of a component's own are noise of rounding.
     FLOOR = 1e-5
 
-    def __init__(self, network, marginals):
+    def __init__(self, network, marginals, joint=None):
         super().__init__()
-        self.network, self.marginals = network, marginals
+        self.network, self.marginals, self.joint = network, marginals, joint
 
     @staticmethod
-    def n_channels(marginals):
-        """Inputs per component: for one Gaussian mu and c are functions of x and gamma."""
-        return 1 if isinstance(marginals, GaussianMarginals) else 3
+    def n_channels(marginals, joint=None):
+        """Inputs per component: for one Gaussian mu and c are functions of its x and gamma."""
+        return 1 if joint is None and isinstance(marginals, GaussianMarginals) else 3
 
     def to(self, device=None, dtype=None):
-        """Move the network and the marginals."""
+        """Move the network, the marginals and the joint Gaussian."""
         self.marginals = self.marginals.to(device, dtype)
+        self.joint = None if self.joint is None else self.joint.to(device, dtype)
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
@@ -62,19 +67,31 @@ class Denoiser(nn.Module):
         if getattr(self.network, "sees_images", False):
             return torch.stack([state, mu / scale], 1)
         state = tame(state)
-        if isinstance(self.marginals, GaussianMarginals):
+        if self.n_channels(self.marginals, self.joint) == 1:
             return state[:, None]
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
 
     def split(self, x, gamma, *labels):
-        """The marginals' mean mu and the network's correction; their sum denoises x (B, D)."""
-        mu, variance = self.marginals.posterior(x, gamma)
+        """The marginals' mean and all that is added to it; their sum denoises x (B, D)."""
+        mu, correction = self.parts(x, gamma, *labels)
+        if self.joint is None:
+            return mu, correction
+        alone, _ = self.marginals.posterior(x, gamma)
+        return alone, mu - alone + correction
+
+    def parts(self, x, gamma, *labels):
+        """The mean mu before anything is learned, and the network's correction, each (B, D)."""
+        seen = x, gamma
+        if self.joint is not None:
+            with torch.autocast(x.device.type, enabled=False):
+                seen = self.joint.absorb(x, gamma)
+        mu, variance = self.marginals.posterior(*seen)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
         return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma, *labels)
 
     def forward(self, x, gamma, *labels):
         """Denoise x (B, D) at noise levels gamma (B, D), given labels (B,) if there are any."""
-        mu, correction = self.split(x, gamma, *labels)
+        mu, correction = self.parts(x, gamma, *labels)
         return mu + correction
 
 
@@ -104,20 +121,23 @@ class Conditioned:
         self.null, self.autocast = null, autocast
 
     def split(self, x, gamma):
-        """The marginals' mean and the network's correction, see `Denoiser.split`."""
-        own = self.autocast is not None
-        with torch.autocast(x.device.type, self.autocast) if own else nullcontext():
-            if self.labels is None:
-                return self.denoiser.split(x, gamma)
-            labels = self.labels.repeat(len(x) // len(self.labels))
-            mu, correction = self.denoiser.split(x, gamma, labels)
-            if self.guidance != 1:
-                null = torch.full_like(labels, self.null)
-                plain = self.denoiser.split(x, gamma, null)[1]
-                correction = plain + self.guidance * (correction - plain)
-            return mu, correction
+        """The marginals' mean and what is added to it, see `Denoiser.split`."""
+        return self._guided(self.denoiser.split, x, gamma)
 
     def __call__(self, x, gamma):
         """Denoise x (B, D) at noise levels gamma (B, D)."""
-        mu, correction = self.split(x, gamma)
+        mu, correction = self._guided(self.denoiser.parts, x, gamma)
         return mu + correction
+
+    def _guided(self, terms, x, gamma):
+        """Two terms of the denoiser, the second one pushed along by the labels."""
+        own = self.autocast is not None
+        with torch.autocast(x.device.type, self.autocast) if own else nullcontext():
+            if self.labels is None:
+                return terms(x, gamma)
+            labels = self.labels.repeat(len(x) // len(self.labels))
+            mu, correction = terms(x, gamma, labels)
+            if self.guidance != 1:
+                plain = terms(x, gamma, torch.full_like(labels, self.null))[1]
+                correction = plain + self.guidance * (correction - plain)
+            return mu, correction

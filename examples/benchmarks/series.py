@@ -1,0 +1,133 @@
+"""Continuations of two real series by 24 steps: monthly sunspots, daily minima in Melbourne.
+
+    python series.py --data DIR --seconds 180 --seeds 0 1
+
+`DIR` is a folder with a `load.py`: `load.npz("daily_curves")` returns `sunspots_monthly` and
+`melbourne_min_temp`. Models learn from the first 80 % and continue the series from every sixth
+place in the rest, 100 draws each. Printed are the mean CRPS (by step) and energy score (of all 24
+at once); fewer are better.
+
+- gudlearn: windows of 36 + 24 values, `extend` with a context of 36 and all 24 on their way at once.
+- seasonal naive: the value one season earlier (132 months, 365 days) and Gaussian errors as large as
+  those it made in training.
+- ARMA: statsmodels, orders by AIC; draws of the fitted process from its filtered state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import warnings
+
+import numpy as np
+import torch
+
+from gudlearn import GUDGenerator
+
+CONTEXT, AHEAD, DRAWS, EVERY = 36, 24, 100, 6
+SERIES = {"sunspots_monthly": 132, "melbourne_min_temp": 365}
+
+
+def by_gudlearn(past, histories, season, options, seed):
+    """Draws (DRAWS, n, AHEAD)."""
+    windows = np.lib.stride_tricks.sliding_window_view(past, CONTEXT + AHEAD)
+    gen = GUDGenerator(
+        conditional_rate=options.rate, max_time=options.seconds, random_state=seed
+    ).fit(windows)
+    starts = np.stack([h[-CONTEXT:] for h in histories])
+    longer = gen.extend(
+        np.repeat(starts, DRAWS, axis=0), AHEAD, context=CONTEXT, active=AHEAD,
+        steps_per_column=2, random_state=seed,
+    )  # fmt: skip
+    return longer[:, -AHEAD:].reshape(len(starts), DRAWS, AHEAD).swapaxes(0, 1)
+
+
+def by_seasonal_naive(past, histories, season, options, seed):
+    """Draws around the values of one season before."""
+    error = (past[season:] - past[:-season]).std()
+    centre = np.stack([h[-season:][:AHEAD] for h in histories])
+    noise = np.random.default_rng(seed).normal(size=(DRAWS, *centre.shape))
+    return centre + error * noise
+
+
+def by_arma(past, histories, season, options, seed):
+    """Draws of the ARMA process of least AIC."""
+    from statsmodels.tsa.arima.model import ARIMA
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits = [
+            ARIMA(past, order=(p, 0, q)).fit()
+            for p, q in itertools.product((1, 2, 3, 6), (0, 1, 2))
+        ]
+        best = min(fits, key=lambda fit: fit.aic)
+        found = []
+        for k, history in enumerate(histories):
+            state = best.apply(history[-10 * season :])
+            rng = np.random.default_rng([seed, k])
+            draws = state.simulate(AHEAD, repetitions=DRAWS, anchor="end", random_state=rng)
+            found.append(np.asarray(draws).reshape(AHEAD, DRAWS).T)
+    order = best.model.order
+    print(f"ARMA({order[0]}, {order[2]})", flush=True)
+    return np.stack(found, 1)
+
+
+def crps(draws, truth):
+    """Mean CRPS of draws (m, n, k) of values (n, k)."""
+    ordered = np.sort(draws, axis=0)
+    m = len(draws)
+    rank = (2 * np.arange(1, m + 1) - m - 1)[:, None, None]
+    # Unbiased: pairs of different draws.
+    spread = (rank * ordered).sum(0) / (m * (m - 1))
+    return (np.abs(draws - truth).mean(0) - spread).mean()
+
+
+def energy(draws, truth):
+    """Mean energy score of draws (m, n, k) of vectors (n, k)."""
+    m = len(draws)
+    near = np.linalg.norm(draws - truth, axis=2).mean(0)
+    pairs = np.zeros(truth.shape[0])
+    for shift in range(1, m):
+        pairs += np.linalg.norm(draws - np.roll(draws, shift, axis=0), axis=2).mean(0)
+    return (near - 0.5 * pairs / (m - 1)).mean()
+
+
+METHODS = {
+    "gudlearn": by_gudlearn,
+    "seasonal naive": by_seasonal_naive,
+    "ARMA": by_arma,
+}
+
+
+def main():
+    """Measure every series and seed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", metavar="DIR", required=True)
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rate", type=float, default=0.5)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.path.insert(0, options.data)
+    import load
+
+    for name, season in SERIES.items():
+        x = load.npz("daily_curves")[name].astype(np.float64)
+        n_past = int(0.8 * len(x))
+        places = np.arange(n_past, len(x) - AHEAD, EVERY)
+        truth = np.stack([x[p : p + AHEAD] for p in places])
+        histories = [x[:p] for p in places]
+        for seed in options.seeds:
+            for method in options.methods:
+                draws = METHODS[method](x[:n_past], histories, season, options, seed)
+                print(
+                    f"{name} seed {seed} {method}: CRPS {crps(draws, truth):.4f}, energy score "
+                    f"{energy(draws, truth):.4f}, {len(places)} continuations",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

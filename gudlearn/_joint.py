@@ -1,0 +1,110 @@
+"""The fit of the joint Gaussian: factor analysis of rows with holes."""
+
+import numpy as np
+import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from gudlearn.diffusion.joint import JointGaussian
+
+# With one factor fewer than components the covariance is any at all.
+_MOST_FACTORS = 16
+# Beyond this many components the factors are a small part of what they say of each other.
+MOST_COMPONENTS = 512
+# More rows are thinned to so many.
+_MOST_ROWS = 4096
+_ITERATIONS = 40
+# Share of its variance that a component has for itself at the least.
+_LEAST_OWN = 1e-3
+
+
+def fit_joint(Z, holes=None):
+    """Fit a Gaussian law to components; None where they are as good as independent.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, D)
+    holes : ndarray of shape (n, D) of bool or None
+        What of it is not known.
+
+    Returns
+    -------
+    JointGaussian or None
+
+    Notes
+    -----
+    Expectation-maximisation from the leading axes of the correlations (Rubin, Thayer 1982, "EM
+    algorithms for ML factor analysis"). The factors are shrunk as Ledoit and Wolf (2004) shrink
+    a covariance, and given up where the Bayesian information criterion does not want them.
+    """
+    step = -(-len(Z) // _MOST_ROWS)
+    Z = torch.from_numpy(np.ascontiguousarray(Z[::step], dtype=np.float64))
+    n, n_components = Z.shape
+    if n_components < 2 or n < 3:
+        return None
+    known = torch.ones_like(Z)
+    if holes is not None:
+        known -= torch.from_numpy(holes[::step].astype(np.float64))
+    count = known.sum(0).clamp(min=1)
+    Z = Z * known
+    mean = Z.sum(0) / count
+    Y = (Z - mean) * known
+    std = (Y.square().sum(0) / count).sqrt()
+    # A column whose known values are all the same has nothing to say.
+    std = torch.where(std > 0, std, 1.0)
+    Y = Y / std
+    shift, loadings, own = _first_factors(Y, known)
+    exact = loadings.shape[1] == n_components - 1 and known.all()
+    for _ in range(0 if exact else _ITERATIONS):
+        shift, loadings, own = _improve(Y, known, shift, loadings, own)
+    factors, _ = _factors(Y, known, shift, loadings, own)
+    filled = torch.where(known > 0, Y - shift, factors @ loadings.T)
+    kept = 1 - ledoit_wolf_shrinkage(filled.numpy(), assume_centered=True)
+    total = own + loadings.square().sum(1)
+    loadings = loadings * (kept / total).sqrt()[:, None]
+    # Rows of a norm of one leave nothing that is a component's own.
+    norm = loadings.square().sum(1, keepdim=True)
+    loadings = loadings * ((1 - _LEAST_OWN) / norm.clamp(min=1 - _LEAST_OWN)).sqrt()
+    correlation = loadings @ loadings.T
+    correlation.fill_diagonal_(1.0)
+    k = loadings.shape[1]
+    n_free = n_components * k - k * (k - 1) / 2
+    if -n * torch.linalg.slogdet(correlation)[1] < n_free * np.log(n):
+        return None
+    return JointGaussian(mean + std * shift, std * total.sqrt(), loadings)
+
+
+def _first_factors(Y, known):
+    """Leading axes of the pairwise correlations: no shift, loadings (D, k) and own variances."""
+    correlation = (Y.T @ Y) / (known.T @ known).clamp(min=1)
+    values, axes = torch.linalg.eigh(correlation)
+    k = min(len(values) - 1, _MOST_FACTORS)
+    rest = values[:-k].clamp(min=_LEAST_OWN).mean()
+    loadings = axes[:, -k:] * (values[-k:] - rest).clamp(min=0).sqrt()
+    own = (correlation.diagonal() - loadings.square().sum(1)).clamp(min=_LEAST_OWN)
+    return torch.zeros(len(values), dtype=Y.dtype), loadings, own
+
+
+def _factors(Y, known, shift, loadings, own):
+    """Mean (n, k) and second moments (n, k, k) of the factors of each row, and what is left."""
+    k = loadings.shape[1]
+    weight = known / own
+    products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
+    precision = (weight @ products).view(-1, k, k) + torch.eye(k, dtype=Y.dtype)
+    covariance = torch.linalg.inv(precision)
+    mean = torch.einsum("nij,nj->ni", covariance, (weight * (Y - shift)) @ loadings)
+    return mean, covariance + mean[:, :, None] * mean[:, None]
+
+
+def _improve(Y, known, shift, loadings, own):
+    """One step of expectation-maximisation."""
+    mean, second = _factors(Y, known, shift, loadings, own)
+    k = mean.shape[1]
+    # Each column's regression on the factors and a constant, over the rows where it is known.
+    first = torch.cat([mean, torch.ones(len(mean), 1, dtype=Y.dtype)], 1)
+    moments = torch.cat([torch.cat([second, mean[:, :, None]], 2), first[:, None]], 1)
+    normal = (known.T @ moments.flatten(1)).view(-1, k + 1, k + 1)
+    target = (known * Y).T @ first
+    found = torch.linalg.solve(normal, target[..., None])[..., 0]
+    count = known.sum(0).clamp(min=1)
+    own = ((known * Y * Y).sum(0) - (found * target).sum(1)) / count
+    return found[:, k], found[:, :k], own.clamp(min=_LEAST_OWN)

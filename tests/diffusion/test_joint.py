@@ -1,0 +1,128 @@
+"""What components say of each other, against the dense Gaussian and against quadrature."""
+
+import numpy as np
+import pytest
+import torch
+
+from gudlearn.diffusion.gammas import load_forward_mode
+from gudlearn.diffusion.joint import JointGaussian
+from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+
+MEAN = torch.tensor([1.0, -2.0, 0.5, 10.0], dtype=torch.float64)
+STD = torch.tensor([1.0, 0.3, 2.0, 20.0], dtype=torch.float64)
+MISSING = 16.0
+
+
+def joint(k=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    loadings = torch.randn(4, k, generator=generator, dtype=torch.float64)
+    norm = loadings.square().sum(1, keepdim=True).sqrt()
+    return JointGaussian(MEAN, STD, 0.95 * loadings / norm)
+
+
+def covariance_of(law):
+    correlation = law.loadings @ law.loadings.T
+    correlation.fill_diagonal_(1.0)
+    return law.std[:, None] * correlation * law.std
+
+
+def states(n=50, seed=1):
+    """Noisy values at levels of their own, clean to lost."""
+    generator = torch.Generator().manual_seed(seed)
+    gamma = 8 * torch.rand(n, 4, generator=generator, dtype=torch.float64) - 6
+    gamma = gamma + 2 * STD.log()
+    gamma[::5, 1] = MISSING
+    x0 = MEAN + STD * torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    eps = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    return torch.sigmoid(-gamma).sqrt() * x0 + torch.sigmoid(gamma).sqrt() * eps, gamma
+
+
+def dense_posterior(law, x, gamma):
+    """Mean and variance of each component given all noisy values, by the formula."""
+    covariance = covariance_of(law)
+    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
+    gain = covariance @ torch.linalg.inv(covariance + torch.diag_embed(gamma.exp()))
+    mean = law.mean + (gain @ y[..., None])[..., 0]
+    return mean, (covariance - gain @ covariance).diagonal(dim1=-2, dim2=-1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_posterior_of_gaussians_is_that_of_the_dense_law(k):
+    law, (x, gamma) = joint(k), states()
+    found = GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma))
+    for value, expected in zip(found, dense_posterior(law, x, gamma), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["atoms", "mixture"])
+def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
+    law, (x, gamma) = joint(), states()
+    means = MEAN[:, None] + STD[:, None] * torch.tensor([-1.0, 0.2, 1.5], dtype=torch.float64)
+    weights = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64).expand(4, 3)
+    if kind == "atoms":
+        marginals = AtomMarginals(weights, means)
+        grid, density = means, weights
+    else:
+        spread = (0.2 * STD[:, None] ** 2).expand(4, 3)
+        marginals = MixtureMarginals(weights, means, spread)
+        grid = MEAN[:, None] + STD[:, None] * torch.linspace(-9, 9, 20001, dtype=torch.float64)
+        off = grid[:, :, None] - means[:, None]
+        density = (weights[:, None] * (-0.5 * off**2 / spread[:, None]).exp()).sum(-1)
+    covariance = covariance_of(law)
+    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
+    found, _ = marginals.posterior(*law.absorb(x, gamma))
+    for i in range(4):
+        rest = [j for j in range(4) if j != i]
+        noisy = covariance[rest][:, rest] + torch.diag_embed(gamma[:, rest].exp())
+        gain = torch.linalg.solve(noisy, covariance[rest, i].expand(len(x), 3))
+        mean = law.mean[i] + (gain * y[:, rest]).sum(1)
+        variance = covariance[i, i] - gain @ covariance[rest, i]
+        u = grid[i]
+        log_p = density[i].log() - 0.5 * (u - mean[:, None]) ** 2 / variance[:, None]
+        log_p = log_p + 0.5 * (u - law.mean[i]) ** 2 / covariance[i, i]
+        own = law.mean[i] + y[:, i, None]
+        log_p = log_p - 0.5 * (u - own) ** 2 / gamma[:, i, None].exp()
+        expected = (log_p.softmax(1) * u).sum(1)
+        torch.testing.assert_close(found[:, i], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_lost_components_say_nothing():
+    law, (x, gamma) = joint(), states()
+    gamma[:, 1:] = 40.0
+    seen, level = law.absorb(x, gamma)
+    torch.testing.assert_close(seen[:, 0], x[:, 0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(level[:, 0], gamma[:, 0], rtol=1e-6, atol=1e-6)
+
+
+def test_single_precision_is_enough_for_clean_values():
+    law, (x, gamma) = joint(), states()
+    gamma = gamma - 6
+    exact = torch.stack(GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma)))
+    single = law.to(dtype=torch.float32)
+    marginals = GaussianMarginals(single.mean, single.std**2)
+    rounded = torch.stack(marginals.posterior(*single.absorb(x.float(), gamma.float())))
+    torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_value_far_out_says_no_more_than_one_at_the_edge():
+    law = joint()
+    x, gamma = MEAN.repeat(2, 1), torch.full((2, 4), -8.0, dtype=torch.float64)
+    gamma[:, 1:] = 2.0
+    x[:, 0] += STD[0] * torch.tensor([10.0, 1e6])
+    seen, level = law.absorb(x, gamma)
+    torch.testing.assert_close(seen[0, 1:], seen[1, 1:])
+    assert torch.isfinite(seen).all() and torch.isfinite(level).all()
+    # Of the component itself nothing is cut.
+    assert seen[1, 0] > 1e5
+
+
+def test_it_is_differentiable_both_ways():
+    law, (x, gamma) = joint(), states(n=3)
+    x = x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: law.absorb(x, gamma)[0], x)
+    direction = torch.ones_like(x)
+    load_forward_mode()
+    _, slope = torch.func.jvp(lambda x: law.absorb(x, gamma)[0], (x.detach(),), (direction,))
+    h = 1e-6
+    finite = (law.absorb(x + h, gamma)[0] - law.absorb(x - h, gamma)[0]) / (2 * h)
+    np.testing.assert_allclose(slope.numpy(), finite.detach().numpy(), rtol=1e-5, atol=1e-7)

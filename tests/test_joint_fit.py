@@ -1,0 +1,132 @@
+"""The joint Gaussian that components are given before anything is learned."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from gudlearn import GUDGenerator, PCABasis
+from gudlearn._joint import fit_joint
+from gudlearn.diffusion.joint import JointGaussian
+
+COVARIANCE = np.array([[1.0, 0.8, -0.5, 0.3], [0.8, 1.5, -0.2, 0.1], [-0.5, -0.2, 2.0, 0.9],
+                       [0.3, 0.1, 0.9, 1.2]])  # fmt: skip
+MEAN = np.array([3.0, -1.0, 0.0, 100.0])
+
+
+def gaussian_rows(n, seed=0):
+    return np.random.default_rng(seed).multivariate_normal(MEAN, COVARIANCE, n)
+
+
+def moments_of(law):
+    correlation = (law.loadings @ law.loadings.T).fill_diagonal_(1.0).numpy()
+    std = law.std.numpy()
+    return law.mean.numpy(), std[:, None] * correlation * std
+
+
+def test_of_few_columns_the_covariance_is_that_of_the_rows():
+    X = gaussian_rows(5000)
+    mean, covariance = moments_of(fit_joint(X))
+    np.testing.assert_allclose(mean, X.mean(0)[: len(mean)], atol=0.05)
+    # Thinned to every second row, and shrunk by less than a thousandth.
+    np.testing.assert_allclose(covariance, np.cov(X[::2].T, bias=True), atol=0.01)
+
+
+def test_values_missing_at_random_do_not_shift_it():
+    X = gaussian_rows(4000)
+    # Columns 1 and 3 are known where column 0 is small: their own means over those are off.
+    holes = np.zeros(X.shape, bool)
+    holes[X[:, 0] > MEAN[0] + 0.3] = [False, True, False, True]
+    partial = np.where(holes, np.nan, X)
+    assert abs(np.nanmean(partial[:, 1]) - MEAN[1]) > 0.3
+    mean, covariance = moments_of(fit_joint(np.where(holes, 0.0, X), holes))
+    np.testing.assert_allclose(mean, MEAN, atol=0.08)
+    np.testing.assert_allclose(covariance, COVARIANCE, atol=0.15)
+
+
+def test_factors_of_many_columns_are_found():
+    rng = np.random.default_rng(0)
+    loadings = rng.normal(size=(40, 3)) / 2
+    X = rng.normal(size=(3000, 3)) @ loadings.T + rng.normal(size=(3000, 40))
+    _, covariance = moments_of(fit_joint(X))
+    np.testing.assert_allclose(covariance, loadings @ loadings.T + np.eye(40), atol=0.2)
+
+
+@pytest.mark.parametrize("n", [2, 20, 2000])
+def test_independent_columns_have_none(n):
+    assert fit_joint(np.random.default_rng(0).normal(size=(n, 5))) is None
+
+
+def test_columns_that_are_one_another_are_no_trouble():
+    x = np.random.default_rng(0).normal(size=(100, 1))
+    law = fit_joint(np.hstack([x, x, -2 * x, 1e-3 * x]))
+    assert isinstance(law, JointGaussian)
+    y, gamma = torch.tensor([[1.0, 1.0, -2.0, 1e-3]]), torch.full((1, 4), -20.0)
+    assert all(torch.isfinite(v).all() for v in law.absorb(y.double(), gamma.double()))
+
+
+# The untrained generator of Gaussian data
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    X = gaussian_rows(4000)
+    return GUDGenerator(max_iter=0, preconditioning="joint", random_state=0).fit(X), X
+
+
+def law_of(generator):
+    """The density of the untrained model: mean and covariance in the user's units."""
+    mean, covariance = moments_of(generator._encoding.joint)
+    basis = generator.basis_
+    return basis.mean_ + basis.scale_ * mean, basis.scale_[:, None] * covariance * basis.scale_
+
+
+def test_untrained_density_is_the_gaussian_one(untrained):
+    generator, _ = untrained
+    rows = gaussian_rows(100, seed=1)
+    exact = stats.multivariate_normal(*law_of(generator)).logpdf(rows)
+    # One-dimensional mixtures, of one wide member more, are not quite Gaussians.
+    assert abs(np.mean(generator.score_samples(rows) - exact)) < 0.03
+    apart = GUDGenerator(max_iter=0, preconditioning="marginal").fit(gaussian_rows(4000))
+    assert generator.score(rows) > apart.score(rows) + 0.5
+
+
+@pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
+def test_untrained_conditionals_are_those_of_the_gaussian(untrained):
+    generator, _ = untrained
+    rows = gaussian_rows(100, seed=1)
+    mean, covariance = law_of(generator)
+    whole = stats.multivariate_normal(mean, covariance)
+    part = stats.multivariate_normal(mean[:2], covariance[:2, :2])
+    exact = whole.logpdf(rows) - part.logpdf(rows[:, :2])
+    found = generator.score_samples(rows, given_columns=[0, 1])
+    assert abs(np.mean(found - exact)) < 0.03
+    rows = rows[:40]
+    partial = rows.copy()
+    partial[:, 2:] = np.nan
+    found = generator.conditional_mean(partial, n_samples=60)
+    gain = covariance[2:, :2] @ np.linalg.inv(covariance[:2, :2])
+    expected = mean[2:] + (rows[:, :2] - mean[:2]) @ gain.T
+    error = np.abs(found[:, 2:] - expected).mean()
+    # The means have a standard error of 0.15 in the mean of the two columns.
+    assert error < 0.2
+
+
+def test_principal_components_need_none():
+    generator = GUDGenerator(PCABasis(), max_iter=0, preconditioning="joint").fit(gaussian_rows(500))
+    assert generator._encoding.joint is None
+
+
+def test_it_is_for_tables():
+    X = np.random.default_rng(0).normal(size=(20, 6, 6))
+    with pytest.raises(ValueError, match="preconditioning='joint' takes tables .* images"):
+        GUDGenerator(preconditioning="joint").fit(X)
+    assert GUDGenerator(max_iter=0).fit(X)._encoding.joint is None
+
+
+def test_a_copy_of_the_fitted_model_has_it(untrained):
+    import pickle
+
+    generator, X = untrained
+    again = pickle.loads(pickle.dumps(generator))
+    np.testing.assert_array_equal(again.score_samples(X[:5]), generator.score_samples(X[:5]))
