@@ -10,6 +10,7 @@ from gudlearn._columns import column_moments, extremes, holes_of, row_batches
 from gudlearn._joint import MOST_COMPONENTS, fit_joint
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
+from gudlearn.diffusion.joint import JointGaussian
 from gudlearn.diffusion.observation import BinnedObservation
 from gudlearn.schedules import EndPoints
 
@@ -58,8 +59,8 @@ class Encoding:
         By column, for binned columns.
     mixtures : tuple of three ndarrays (D', K)
         For active components that are not atoms.
-    joint : JointGaussian or None
-        Of the active components.
+    factors : (mean, std, loadings) or None
+        Of the joint Gaussian of the active components.
     """
 
     def __init__(self, bins, basis, preconditioning, names=None, shape=None):
@@ -186,7 +187,7 @@ class Encoding:
 
     def _fit_joint(self, X):
         active = self.ends.active
-        self.joint = None
+        self.factors = None
         if self.preconditioning not in ("auto", "joint"):
             return
         if active.sum() > MOST_COMPONENTS or self.shape is not None:
@@ -198,7 +199,7 @@ class Encoding:
                 )
             return
         z, missing = self._some_components(X)
-        self.joint = fit_joint(z[:, active], None if missing is None else missing[:, active])
+        self.factors = fit_joint(z[:, active], None if missing is None else missing[:, active])
 
     def _some_components(self, X):
         """Components of rows, or of some of very wide ones, and which of them are missing."""
@@ -361,6 +362,12 @@ class Encoding:
             parts += found
             places += [atoms[w] for w in where]
         return _marginals.join(parts, places)
+
+    def joint(self):
+        """What the active components say of each other, or None."""
+        if self.factors is None:
+            return None
+        return JointGaussian(*(torch.from_numpy(p) for p in self.factors))
 
     def observation(self):
         """How the binned columns are read, or None."""

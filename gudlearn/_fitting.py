@@ -73,7 +73,7 @@ def new_network(encoding, spec, seed, n_classes):
         if isinstance(spec, ImageNetwork):
             return make_image_network(encoding, spec, n_classes)
         marginals = encoding.marginals()
-        n_channels = Denoiser.n_channels(marginals, encoding.joint)
+        n_channels = Denoiser.n_channels(marginals, encoding.joint())
         return build_network(spec, len(marginals.mean), n_channels, n_classes)
 
 
@@ -83,7 +83,7 @@ def build_denoiser(encoding, spec, weights, n_classes):
     if network is None:
         return None
     network.load_state_dict(to_tensors(weights))
-    return Denoiser(network, encoding.marginals(), encoding.joint)
+    return Denoiser(network, encoding.marginals(), encoding.joint())
 
 
 def build_path(encoding, schedule):

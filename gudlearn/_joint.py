@@ -4,8 +4,6 @@ import numpy as np
 import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from gudlearn.diffusion.joint import JointGaussian
-
 # With one factor fewer than components the covariance is any at all.
 _MOST_FACTORS = 16
 # Beyond this many components the factors are a small part of what they say of each other.
@@ -28,7 +26,8 @@ def fit_joint(Z, holes=None):
 
     Returns
     -------
-    JointGaussian or None
+    (mean, std, loadings) or None
+        Arrays (D,), (D,) and (D, k): see `JointGaussian`.
 
     Notes
     -----
@@ -70,7 +69,7 @@ def fit_joint(Z, holes=None):
     n_free = n_components * k - k * (k - 1) / 2
     if -n * torch.linalg.slogdet(correlation)[1] < n_free * np.log(n):
         return None
-    return JointGaussian(mean + std * shift, std * total.sqrt(), loadings)
+    return tuple(p.numpy() for p in (mean + std * shift, std * total.sqrt(), loadings))
 
 
 def _first_factors(Y, known):

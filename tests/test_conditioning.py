@@ -39,7 +39,9 @@ def mixed_frame(n=40):
 def test_untrained_parts_are_sums_of_the_marginals(make):
     X = make()
     width = 1.0 if make is whole else None
-    gen = small(max_iter=0, bin_width=width, **RATE).fit(X)
+    gen = small(
+        max_iter=0, bin_width=width, preconditioning="marginal", **RATE
+    ).fit(X)
     split = gen.score_components(X)
     partial = holes(X)
     seen = ~np.isnan(partial)
@@ -54,7 +56,7 @@ def test_untrained_parts_are_sums_of_the_marginals(make):
 
 def test_bits_count_what_is_scored():
     X = whole()
-    gen = small(max_iter=0, bin_width=1.0, **RATE).fit(X)
+    gen = small(max_iter=0, bin_width=1.0, preconditioning="marginal", **RATE).fit(X)
     split = -gen.score_components(X) / np.log(2)
     assert gen.bits_per_dim(X, given_columns=[0]) == pytest.approx(split[:, 1:].mean())
     partial = holes(X)
@@ -120,7 +122,8 @@ def test_finished_groups_are_never_touched_again():
 
 def test_what_is_known_speaks_for_the_class():
     X, y = continuous(), np.arange(40) % 2
-    gen = small(max_iter=30, class_conditional=True, **RATE).fit(X, y)
+    X[:, 1] += 5 * y
+    gen = small(max_iter=30, class_conditional=True, validation_fraction=0.0, **RATE).fit(X, y)
     partial = X[:5].copy()
     partial[:, 1:] = np.nan
     assert gen.sample(given=partial).shape == (5, 3)

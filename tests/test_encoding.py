@@ -16,6 +16,9 @@ from gudlearn import (
 )
 from small import continuous, small, whole
 
+# Untrained, and nothing said of one component by another.
+APART = {"max_iter": 0, "preconditioning": "marginal"}
+
 
 def frame(X):
     return pd.DataFrame(X, columns=["a", "b", "c", "d"][: X.shape[1]])
@@ -40,11 +43,11 @@ def test_blocks_that_do_not_depend_score_as_they_do_alone():
         [("levels", IdentityBasis(), [0, 4]), ("p", PCABasis(), [2, 3]), ("w", WaveletBasis(), [1])]
     )
     width = [1.0, np.nan, np.nan, np.nan, 1.0]
-    score = small(basis=basis, bin_width=width, max_iter=0).fit(X).score_samples(X[:20])
+    score = small(basis=basis, bin_width=width, **APART).fit(X).score_samples(X[:20])
     parts = [
-        small(bin_width=1.0, max_iter=0).fit(X[:, [0, 4]]).score_samples(X[:20, [0, 4]]),
-        small(basis="pca", max_iter=0).fit(X[:, 2:4]).score_samples(X[:20, 2:4]),
-        small(max_iter=0).fit(X[:, [1]]).score_samples(X[:20, [1]]),
+        small(bin_width=1.0, **APART).fit(X[:, [0, 4]]).score_samples(X[:20, [0, 4]]),
+        small(basis="pca", **APART).fit(X[:, 2:4]).score_samples(X[:20, 2:4]),
+        small(**APART).fit(X[:, [1]]).score_samples(X[:20, [1]]),
     ]
     # Of the levels to 2e-4, the overlap of neighbours under the noise.
     np.testing.assert_allclose(score, np.sum(parts, axis=0), rtol=0, atol=1e-3)
@@ -53,11 +56,11 @@ def test_blocks_that_do_not_depend_score_as_they_do_alone():
 def test_a_column_that_is_a_component_keeps_its_levels_beside_a_rotated_block():
     X = np.hstack([whole(200, 2), whole(200, 2, seed=1)])
     basis = BlockBasis([("i", IdentityBasis(), [0, 2]), ("p", PCABasis(), [1, 3])])
-    gen = small(basis=basis, bin_width=1.0, max_iter=0).fit(X)
+    gen = small(basis=basis, bin_width=1.0, **APART).fit(X)
     split = gen.score_components(X[:10])
     assert split.shape == (10, 8)
     np.testing.assert_allclose(split.sum(1), gen.score_samples(X[:10]), rtol=0, atol=1e-9)
-    alone = small(bin_width=1.0, max_iter=0).fit(X[:, [0, 2]]).score_components(X[:10, [0, 2]])
+    alone = small(bin_width=1.0, **APART).fit(X[:, [0, 2]]).score_components(X[:10, [0, 2]])
     np.testing.assert_allclose(split[:, :2], alone, rtol=0, atol=1e-9)
     assert (split[:, [4, 6]] == 0).all() and (split[:, [5, 7]] < 0).all()
     # Samples of a rotated block are levels too.

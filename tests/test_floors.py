@@ -13,7 +13,7 @@ FLOORS = [
     ["_constraints", "_random", "bases", "nn"],
     [
         *("_bins", "_columns", "_conditions", "_determinants", "_encoding", "_engine", "_fitting"),
-        *("_images", "_loop", "_marginals", "_model", "_resolve", "_rolling", "_states"),
+        *("_images", "_joint", "_loop", "_marginals", "_model", "_resolve", "_rolling", "_states"),
         *("_training", "conditioning", "networks", "samplers", "schedules", "transformers"),
     ],
     [

@@ -41,6 +41,8 @@ from small import continuous, dependent, small, whole
 BASES = ["identity", "pca", "fourier", "wavelet", "block"]
 SCHEDULES = ["auto", "linear", "cosine", "vp", "soft", "sequential"]
 KINDS = [(continuous(), None), (whole(), 1.0)]
+# Untrained, and nothing said of one component by another.
+APART = {"max_iter": 0, "preconditioning": "marginal"}
 every_kind = pytest.mark.parametrize(("X", "bin_width"), KINDS, ids=["continuous", "discrete"])
 
 
@@ -157,8 +159,8 @@ def test_scaling_one_column_shifts_the_score_by_its_logarithm():
     for c in (1e-3, 7.0):
         scaled = X * [1, c, 1]
         np.testing.assert_allclose(
-            small(max_iter=0).fit(scaled).score_samples(scaled),
-            small(max_iter=0).fit(X).score_samples(X) - np.log(c),
+            small(**APART).fit(scaled).score_samples(scaled),
+            small(**APART).fit(X).score_samples(X) - np.log(c),
             rtol=1e-6,
         )
 
@@ -180,7 +182,7 @@ def test_training_does_not_depend_on_the_units():
     scaled = small(bin_width=1 / 16, **parameters).fit(X / 16)
     assert same_weights(gen, scaled)
     # The noise inside scores is keyed by the values, and so is another one.
-    assert scaled.score(X / 16) == pytest.approx(gen.score(X), abs=0.01)
+    assert scaled.score(X / 16) == pytest.approx(gen.score(X), abs=0.03)
 
 
 # Samples
@@ -313,7 +315,7 @@ def test_constant_columns_come_back_exactly(basis, X, bin_width):
 @every_kind
 def test_constant_columns_contribute_nothing(basis, X, bin_width):
     wide = np.column_stack([np.full(40, 3.0), X, np.full(40, 7.0)])
-    parameters = {"basis": basis, "bin_width": bin_width, "max_iter": 0}
+    parameters = {"basis": basis, "bin_width": bin_width, **APART}
     # The blur of a level strays past its neighbour with a probability of about 1e-5.
     np.testing.assert_allclose(
         small(**parameters).fit(wide).score_samples(wide),
@@ -473,15 +475,15 @@ def test_another_sampler_after_fit_is_used():
 
 def test_training_finds_the_dependence_of_columns():
     X = dependent(300)
-    untrained = small(max_iter=0).fit(X)
-    trained = small(max_iter=60).fit(X)
+    untrained = small(**APART).fit(X)
+    trained = small(max_iter=60, preconditioning="marginal").fit(X)
     assert trained.score(X) > untrained.score(X) + 0.2
     assert trained.best_validation_score_ > trained.validation_scores_[0] + 0.05
 
 
 def test_no_passes_leave_the_product_of_the_marginals():
     X = continuous()
-    gen = small(max_iter=0).fit(X)
+    gen = small(**APART).fit(X)
     assert gen.n_iter_ == 0
     assert gen.loss_curve_ == gen.validation_scores_ == []
     assert gen.best_validation_score_ is None
@@ -535,7 +537,9 @@ def test_time_ends_the_fit():
     ids=repr,
 )
 def test_every_choice_trains(parameters):
-    gen = small(max_iter=25, learning_rate_init=1e-2, **parameters).fit(dependent())
+    # A joint Gaussian would leave nothing to learn.
+    fixed = {"max_iter": 25, "learning_rate_init": 1e-2, "preconditioning": "marginal"}
+    gen = small(**{**fixed, **parameters}).fit(dependent())
     assert gen.best_validation_score_ > gen.validation_scores_[0]
     assert all(np.isfinite(w).all() for w in gen.weights_.values())
     assert np.isfinite(gen.score_samples(dependent())).all()
@@ -562,7 +566,9 @@ def test_every_choice_makes_a_difference(parameter, values):
 
 def test_a_warm_start_goes_on_from_the_weights():
     X = dependent()
-    gen = small(max_iter=20, warm_start=True, learning_rate_init=1e-2).fit(X)
+    gen = small(
+        max_iter=20, warm_start=True, learning_rate_init=1e-2, preconditioning="marginal"
+    ).fit(X)
     basis, weights, first = gen.basis_, gen.weights_, gen.best_validation_score_
     gen.fit(X)
     assert gen.basis_ is basis
@@ -645,7 +651,9 @@ def test_default_sampling_takes_more_steps_where_components_move_in_turn():
 
 def test_warm_starts_lower_the_loss():
     X = dependent(200)
-    gen = small(max_iter=15, warm_start=True, validation_fraction=0).fit(X)
+    gen = small(
+        max_iter=15, warm_start=True, validation_fraction=0, preconditioning="marginal"
+    ).fit(X)
     for _ in range(2):
         gen.fit(X)
     assert np.mean(gen.loss_curve_[-10:]) < np.mean(gen.loss_curve_[:10]) - 0.05
@@ -774,8 +782,8 @@ def test_a_generative_pipeline_adds_the_determinant_of_a_power_transformation():
 
 def test_a_generative_pipeline_makes_scores_of_scalers_comparable():
     X = continuous() * [1, 100, 0.01]
-    plain = small(max_iter=0).fit(X)
-    scaled = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=0))]).fit(X)
+    plain = small(**APART).fit(X)
+    scaled = GenerativePipeline([("scale", StandardScaler()), ("gud", small(**APART))]).fit(X)
     np.testing.assert_allclose(scaled.score_samples(X), plain.score_samples(X), rtol=1e-6)
 
 

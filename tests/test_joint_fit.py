@@ -18,10 +18,11 @@ def gaussian_rows(n, seed=0):
     return np.random.default_rng(seed).multivariate_normal(MEAN, COVARIANCE, n)
 
 
-def moments_of(law):
-    correlation = (law.loadings @ law.loadings.T).fill_diagonal_(1.0).numpy()
-    std = law.std.numpy()
-    return law.mean.numpy(), std[:, None] * correlation * std
+def moments_of(factors):
+    mean, std, loadings = factors
+    correlation = loadings @ loadings.T
+    np.fill_diagonal(correlation, 1.0)
+    return mean, std[:, None] * correlation * std
 
 
 def test_of_few_columns_the_covariance_is_that_of_the_rows():
@@ -59,8 +60,8 @@ def test_independent_columns_have_none(n):
 
 def test_columns_that_are_one_another_are_no_trouble():
     x = np.random.default_rng(0).normal(size=(100, 1))
-    law = fit_joint(np.hstack([x, x, -2 * x, 1e-3 * x]))
-    assert isinstance(law, JointGaussian)
+    factors = fit_joint(np.hstack([x, x, -2 * x, 1e-3 * x]))
+    law = JointGaussian(*map(torch.from_numpy, factors))
     y, gamma = torch.tensor([[1.0, 1.0, -2.0, 1e-3]]), torch.full((1, 4), -20.0)
     assert all(torch.isfinite(v).all() for v in law.absorb(y.double(), gamma.double()))
 
@@ -76,7 +77,7 @@ def untrained():
 
 def law_of(generator):
     """The density of the untrained model: mean and covariance in the user's units."""
-    mean, covariance = moments_of(generator._encoding.joint)
+    mean, covariance = moments_of(generator._encoding.factors)
     basis = generator.basis_
     return basis.mean_ + basis.scale_ * mean, basis.scale_[:, None] * covariance * basis.scale_
 
@@ -114,14 +115,14 @@ def test_untrained_conditionals_are_those_of_the_gaussian(untrained):
 
 def test_principal_components_need_none():
     generator = GUDGenerator(PCABasis(), max_iter=0, preconditioning="joint").fit(gaussian_rows(500))
-    assert generator._encoding.joint is None
+    assert generator._encoding.factors is None
 
 
 def test_it_is_for_tables():
     X = np.random.default_rng(0).normal(size=(20, 6, 6))
     with pytest.raises(ValueError, match="preconditioning='joint' takes tables .* images"):
         GUDGenerator(preconditioning="joint").fit(X)
-    assert GUDGenerator(max_iter=0).fit(X)._encoding.joint is None
+    assert GUDGenerator(max_iter=0).fit(X)._encoding.factors is None
 
 
 def test_a_copy_of_the_fitted_model_has_it(untrained):

@@ -118,11 +118,16 @@ def test_scores_do_not_depend_on_whitening(whiten):
     np.testing.assert_allclose(score, reference, rtol=0, atol=1e-6)
 
 
+def apart(**parameters):
+    """An untrained model: the product of the marginals."""
+    return small(max_iter=0, preconditioning="marginal", **parameters)
+
+
 def test_density_changes_by_the_determinant_of_a_change_of_units():
     X = exact_rows(full())
     factor = np.array([1e3, 1e-2, 1.0, 7.0])
-    score = small(max_iter=0).fit(X).score_samples(X[:20])
-    scaled = small(max_iter=0).fit(X * factor).score_samples(X[:20] * factor)
+    score = apart().fit(X).score_samples(X[:20])
+    scaled = apart().fit(X * factor).score_samples(X[:20] * factor)
     np.testing.assert_allclose(scaled, score - np.log(factor).sum(), rtol=0, atol=1e-6)
 
 
@@ -147,7 +152,7 @@ def test_an_untrained_density_of_one_column_integrates_to_one(likelihood):
 
 def test_an_untrained_density_of_two_columns_integrates_to_one():
     X = np.hstack([humps(400), 10 * humps(400, seed=1) + 5])
-    gen = small(max_iter=0).fit(X)
+    gen = apart().fit(X)
     x, y = np.linspace(-12, 12, 80), np.linspace(-110, 120, 80)
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     total = np.exp(gen.score_samples(grid)).sum() * (x[1] - x[0]) * (y[1] - y[0])
@@ -190,7 +195,7 @@ def smoothed(column, level):
 @pytest.mark.parametrize("likelihood", ["bound", "flow"])
 def test_independent_atoms_score_their_own_log_frequency(likelihood):
     X = counts()
-    gen = small(bin_width=1.0, max_iter=0, likelihood=likelihood).fit(X)
+    gen = apart(bin_width=1.0, likelihood=likelihood).fit(X)
     rows = np.array([[0.0, 0.0], [3.0, 5.0], [1.0, 2.0], [4.0, 0.0], [-3.0, 9.0]])
     expected = smoothed(X[:, 0], rows[:, 0]) + smoothed(X[:, 1], rows[:, 1])
     if likelihood == "bound":
@@ -204,7 +209,7 @@ def test_independent_atoms_score_their_own_log_frequency(likelihood):
 @pytest.mark.parametrize("n_columns", [1, 2])
 def test_probabilities_of_all_levels_sum_to_one(n_columns):
     X = counts()[:, :n_columns]
-    gen = small(bin_width=1.0, max_iter=0).fit(X)
+    gen = apart(bin_width=1.0).fit(X)
     axis = np.arange(-30.0, 40.0)
     grid = np.stack(np.meshgrid(*[axis] * n_columns, indexing="ij"), -1).reshape(-1, n_columns)
     p = np.exp(gen.score_samples(grid))
@@ -226,22 +231,22 @@ def test_bounds_of_the_levels_leave_nothing_outside():
 @pytest.mark.parametrize("width, origin", [(1 / 16, 0.0), (0.25, 100.0), (3.0, 1.0)])
 def test_probabilities_do_not_depend_on_the_grid(width, origin):
     X = counts()
-    plain = small(bin_width=1.0, max_iter=0).fit(X).score_samples(X[:20])
+    plain = apart(bin_width=1.0).fit(X).score_samples(X[:20])
     grid = X * width + origin
-    score = small(bin_width=width, max_iter=0).fit(grid).score_samples(grid[:20])
+    score = apart(bin_width=width).fit(grid).score_samples(grid[:20])
     np.testing.assert_allclose(score, plain, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("max_iter", [0, 3])
-def test_values_far_outside_have_finite_falling_scores(max_iter):
-    gen = small(bin_width=1.0, max_iter=max_iter).fit(counts())
+@pytest.mark.parametrize("make", [apart, small], ids=["untrained", "trained"])
+def test_values_far_outside_have_finite_falling_scores(make):
+    gen = make(bin_width=1.0).fit(counts())
     distance = np.array([1.0, 2.0, 5.0, 20.0, 1e3, 1e6])
     for sign, end in ((1, 4.0), (-1, 0.0)):
         rows = np.column_stack([end + sign * distance, np.full(6, 2.0)])
         score = gen.score_samples(rows)
         assert np.isfinite(score).all()
-        # The network sees the end of the table in all of them; its noise differs by row.
-        assert (np.diff(score)[1 if max_iter else 0 :] < 0).all()
+        # The denoiser sees the end of the table in all of them; its noise differs by row.
+        assert (np.diff(score)[0 if make is apart else 3 :] < 0).all()
 
 
 def test_continuous_values_far_outside_have_finite_falling_scores():
@@ -270,11 +275,12 @@ def test_a_trained_discrete_model_has_learned_and_stays_below_one():
     gen = small(bin_width=1.0, max_iter=200, sampler=DPMSolver(steps=20)).fit(X)
     grid = np.stack(np.meshgrid(np.arange(-1.0, 6), np.arange(-1.0, 7), indexing="ij"), -1)
     grid = grid.reshape(-1, 2)
-    p = np.exp(gen.score_samples(grid))
+    # The noise inside a single score is 0.3 nats in rows as few as these.
+    p = np.mean([np.exp(gen.set_params(random_state=k).score_samples(grid)) for k in range(8)], 0)
     # A bound: probabilities sum to one at most, but for the noise of their estimates.
-    assert 0.85 < p.sum() < 1.02
+    assert 0.85 < p.sum() < 1.05
     # Independent columns are worth -2.8 nats a row here, the truth about -2.0.
-    untrained = small(bin_width=1.0, max_iter=0).fit(X).score(X)
+    untrained = apart(bin_width=1.0).fit(X).score(X)
     assert gen.score(X) > untrained + 0.5
     samples = gen.sample(3000)
     frequency = np.array([(samples == row).all(1).mean() for row in grid])
@@ -282,7 +288,7 @@ def test_a_trained_discrete_model_has_learned_and_stays_below_one():
     # Ten cells and 3000 rows: sampling alone gives 0.02, the independent columns 0.5.
     assert np.abs(frequency - data).sum() / 2 < 0.1
     # The bound lies below the law that is sampled, by what it lacks to a sum of one.
-    assert np.abs(frequency - p / p.sum()).sum() / 2 < 0.12
+    assert np.abs(frequency - p / p.sum()).sum() / 2 < 0.08
 
 
 # Bases whose components are not columns
@@ -323,7 +329,7 @@ def test_rotated_and_dequantised_scores_are_log_probabilities():
 
 def test_components_of_the_identity_basis_are_columns():
     X = counts()
-    gen = small(bin_width=1.0, max_iter=0).fit(X)
+    gen = apart(bin_width=1.0).fit(X)
     split = gen.score_components(X[:20])
     assert split.shape == (20, 2)
     for j in range(2):
@@ -332,5 +338,5 @@ def test_components_of_the_identity_basis_are_columns():
 
 def test_untrained_scores_have_no_noise():
     X = exact_rows(full())
-    scores = [small(max_iter=0, random_state=k).fit(X).score_samples(X[:20]) for k in (0, 1)]
+    scores = [apart(random_state=k).fit(X).score_samples(X[:20]) for k in (0, 1)]
     np.testing.assert_array_equal(*scores)

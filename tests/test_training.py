@@ -312,7 +312,7 @@ def test_weights_survive_the_way_through_numpy():
 
 def test_the_score_that_chose_the_weights_is_that_of_the_held_out_rows():
     X = continuous(400)
-    gen = small(max_iter=40, validation_fraction=0.5).fit(X)
+    gen = small(max_iter=40, validation_fraction=0.5, preconditioning="marginal").fit(X)
     assert gen.best_validation_score_ == max(gen.validation_scores_)
     assert gen.best_validation_score_ > gen.validation_scores_[0]
     # Held-out rows and others are of one law: 200 rows have a standard error of 0.05 nats/dim.
@@ -321,8 +321,8 @@ def test_the_score_that_chose_the_weights_is_that_of_the_held_out_rows():
 
 def test_first_validation_score_is_the_untrained_models():
     X = continuous(100)
-    gen = small(max_iter=1, validation_fraction=0.99).fit(X)
-    untrained = small(max_iter=0).fit(X)
+    gen = small(max_iter=1, validation_fraction=0.99, preconditioning="marginal").fit(X)
+    untrained = small(max_iter=0, preconditioning="marginal").fit(X)
     per_row = untrained.score_samples(X) / 3
     # 99 of the 100 rows are held out.
     n = 99
