@@ -39,15 +39,11 @@ def mixed_frame(n=40):
 def test_untrained_parts_are_sums_of_the_marginals(make):
     X = make()
     width = 1.0 if make is whole else None
-    gen = small(
-        max_iter=0, bin_width=width, preconditioning="marginal", **RATE
-    ).fit(X)
+    gen = small(max_iter=0, bin_width=width, preconditioning="marginal", **RATE).fit(X)
     split = gen.score_components(X)
     partial = holes(X)
     seen = ~np.isnan(partial)
-    np.testing.assert_allclose(
-        gen.score_samples(partial), (split * seen).sum(1), rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(gen.score_samples(partial), (split * seen).sum(1), rtol=0, atol=1e-9)
     given = gen.score_samples(X, given_columns=[1])
     np.testing.assert_allclose(given, split[:, [0, 2]].sum(1), rtol=0, atol=1e-9)
     both = gen.score_components(partial, given_columns=["x1"])
@@ -260,9 +256,7 @@ def full_covariance():
 
 def test_the_guided_gaussian_has_the_conditional_law():
     X, covariance = full_covariance()
-    gen = small(
-        basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver"
-    ).fit(X)
+    gen = small(basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver").fit(X)
     assert gen.conditioning_method([0]) == "posterior"
     partial = np.full((1, 3), np.nan)
     partial[0, 0] = 1.5
@@ -305,9 +299,12 @@ def test_images_are_completed():
     left[:, :3] = True
     assert gen.conditioning_method(left) == "exact"
     assert np.isfinite(gen.score_samples(X[:3], given_columns=left)).all()
-    assert small(basis="wavelet", network=UNet(width=8), max_iter=0, **RATE).fit(
-        X
-    ).conditioning_method(left) == "posterior"
+    assert (
+        small(basis="wavelet", network=UNet(width=8), max_iter=0, **RATE)
+        .fit(X)
+        .conditioning_method(left)
+        == "posterior"
+    )
 
 
 # What is refused, and what is warned of

@@ -114,7 +114,8 @@ def test_untrained_conditionals_are_those_of_the_gaussian(untrained):
 
 
 def test_principal_components_need_none():
-    generator = GUDGenerator(PCABasis(), max_iter=0, preconditioning="joint").fit(gaussian_rows(500))
+    generator = GUDGenerator(PCABasis(), max_iter=0, preconditioning="joint")
+    generator.fit(gaussian_rows(500))
     assert generator._encoding.factors is None
 
 

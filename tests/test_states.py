@@ -110,9 +110,7 @@ def test_windows_do_not_change_the_bound():
     z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
     start = torch.tensor([[0.0, 0.5, 0.2, 0.7]]).expand(len(z), D).double()
     state = torch.full((len(z), D), WANTED)
-    path = StatedGamma(
-        PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3)
-    )
+    path = StatedGamma(PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3))
     assert abs(float(bound(path, z) - bound(stated([0, 0, 0, 0], n=len(z)), z))) < 0.03
 
 

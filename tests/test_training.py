@@ -103,9 +103,7 @@ def test_weights_that_grow_worse_are_not_kept():
     def note(n_passes, state, log):
         states.append(state())
 
-    log = run_passes(
-        trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note
-    )
+    log = run_passes(trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note)
     assert log.best_score == 1.0
     for name, value in log.best_state.items():
         assert torch.equal(value, states[0][name])

@@ -7,9 +7,9 @@
 place in the rest, 100 draws each. Printed are the mean CRPS (by step) and energy score (of all 24
 at once); fewer are better.
 
-- gudlearn: windows of 36 + 24 values, `extend` with a context of 36 and all 24 on their way at once.
-- seasonal naive: the value one season earlier (132 months, 365 days) and Gaussian errors as large as
-  those it made in training.
+- gudlearn: windows of 36 + 24 values; `extend` with a context of 36, all 24 on their way at once.
+- seasonal naive: the value one season earlier (132 months, 365 days) and Gaussian errors as large
+  as those it made in training.
 - ARMA: statsmodels, orders by AIC; draws of the fitted process from its filtered state.
 """
 
