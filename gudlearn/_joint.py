@@ -7,10 +7,14 @@ import torch
 # every row that is denoised: of few rows that is little.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
 # Beyond this many components the factors are a small part of what they say of each other.
-MOST_COMPONENTS = 512
+MOST_COMPONENTS = 256
+# Of more rows a network learns as much in its first seconds, and steps are faster without.
+MOST_ROWS_BY_DEFAULT = 2000
 # More rows are thinned to so many.
 _MOST_ROWS = 4096
 _ITERATIONS = 40
+# Columns known in fewer rows, or that vary less, are left alone.
+_LEAST_ROWS, _LEAST_STD = 20, 1e-6
 # Share of its variance that a component has for itself at the least.
 _LEAST_OWN = 3e-4
 # By how much of their variance the factors may be shrunk.
@@ -40,42 +44,52 @@ def fit_joint(Z, holes=None):
     row best from the others, and given up where the Bayesian information criterion does not want
     them.
     """
-    step = -(-len(Z) // _MOST_ROWS)
-    Z = torch.from_numpy(np.ascontiguousarray(Z[::step], dtype=np.float64))
     n, n_components = Z.shape
-    if n_components < 2 or n < 3:
+    known = np.ones(Z.shape) if holes is None else (~holes).astype(np.float64)
+    order = np.random.default_rng(0).permutation(n)[:_MOST_ROWS]
+    Y, known = (torch.from_numpy(np.ascontiguousarray(a[order], float)) for a in (Z, known))
+    count = known.sum(0)
+    mean = (Y * known).sum(0) / count.clamp(min=1)
+    Y = (Y - mean) * known
+    std = (Y.square().sum(0) / count.clamp(min=1)).sqrt()
+    # A column that is hardly known, or whose known values are all the same, has nothing to say.
+    most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
+    some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
+    std = torch.where(std > _LEAST_STD, std, 1.0)
+    found = _fit_standard((Y / std)[:, some], known[:, some], most) if some.sum() > 1 else None
+    if found is None:
         return None
-    known = torch.ones_like(Z)
-    if holes is not None:
-        known -= torch.from_numpy(holes[::step].astype(np.float64))
-    count = known.sum(0).clamp(min=1)
-    Z = Z * known
-    mean = Z.sum(0) / count
-    Y = (Z - mean) * known
-    std = (Y.square().sum(0) / count).sqrt()
-    # A column whose known values are all the same has nothing to say.
-    std = torch.where(std > 0, std, 1.0)
-    Y = Y / std
-    held = torch.arange(n) % _HELD_OUT == 0
-    shrinkage = _best_shrinkage(_analyse(Y[~held], known[~held]), Y[held], known[held])
-    shift, loadings, own = _shrink(*_analyse(Y, known), shrinkage)
+    shift, scale = torch.zeros_like(mean), torch.ones_like(mean)
+    loadings = torch.zeros(n_components, found[2].shape[1], dtype=Y.dtype)
+    shift[some], scale[some], loadings[some] = found
+    return tuple(p.numpy() for p in (mean + std * shift, std * scale, loadings))
+
+
+def _fit_standard(Y, known, most):
+    """Mean, standard deviation and loadings of standardised columns, zero where not known."""
+    held = torch.arange(len(Y)) % _HELD_OUT == 0
+    law = _analyse(Y[~held], known[~held], most)
+    shrinkage = max(
+        _SHRINKAGE, key=lambda share: _log_likelihood(Y[held], known[held], *_shrink(*law, share))
+    )
+    law = _shrink(*_analyse(Y, known, most), shrinkage)
+    # Twice the gain of log-likelihood over columns that are independent.
+    gain = _log_likelihood(Y, known, *law) + Y.square().sum()
+    shift, loadings, own = law
+    n_columns, k = loadings.shape
+    if gain < (n_columns * k - k * (k - 1) / 2) * np.log(len(Y)):
+        return None
     total = own + loadings.square().sum(1)
     loadings = loadings / total.sqrt()[:, None]
     # Rows of a norm of one leave nothing that is a component's own.
     norm = loadings.square().sum(1, keepdim=True)
     loadings = loadings * ((1 - _LEAST_OWN) / norm.clamp(min=1 - _LEAST_OWN)).sqrt()
-    correlation = loadings @ loadings.T
-    correlation.fill_diagonal_(1.0)
-    k = loadings.shape[1]
-    n_free = n_components * k - k * (k - 1) / 2
-    if -n * torch.linalg.slogdet(correlation)[1] < n_free * np.log(n):
-        return None
-    return tuple(p.numpy() for p in (mean + std * shift, std * total.sqrt(), loadings))
+    return shift, total.sqrt(), loadings
 
 
-def _analyse(Y, known):
+def _analyse(Y, known, most):
     """Shift (D,), loadings (D, k) and own variances (D,) of most likelihood."""
-    shift, loadings, own = _first_factors(Y, known)
+    shift, loadings, own = _first_factors(Y, known, most)
     if loadings.shape[1] == len(own) - 1 and known.all():
         return shift, loadings, own
     for _ in range(_ITERATIONS):
@@ -88,13 +102,8 @@ def _shrink(shift, loadings, own, share):
     return shift, loadings * (1 - share) ** 0.5, own + share * loadings.square().sum(1)
 
 
-def _best_shrinkage(law, Y, known):
-    """The share under which rows are most likely."""
-    return max(_SHRINKAGE, key=lambda share: _log_likelihood(Y, known, *_shrink(*law, share)))
-
-
 def _log_likelihood(Y, known, shift, loadings, own):
-    """Log-likelihood of what is known of rows, but for a constant."""
+    """Twice the log-likelihood of what is known of rows, but for a constant."""
     off, weight = Y - shift, known / own
     precision = _precision(weight, loadings)
     drawn = (weight * off) @ loadings
@@ -110,11 +119,10 @@ def _precision(weight, loadings):
     return (weight @ products).view(-1, k, k) + torch.eye(k, dtype=loadings.dtype)
 
 
-def _first_factors(Y, known):
+def _first_factors(Y, known, most):
     """Leading axes of the pairwise correlations: no shift, loadings (D, k) and own variances."""
     correlation = (Y.T @ Y) / (known.T @ known).clamp(min=1)
     values, axes = torch.linalg.eigh(correlation)
-    most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
     k = min(len(values) - 1, most)
     rest = values[:-k].clamp(min=_LEAST_OWN).mean()
     loadings = axes[:, -k:] * (values[-k:] - rest).clamp(min=0).sqrt()
@@ -139,6 +147,8 @@ def _improve(Y, known, shift, loadings, own):
     moments = torch.cat([torch.cat([second, mean[:, :, None]], 2), first[:, None]], 1)
     normal = (known.T @ moments.flatten(1)).view(-1, k + 1, k + 1)
     target = (known * Y).T @ first
+    # Of a column that is not known here nothing is found.
+    normal = normal + 1e-9 * torch.eye(k + 1, dtype=Y.dtype)
     found = torch.linalg.solve(normal, target[..., None])[..., 0]
     count = known.sum(0).clamp(min=1)
     own = ((known * Y * Y).sum(0) - (found * target).sum(1)) / count

@@ -119,7 +119,7 @@ def test_log_likelihood_of_each_step_is_that_of_the_law(side):
     # Untrained, the model of Gaussian crops is their Gaussian.
     rng = np.random.default_rng(0)
     X = rng.multivariate_normal(np.zeros(4), COVARIANCE[:4, :4].numpy(), size=4000)
-    gen = small(max_iter=0).fit(X)
+    gen = small(max_iter=0, preconditioning="joint").fit(X)
     start = rng.multivariate_normal(np.zeros(6), COVARIANCE[:6, :6].numpy(), size=30)
     longer, found = gen.extend(
         start, 5, context=2, active=2, side=side, return_log_likelihood=True, random_state=0

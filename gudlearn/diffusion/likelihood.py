@@ -31,7 +31,7 @@ def correction_integrand(split, path, x0, t, eps):
         \tfrac12 \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} \delta_i (\delta_i - 2 (x_{0,i} - \mu_i)).
 
     The bound of the marginals alone is known (`level_divergence` at t = 0), which makes of it a
-    control variate: an untrained network is scored without noise.
+    control variate: an untrained network is scored without noise where there is no joint Gaussian.
 
     Parameters
     ----------

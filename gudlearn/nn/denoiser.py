@@ -7,7 +7,7 @@ a network that outputs zero is the exact denoiser of the product of the marginal
 Gaussian per component this is the preconditioning of Karras et al. (2022),
 https://arxiv.org/abs/2206.00364, component by component. With a joint Gaussian
 (``diffusion/joint``) they are those given all noisy values: a network that outputs zero is then
-the exact denoiser of any Gaussian law.
+the exact denoiser of that Gaussian, where the marginals are Gaussian too.
 """
 
 from contextlib import nullcontext

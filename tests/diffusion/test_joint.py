@@ -54,6 +54,23 @@ def test_posterior_of_gaussians_is_that_of_the_dense_law(k):
         torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_many_factors_are_inverted_as_few_are(dtype):
+    generator = torch.Generator().manual_seed(0)
+    loadings = torch.randn(20, 16, generator=generator, dtype=torch.float64)
+    loadings = 0.98 * loadings / loadings.norm(dim=1, keepdim=True)
+    law = JointGaussian(torch.zeros(20).double(), torch.ones(20).double(), loadings)
+    x = torch.randn(30, 20, generator=generator, dtype=torch.float64)
+    gamma = 6 * torch.rand(30, 20, generator=generator, dtype=torch.float64) - 5
+    expected = dense_posterior(law, x, gamma)
+    law = law.to(dtype=dtype)
+    seen = law.absorb(x.to(dtype), gamma.to(dtype))
+    found = GaussianMarginals(law.mean, law.std**2).posterior(*seen)
+    tolerance = 1e-7 if dtype == torch.float64 else 1e-3
+    for value, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(value.double(), exact, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("kind", ["atoms", "mixture"])
 def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
     law, (x, gamma) = joint(), states()
