@@ -66,7 +66,7 @@ def by_arma(past, histories, season, options, seed):
         for k, history in enumerate(histories):
             state = best.apply(history[-10 * season :])
             rng = np.random.default_rng([seed, k])
-            draws = state.simulate(AHEAD, repetitions=DRAWS, anchor="end", random_state=rng)
+            draws = state.simulate(AHEAD, repetitions=DRAWS, anchor="end", rng=rng)
             found.append(np.asarray(draws).reshape(AHEAD, DRAWS).T)
     order = best.model.order
     print(f"ARMA({order[0]}, {order[2]})", flush=True)

@@ -10,6 +10,9 @@ is the factor
     N(u_i; m'_i, v'_i) / N(u_i; 0, 1) \propto \exp(-\lambda_i u_i^2 / 2 + h_i u_i), \quad
     \lambda_i = 1/v'_i - 1, \quad h_i = m'_i/v'_i .
 
+In a row that does not fit the law, by its distance :math:`y^T C^{-1} y` from the mean, both are
+divided in proportion to that: data need not be Gaussian.
+
 Beside the component's own :math:`\exp(-u_i^2 / 2 n_i + u_i y_i / n_i)` it reads as the same
 observation with less noise: a value and a noise level in whose place nothing else changes. The
 posterior of a Gaussian component is then exact, and one of atoms or of several Gaussians is what
@@ -30,8 +33,8 @@ class JointGaussian:
         component's own.
     """
 
-    # What lies further out, beyond its noise, says no more than this: in standard deviations.
-    REACH = 6.0
+    # Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
+    FAR = 4.0
 
     def __init__(self, mean, std, loadings):
         self.mean, self.std, self.loadings = mean, std, loadings
@@ -45,29 +48,36 @@ class JointGaussian:
         """States and noise levels (B, D) that hold what the others say, too; each (B, D)."""
         precision = (-gamma).exp() * self.std.square()
         y = (x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean) / self.std
-        noise = 1 / precision
-        reach = self.REACH * (1 + noise).sqrt()
-        mean, variance = self._given_others(torch.minimum(torch.maximum(y, -reach), reach), noise)
-        total = precision + (1 / variance - 1).clamp(min=0)
-        y = (precision * y + mean / variance) / total
+        mean, variance, doubt = self._given_others(y, 1 / precision)
+        total = precision + (1 / variance - 1).clamp(min=0) / doubt
+        y = (precision * y + mean / (variance * doubt)) / total
         gamma = 2 * self.std.log() - total.log()
         return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * y), gamma
 
     def _given_others(self, y, noise):
-        """Mean and variance of each component given the noisy values of all others, (B, D)."""
+        """Mean and variance (B, D) of each component given the noisy values of all others.
+
+        And a divisor (B, 1) of what they say, above 1 where a row does not fit the law.
+        """
         k = self.loadings.shape[1]
         weight = 1 / (self._own + noise)
         precision = (weight @ self._products).view(-1, k, k)
         precision = precision + torch.eye(k, dtype=y.dtype, device=y.device)
         # Of the factors, from all components.
         covariance = _inverse(precision)
-        factors = torch.einsum("bij,bj->bi", covariance, (weight * y) @ self.loadings)
+        drawn = (weight * y) @ self.loadings
+        factors = torch.einsum("bij,bj->bi", covariance, drawn)
         mean = factors @ self.loadings.T
         variance = covariance.flatten(1) @ self._products.T
         # Without the component itself: a downdate of rank one.
         leverage = weight * variance
         rest = 1 - leverage
-        return (mean - leverage * y) / rest, self._own + variance / rest
+        variance = self._own + variance / rest
+        # The data need not be Gaussian: where a row does not fit, little is said with certainty.
+        distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
+        n = y.shape[1]
+        doubt = (distance / (n + self.FAR * (2 * n) ** 0.5)).clamp(min=1)[:, None]
+        return (mean - leverage * y) / rest, variance, doubt
 
 
 def _inverse(matrices):
