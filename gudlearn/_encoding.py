@@ -7,7 +7,7 @@ import torch
 from gudlearn import _marginals
 from gudlearn._bins import MAX_LEVELS
 from gudlearn._columns import column_moments, extremes, holes_of, row_batches
-from gudlearn._joint import MOST_COMPONENTS, MOST_ROWS_BY_DEFAULT, fit_joint
+from gudlearn._joint import MOST_COMPONENTS, fit_joint
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
 from gudlearn.diffusion.joint import JointGaussian
@@ -44,7 +44,7 @@ class Encoding:
     bins : Bins
     basis : Basis, not fitted
     preconditioning : {"auto", "joint", "marginal", "gaussian"}
-        "auto" is "joint" for tables up to so many rows and components, and "marginal" elsewhere.
+        "auto" is "joint" for tables, up to so many components, and "marginal" for images.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None
@@ -188,8 +188,7 @@ class Encoding:
     def _fit_joint(self, X):
         active = self.ends.active
         self.factors = None
-        by_default = self.preconditioning == "auto" and len(X) <= MOST_ROWS_BY_DEFAULT
-        if not by_default and self.preconditioning != "joint":
+        if self.preconditioning not in ("auto", "joint"):
             return
         if active.sum() > MOST_COMPONENTS or self.shape is not None:
             if self.preconditioning == "joint":

@@ -8,8 +8,6 @@ import torch
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
 # Beyond this many components the factors are a small part of what they say of each other.
 MOST_COMPONENTS = 256
-# Of more rows a network learns as much in its first seconds, and steps are faster without.
-MOST_ROWS_BY_DEFAULT = 2000
 # More rows are thinned to so many.
 _MOST_ROWS = 4096
 _ITERATIONS = 40

@@ -68,7 +68,7 @@ class GUDGenerator(
         What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
         frequencies of discrete columns). "joint": these, with the correlations of all components;
         for tables of up to 256 components. "gaussian": one Gaussian for each component. "auto" is
-        "joint" for tables of up to 2000 rows where it can be, else "marginal".
+        "joint" for tables where it can be, else "marginal".
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False

@@ -10,7 +10,6 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 
 from gudlearn._columns import check_n_samples
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
-from gudlearn._joint import MOST_COMPONENTS
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
@@ -26,10 +25,9 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
-        The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        preconditioning="joint")``, up to 256 columns, with those of whole numbers (64 different
-        ones at most) as discrete ones. A ``conditional_rate`` of "auto" is 0.5 in the copy that is
-        fitted.
+        The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20))``, with columns
+        of whole numbers (64 different ones at most) as discrete ones. A ``conditional_rate`` of
+        "auto" is 0.5 in the copy that is fitted.
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -136,11 +134,8 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         if self._kept.any():
             rows = X[:, self._kept]
             whole = _whole_columns(rows)
-            if self.generator is None:
-                if whole.any():
-                    generator.set_params(bin_width=np.where(whole, 1.0, np.nan))
-                if len(whole) <= MOST_COMPONENTS:
-                    generator.set_params(preconditioning="joint")
+            if self.generator is None and whole.any():
+                generator.set_params(bin_width=np.where(whole, 1.0, np.nan))
             self.generator_ = generator.fit(rows)
         # One seed for all calls, as of an int; None draws it here.
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))

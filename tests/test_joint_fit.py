@@ -147,12 +147,6 @@ def test_principal_components_need_none():
     assert generator._encoding.factors is None
 
 
-def test_by_default_it_is_for_few_rows():
-    X = gaussian_rows(2001)
-    assert GUDGenerator(max_iter=0).fit(X)._encoding.factors is None
-    assert GUDGenerator(max_iter=0).fit(X[1:])._encoding.factors is not None
-
-
 def test_it_is_for_tables():
     X = np.random.default_rng(0).normal(size=(20, 6, 6))
     with pytest.raises(ValueError, match="preconditioning='joint' takes tables .* images"):
