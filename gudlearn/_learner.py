@@ -261,7 +261,11 @@ class Learner:
 
     def _train(self, X, labels, trainer, budget, seed, context):
         """Run the passes, with validation and callbacks, and record what comes of them."""
-        if trainer is None or budget.max_iter == 0:
+        if trainer is None:
+            return
+        if budget.max_iter == 0:
+            if self._encoding.factors is not None:
+                self._measure_times(trainer, self._rows_on_device(X, labels, trainer))
             return
         held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
         train = np.delete(np.arange(len(X)), held_out)
@@ -300,9 +304,13 @@ class Learner:
             units=self._loss_units(X[train]),
         )
         self.n_iter_ += len(log.losses)
+        self._measure_times(trainer, data)
+
+    def _measure_times(self, trainer, data):
+        """Learn which times the noise of scores comes from."""
         n_rows = _IMAGES_FOR_TIMES if self._has_images else _ROWS_FOR_TIMES
         data.renew(0)
-        some = torch.arange(0, len(train), max(1, len(train) // n_rows), device=trainer.device)
+        some = torch.arange(0, len(data), max(1, len(data) // n_rows), device=trainer.device)
         others = (None if v is None else v[some] for v in (data.labels, data.missing))
         n_pairs = 1 if self._has_images else 2
         self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)

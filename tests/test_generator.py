@@ -175,14 +175,19 @@ def test_probabilities_do_not_depend_on_the_units(basis, noise_by_place):
     np.testing.assert_array_equal(16 * scaled.sample(20), gen.sample(20))
 
 
-def test_training_does_not_depend_on_the_units():
+@pytest.mark.parametrize("preconditioning", ["auto", "marginal"])
+def test_training_does_not_depend_on_the_units(preconditioning):
     X = whole()
-    parameters = {"validation_fraction": 0, "max_iter": 10, "preconditioning": "marginal"}
+    parameters = {"validation_fraction": 0, "max_iter": 10, "preconditioning": preconditioning}
     gen = small(bin_width=1.0, **parameters).fit(X)
     scaled = small(bin_width=1 / 16, **parameters).fit(X / 16)
     assert same_weights(gen, scaled)
     # The noise inside scores is keyed by the values, and so is another one.
-    assert scaled.score(X / 16) == pytest.approx(gen.score(X), abs=0.01)
+    scores, of_scaled = (
+        np.mean([g.set_params(random_state=k).score(rows) for k in range(16)])
+        for g, rows in ((gen, X), (scaled, X / 16))
+    )
+    assert of_scaled == pytest.approx(scores, abs=0.01 if preconditioning == "marginal" else 0.06)
 
 
 # Samples

@@ -237,16 +237,19 @@ def test_probabilities_do_not_depend_on_the_grid(width, origin):
     np.testing.assert_allclose(score, plain, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("make", [apart, small], ids=["untrained", "trained"])
-def test_values_far_outside_have_finite_falling_scores(make):
-    gen = make(bin_width=1.0).fit(counts())
+@pytest.mark.parametrize(
+    "parameters", [{"preconditioning": "marginal"}, {}, {"max_iter": 3}], ids=repr
+)
+def test_values_far_outside_have_finite_falling_scores(parameters):
+    gen = small(**{"max_iter": 0, "bin_width": 1.0, **parameters}).fit(counts())
     distance = np.array([1.0, 2.0, 5.0, 20.0, 1e3, 1e6])
     for sign, end in ((1, 4.0), (-1, 0.0)):
         rows = np.column_stack([end + sign * distance, np.full(6, 2.0)])
-        score = gen.score_samples(rows)
-        assert np.isfinite(score).all()
-        # The denoiser sees the end of the table in all of them; its noise differs by row.
-        assert (np.diff(score)[0 if make is apart else 3 :] < 0).all()
+        scores = [gen.set_params(random_state=k).score_samples(rows) for k in range(16)]
+        assert np.isfinite(scores).all()
+        # What is learned sees the end of the table in all of them; the noise differs by row.
+        noisy = "preconditioning" not in parameters
+        assert (np.diff(np.mean(scores, 0))[1 if noisy else 0 :] < 0).all()
 
 
 def test_continuous_values_far_outside_have_finite_falling_scores():
@@ -276,9 +279,10 @@ def test_a_trained_discrete_model_has_learned_and_stays_below_one():
     grid = np.stack(np.meshgrid(np.arange(-1.0, 6), np.arange(-1.0, 7), indexing="ij"), -1)
     grid = grid.reshape(-1, 2)
     # The noise inside a single score is 0.3 nats in rows as few as these.
-    p = np.mean([np.exp(gen.set_params(random_state=k).score_samples(grid)) for k in range(8)], 0)
+    scores = [gen.set_params(random_state=k).score_samples(grid) for k in range(8)]
+    p = np.exp(np.mean(scores, 0))
     # A bound: probabilities sum to one at most, but for the noise of their estimates.
-    assert 0.85 < p.sum() < 1.05
+    assert 0.85 < p.sum() < 1.02
     # Independent columns are worth -2.8 nats a row here, the truth about -2.0.
     untrained = apart(bin_width=1.0).fit(X).score(X)
     assert gen.score(X) > untrained + 0.5
