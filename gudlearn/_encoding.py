@@ -6,12 +6,10 @@ import torch
 
 from gudlearn import _marginals
 from gudlearn._bins import MAX_LEVELS
-from gudlearn._columns import column_moments, extremes, holes_of, row_batches
-from gudlearn._joint import MOST_COMPONENTS, fit_joint
+from gudlearn._columns import column_moments, extremes, holes_of
+from gudlearn._known import KnownLaws
 from gudlearn._model import Ends
 from gudlearn._random import keyed_uniform, row_keys
-from gudlearn.diffusion.joint import JointGaussian
-from gudlearn.diffusion.observation import BinnedObservation
 from gudlearn.schedules import EndPoints
 
 # Effective SNR of continuous components at t = 0 is exp(11): noise of 0.4 % of their spread.
@@ -24,16 +22,14 @@ _DEQUANTISE = 11
 # the levels, and where they are smooth. A denoiser that does not know that values are whole
 # numbers pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
 _TAU, _TAU_SMOOTH = 0.12, 0.35
-# Mass outside the one value of a constant column.
-_CONSTANT_TAIL = 1e-12
-# Images of more pixels than this share one table of levels for each channel, and the marginals
-# of their components are fitted to fewer rows, by fewer members.
+# Images of more pixels than this share one table of levels for each channel.
 _MOST_TABLES = 1024
-_WIDE_ROWS, _WIDE_POINTS, _WIDE_MEMBERS = 4096, 512, 4
+# So many values at most tell what is typical of a column.
+_MOST_TYPICAL = 512
 
 
-class Encoding:
-    """Bins, basis, end points and marginals, fitted to rows.
+class Encoding(KnownLaws):
+    """Bins, basis, end points and what is known of components, fitted to rows.
 
     Discrete columns are read through white noise (`binned`) where the basis can make it: where
     components are columns, or where all other columns have bins that the basis leaves white.
@@ -55,12 +51,7 @@ class Encoding:
     columns : ndarray of shape (D,)
         The data column that each component is, -1 where it is none.
     ends : Ends
-    tables : dict of int to LevelTable
-        By column, for binned columns.
-    mixtures : tuple of three ndarrays (D', K)
-        For active components that are not atoms.
-    factors : (mean, std, loadings) or None
-        Of the joint Gaussian of the active components.
+    tables, mixtures, factors : see `KnownLaws`
     """
 
     def __init__(self, bins, basis, preconditioning, names=None, shape=None):
@@ -85,9 +76,7 @@ class Encoding:
         self._set_ends(components)
         self.components = components.take(self.ends.active)
         self.column_block, self.component_block = self.basis.mixing()
-        self._fit_tables(X)
-        self._fit_mixtures(X)
-        self._fit_joint(X)
+        self._fit_laws(X)
         return self
 
     @property
@@ -104,32 +93,6 @@ class Encoding:
         low = np.where(np.isnan(self.bins.low), ends[0], self.bins.low)
         high = np.where(np.isnan(self.bins.high), ends[1], self.bins.high)
         return high - low + 1
-
-    def _fit_tables(self, X):
-        """Frequencies of the levels of binned columns, alone or all pixels of a channel."""
-        binned = np.flatnonzero(self.binned)
-        if self._wide:
-            X = _some_rows(X)
-            n_channels = self.shape[2]
-            groups = [binned[binned % n_channels == c] for c in range(n_channels)]
-        else:
-            groups = binned[:, None]
-        self.tables = {}
-        for columns in groups:
-            if len(columns):
-                origin, width = self.bins.origin[columns], self.bins.width[columns]
-                levels = np.rint((X[:, columns] - origin) / width).ravel()
-                # A constant column comes back exactly, and must cost nothing.
-                tail = _CONSTANT_TAIL if self.constant[columns].all() else None
-                levels = levels[~np.isnan(levels)]
-                table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]), tail)
-                self.tables.update((int(j), table) for j in columns)
-
-    def _level_bounds(self, j):
-        return (
-            None if np.isnan(bound[j]) else int(bound[j])
-            for bound in (self.bins.low, self.bins.high)
-        )
 
     def _choose_binned(self, candidates, n_levels):
         """Decide which columns are read through white noise, and its size in each component."""
@@ -170,54 +133,10 @@ class Encoding:
         self.ends = Ends(variances, gamma_0, gamma_1, active, blurred, self.atoms, tolerance)
         self.log_scale = np.where(blurred, 0.0, np.log(components.scale))
 
-    def _fit_mixtures(self, X):
-        smooth = np.flatnonzero(self.ends.active & ~self.atoms)
-        if not len(smooth):
-            self.mixtures = None
-        elif self.preconditioning == "gaussian":
-            # The basis has centred the components.
-            self.mixtures = _marginals.gaussians(self.ends.variances[smooth])
-        else:
-            z, missing = self._some_components(X)
-            z = z[:, smooth]
-            if missing is not None:
-                _marginals.stretch(z, missing[:, smooth])
-            limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
-            self.mixtures = _marginals.fit_mixtures(z, **limits if self._wide else {})
-
-    def _fit_joint(self, X):
-        active = self.ends.active
-        self.factors = None
-        if self.preconditioning not in ("auto", "joint"):
-            return
-        if active.sum() > MOST_COMPONENTS or self.shape is not None:
-            if self.preconditioning == "joint":
-                what = "images" if self.shape else f"{active.sum()} components"
-                raise ValueError(
-                    f"preconditioning='joint' takes tables of up to {MOST_COMPONENTS} components, "
-                    f"but X has {what}. Pass 'auto' or 'marginal'."
-                )
-            return
-        z, missing = self._some_components(X)
-        self.factors = fit_joint(z[:, active], None if missing is None else missing[:, active])
-
-    def _some_components(self, X):
-        """Components of rows, or of some of very wide ones, and which of them are missing."""
-        X = _some_rows(X) if self._wide else X
-        filled, holes = self.fill(X)
-        z = np.concatenate([self.encode_rows(filled[rows]) for rows in row_batches(X)])
-        if holes is None:
-            return z, None
-        return z, self.states(np.zeros_like(holes), holes)[1]
-
     @property
     def has_levels_apart(self):
         """Whether discrete columns that are no components have columns of their own in scores."""
         return bool((self.bins.discrete & self.rotated).any())
-
-    def _smooth(self):
-        """Which active components have a mixture of Gaussians, not atoms, as their marginal."""
-        return ~self.atoms[self.ends.active]
 
     # Holes, and what is known
 
@@ -337,45 +256,6 @@ class Encoding:
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
-    # What floor 0 needs
-
-    def marginals(self):
-        """Marginals of the active components."""
-        active = np.flatnonzero(self.ends.active)
-        smooth = self._smooth()
-        parts, places = [], []
-        if smooth.any():
-            parts.append(_marginals.mixture_marginals(*self.mixtures))
-            places.append(np.flatnonzero(smooth))
-        atoms = np.flatnonzero(~smooth)
-        if len(atoms):
-            component = active[atoms]
-            column = self.components.columns[atoms]
-            tables = [self.tables[int(j)] for j in column]
-            level = np.array([t.first for t in tables])
-            value = self.bins.origin[column] + self.bins.width[column] * level
-            scale = self.basis.scale_[component]
-            first = (value - self.basis.mean_[column]) / scale
-            found, where = _marginals.level_marginals(
-                tables, first, self.bins.width[column] / scale
-            )
-            parts += found
-            places += [atoms[w] for w in where]
-        return _marginals.join(parts, places)
-
-    def joint(self):
-        """What the active components say of each other, or None."""
-        if self.factors is None:
-            return None
-        return JointGaussian(*(torch.from_numpy(p) for p in self.factors))
-
-    def observation(self):
-        """How the binned columns are read, or None."""
-        if not self.tables:
-            return None
-        prior = _marginals.level_prior([self.tables[j] for j in sorted(self.tables)])
-        return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
-
     def end_points(self):
         """End points of the active components."""
         active = self.ends.active
@@ -409,15 +289,10 @@ class Encoding:
 
 def _typical(X, low):
     """A value of each column from the middle of its law, (F,)."""
-    some = X[:: -(-len(X) // _WIDE_POINTS)]
+    some = X[:: -(-len(X) // _MOST_TYPICAL)]
     with np.errstate(invalid="ignore"):
         middle = np.sort(some, axis=0)
     # NaN is sorted to the end.
     known = len(some) - np.isnan(some).sum(0)
     found = middle[np.maximum(known - 1, 0) // 2, np.arange(X.shape[1])]
     return np.where(known > 0, found, low).astype(np.float64)
-
-
-def _some_rows(X):
-    """Every k-th row, so many that they are enough for the marginals of a wide image."""
-    return X[:: -(-len(X) // _WIDE_ROWS)]
