@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import gen_batches
 
-from gudlearn.bases._base import has_nan
+from gudlearn.bases._rows import has_nan
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._base import TOO_LARGE, batches_about
+from ._rows import TOO_LARGE, batches_about
 
 
 def principal_axes(covariance):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ._base import Basis, column_rounding, scaled
+from ._base import Basis
+from ._rows import column_rounding, scaled
 
 
 class IdentityBasis(Basis):

@@ -6,8 +6,8 @@ import numpy as np
 
 from .._constraints import Interval, StrOptions
 from ._axes import principal_axes
-from ._base import (
-    Basis,
+from ._base import Basis
+from ._rows import (
     batches_about,
     column_rounding,
     isotropic_noise,

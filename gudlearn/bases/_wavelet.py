@@ -6,7 +6,8 @@ import numpy as np
 
 from .._constraints import Interval
 from ._axes import channel_axes, check_joint_channels
-from ._base import Basis, isotropic_noise, row_rounding, scaled, spatial_shape
+from ._base import Basis
+from ._rows import isotropic_noise, row_rounding, scaled, spatial_shape
 
 
 class WaveletBasis(Basis):
