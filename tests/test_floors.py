@@ -13,8 +13,8 @@ FLOORS = [
     ["_constraints", "_random", "bases", "nn"],
     [
         *("_bins", "_columns", "_conditions", "_determinants", "_encoding", "_engine", "_fitting"),
-        *("_images", "_joint", "_known", "_loop", "_marginals", "_model", "_resolve", "_rolling"),
-        *("_states", "_training", "conditioning", "networks", "samplers", "schedules"),
+        *("_images", "_inversion", "_joint", "_known", "_loop", "_marginals", "_model", "_resolve"),
+        *("_rolling", "_states", "_training", "conditioning", "networks", "samplers", "schedules"),
         "transformers",
     ],
     [
