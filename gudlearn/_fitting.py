@@ -5,6 +5,7 @@ import torch
 
 from gudlearn._columns import n_known
 from gudlearn._images import make_image_network
+from gudlearn._model import Model
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
 from gudlearn._states import make_states
@@ -84,6 +85,21 @@ def build_denoiser(encoding, spec, weights, n_classes):
         return None
     network.load_state_dict(to_tensors(weights))
     return Denoiser(network, encoding.marginals(), encoding.joint())
+
+
+def build_model(encoding, spec, weights, time_weights, n_classes, device):
+    """The model on a device, without a path: images in float32, all else in float64."""
+    denoiser = build_denoiser(encoding, spec, weights, n_classes)
+    return Model(
+        denoiser,
+        encoding.ends,
+        encoding.observation(),
+        torch.from_numpy(np.flatnonzero(encoding.binned)),
+        time_weights,
+        device,
+        torch.float32 if is_image_network(denoiser) else torch.float64,
+        null=n_classes,
+    )
 
 
 def build_path(encoding, schedule):

@@ -17,8 +17,8 @@ _LEAST_ROWS, _LEAST_STD = 20, 1e-6
 _LEAST_OWN = 3e-4
 # By how much of their variance the factors may be shrunk.
 _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
-# Of so many rows one is held out to choose by.
-_HELD_OUT = 5
+# Of so many rows one is held out to choose by, and what they gain is so many standard errors.
+_HELD_OUT, _LEAST_GAIN = 5, 2.0
 
 
 def fit_joint(Z, holes=None):
@@ -39,8 +39,7 @@ def fit_joint(Z, holes=None):
     -----
     Expectation-maximisation from the leading axes of the correlations (Rubin, Thayer 1982, "EM
     algorithms for ML factor analysis"). The factors are shrunk by a share that predicts every fifth
-    row best from the others, and given up where the Bayesian information criterion does not want
-    them.
+    row best from the others, and given up where those rows gain nothing that is beyond chance.
     """
     n, n_components = Z.shape
     known = np.ones(Z.shape) if holes is None else (~holes).astype(np.float64)
@@ -67,16 +66,13 @@ def _fit_standard(Y, known, most):
     """Mean, standard deviation and loadings of standardised columns, zero where not known."""
     held = torch.arange(len(Y)) % _HELD_OUT == 0
     law = _analyse(Y[~held], known[~held], most)
-    shrinkage = max(
-        _SHRINKAGE, key=lambda share: _log_likelihood(Y[held], known[held], *_shrink(*law, share))
-    )
-    law = _shrink(*_analyse(Y, known, most), shrinkage)
-    # Twice the gain of log-likelihood over columns that are independent.
-    gain = _log_likelihood(Y, known, *law) + Y.square().sum()
-    shift, loadings, own = law
-    n_columns, k = loadings.shape
-    if gain < (n_columns * k - k * (k - 1) / 2) * np.log(len(Y)):
+    scores = [_log_likelihood(Y[held], known[held], *_shrink(*law, s)) for s in _SHRINKAGE]
+    best = max(range(len(scores)), key=lambda i: float(scores[i].sum()))
+    # By row, over columns that are independent.
+    gain = scores[best] + Y[held].square().sum(1)
+    if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
+    shift, loadings, own = _shrink(*_analyse(Y, known, most), _SHRINKAGE[best])
     total = own + loadings.square().sum(1)
     loadings = loadings / total.sqrt()[:, None]
     # Rows of a norm of one leave nothing that is a component's own.
@@ -101,13 +97,13 @@ def _shrink(shift, loadings, own, share):
 
 
 def _log_likelihood(Y, known, shift, loadings, own):
-    """Twice the log-likelihood of what is known of rows, but for a constant."""
+    """Twice the log-likelihood of what is known of each row, (n,), but for a constant."""
     off, weight = Y - shift, known / own
     precision = _precision(weight, loadings)
     drawn = (weight * off) @ loadings
-    explained = (drawn * torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]).sum()
-    log_det = (known * own.log()).sum() + torch.linalg.slogdet(precision)[1].sum()
-    return float(explained - (weight * off * off).sum() - log_det)
+    explained = (drawn * torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]).sum(1)
+    log_det = (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
+    return explained - (weight * off * off).sum(1) - log_det
 
 
 def _precision(weight, loadings):
@@ -145,8 +141,6 @@ def _improve(Y, known, shift, loadings, own):
     moments = torch.cat([torch.cat([second, mean[:, :, None]], 2), first[:, None]], 1)
     normal = (known.T @ moments.flatten(1)).view(-1, k + 1, k + 1)
     target = (known * Y).T @ first
-    # Of a column that is not known here nothing is found.
-    normal = normal + 1e-9 * torch.eye(k + 1, dtype=Y.dtype)
     found = torch.linalg.solve(normal, target[..., None])[..., 0]
     count = known.sum(0).clamp(min=1)
     own = ((known * Y * Y).sum(0) - (found * target).sum(1)) / count

@@ -4,7 +4,6 @@ import operator
 import weakref
 from numbers import Integral, Real
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -16,7 +15,6 @@ from gudlearn._engine import Engine
 from gudlearn._extension import Extends
 from gudlearn._learner import Learner
 from gudlearn._loop import Budget, run_passes
-from gudlearn._model import Model
 from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs
 from gudlearn._scores import Scores
@@ -389,21 +387,10 @@ class GUDGenerator(
         model, known = _MODELS.get(self, (None, ()))
         same = len(known) == len(parts) and all(map(operator.is_, known, parts))
         if not same or model.device != device:
-            encoding = self._encoding
-            denoiser = _fitting.build_denoiser(
-                encoding, self.network_, self.weights_, self._n_classes
-            )
-            images = _fitting.is_image_network(denoiser)
-            model = Model(
-                denoiser,
-                encoding.ends,
-                encoding.observation(),
-                torch.from_numpy(np.flatnonzero(encoding.binned)),
-                self.time_weights_,
-                device,
-                torch.float32 if images else torch.float64,
-                null=self._n_classes,
-            )
+            model = _fitting.build_model(
+                self._encoding, self.network_, self.weights_, self.time_weights_,
+                self._n_classes, device,
+            )  # fmt: skip
             _MODELS[self] = model, parts
         # Put in place each time: the parameters of a schedule may be set after fit.
         model.follow(_fitting.build_path(self._encoding, self.schedule_))

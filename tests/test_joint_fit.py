@@ -81,6 +81,17 @@ def test_columns_known_now_and_then_are_no_trouble(n_rows):
     assert np.isfinite(gen._encoding.factors[2]).all()
 
 
+def test_few_rows_are_shrunk_to_what_predicts_others():
+    gains = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X, fresh = ((rng.normal(size=(n, 1)) + rng.normal(size=(n, 12))) for n in (60, 2000))
+        fitted = stats.multivariate_normal(*moments_of(fit_joint(X))).logpdf(fresh).mean()
+        sample = stats.multivariate_normal(X.mean(0), np.cov(X.T, bias=True)).logpdf(fresh).mean()
+        gains.append(fitted - sample)
+    assert np.mean(gains) > 0.3
+
+
 def test_columns_that_are_one_another_are_no_trouble():
     x = np.random.default_rng(0).normal(size=(100, 1))
     factors = fit_joint(np.hstack([x, x, -2 * x, 1e-3 * x]))
@@ -139,6 +150,22 @@ def test_untrained_conditionals_are_those_of_the_gaussian(untrained):
     error = np.abs(found[:, 2:] - expected).mean()
     # The means have a standard error of 0.15 in the mean of the two columns.
     assert error < 0.2
+
+
+def test_untrained_scores_are_drawn_where_their_noise_is(untrained):
+    generator, X = untrained
+
+    def noise():
+        draws = [generator.set_params(random_state=k).score_samples(X[:40]) for k in range(6)]
+        return np.std(draws, axis=0).mean()
+
+    measured = generator.time_weights_
+    own = noise()
+    generator.time_weights_ = np.ones(32)
+    evenly = noise()
+    generator.time_weights_ = measured
+    generator.set_params(random_state=0)
+    assert own < 0.85 * evenly
 
 
 def test_principal_components_need_none():
