@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from gudlearn.diffusion.joint import doubt
+
 # With one factor fewer than components the covariance is any at all. Factors cost their cube in
 # every row that is denoised: of few rows that is little.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
@@ -17,8 +19,8 @@ _LEAST_ROWS, _LEAST_STD = 20, 1e-6
 _LEAST_OWN = 3e-4
 # By how much of their variance the factors may be shrunk.
 _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
-# Of so many rows one is held out to choose by, and what they gain is so many standard errors.
-_HELD_OUT, _LEAST_GAIN = 5, 2.0
+# Of so many rows one is held out to choose by, and gains this many standard errors.
+_HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
 def fit_joint(Z, holes=None):
@@ -69,7 +71,7 @@ def _fit_standard(Y, known, most):
     scores = [_log_likelihood(Y[held], known[held], *_shrink(*law, s)) for s in _SHRINKAGE]
     best = max(range(len(scores)), key=lambda i: float(scores[i].sum()))
     # By row, over columns that are independent.
-    gain = scores[best] + Y[held].square().sum(1)
+    gain = scores[best] - _doubted(Y[held].square().sum(1), known[held].sum(1))
     if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
     shift, loadings, own = _shrink(*_analyse(Y, known, most), _SHRINKAGE[best])
@@ -97,13 +99,26 @@ def _shrink(shift, loadings, own, share):
 
 
 def _log_likelihood(Y, known, shift, loadings, own):
-    """Twice the log-likelihood of what is known of each row, (n,), but for a constant."""
+    """Twice the log-likelihood of what is known of each row, (n,), but for a constant.
+
+    Of rows that do not fit as of ones that are doubted: a few must not decide for all.
+    """
     off, weight = Y - shift, known / own
     precision = _precision(weight, loadings)
     drawn = (weight * off) @ loadings
     explained = (drawn * torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]).sum(1)
+    distance = (weight * off * off).sum(1) - explained
     log_det = (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
-    return explained - (weight * off * off).sum(1) - log_det
+    return _doubted(distance, known.sum(1)) - log_det
+
+
+def _doubted(distance, n_known):
+    """Of n_known values at a squared distance, (n,): twice the log of the exponential and a width.
+
+    The width of the law is that of `JointGaussian`'s doubt.
+    """
+    width = doubt(distance, n_known.clamp(min=1))
+    return -distance / width - n_known * width.log()
 
 
 def _precision(weight, loadings):

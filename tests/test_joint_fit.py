@@ -72,6 +72,26 @@ def test_hardly_known_columns_do_not_speak_for_others(n_known):
         assert correlation[0, 1] > 0.8
 
 
+def test_rows_of_which_nothing_is_known_change_nothing():
+    X = gaussian_rows(300)
+    empty = np.zeros((300, 4))
+    holes = np.vstack([np.zeros(X.shape, bool), np.ones(X.shape, bool)])
+    mean, covariance = moments_of(fit_joint(np.vstack([X, empty]), holes))
+    np.testing.assert_allclose(mean, X.mean(0), atol=0.1)
+    np.testing.assert_allclose(covariance, np.cov(X.T), atol=0.15)
+
+
+def test_rows_far_out_do_not_decide_for_all():
+    X = gaussian_rows(500)
+    X[::25] += 50 * np.random.default_rng(1).normal(size=(20, 4))
+    _, _, loadings = fit_joint(X)
+    # Twenty rows far out have a law of their own; one of theirs that is held out must not undo it.
+    assert (np.square(loadings).sum(1) > 0.2).all()
+    rare = np.zeros((500, 3))
+    rare[[3, 77, 140], [0, 1, 2]] = 1.0
+    assert fit_joint(np.hstack([gaussian_rows(500), rare])) is not None
+
+
 @pytest.mark.parametrize("n_rows", [200, 5000, 9000])
 def test_columns_known_now_and_then_are_no_trouble(n_rows):
     X = np.random.default_rng(0).normal(size=(n_rows, 3))

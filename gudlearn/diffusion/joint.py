@@ -21,6 +21,9 @@ expectation propagation (Minka 2001, https://arxiv.org/abs/1301.2294) makes of o
 
 import torch
 
+# Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
+FAR = 4.0
+
 
 class JointGaussian:
     """A Gaussian law of k factors over D components.
@@ -32,9 +35,6 @@ class JointGaussian:
         W, whose rows have a squared norm below 1: the rest of the unit variance, psi, is a
         component's own.
     """
-
-    # Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
-    FAR = 4.0
 
     def __init__(self, mean, std, loadings):
         self.mean, self.std, self.loadings = mean, std, loadings
@@ -48,9 +48,9 @@ class JointGaussian:
         """States and noise levels (B, D) that hold what the others say, too; each (B, D)."""
         precision = (-gamma).exp() * self.std.square()
         y = (x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean) / self.std
-        mean, variance, doubt = self._given_others(y, 1 / precision)
-        total = precision + (1 / variance - 1).clamp(min=0) / doubt
-        y = (precision * y + mean / (variance * doubt)) / total
+        mean, variance, width = self._given_others(y, 1 / precision)
+        total = precision + (1 / variance - 1).clamp(min=0) / width
+        y = (precision * y + mean / (variance * width)) / total
         gamma = 2 * self.std.log() - total.log()
         return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * y), gamma
 
@@ -73,11 +73,17 @@ class JointGaussian:
         leverage = weight * variance
         rest = 1 - leverage
         variance = self._own + variance / rest
-        # The data need not be Gaussian: where a row does not fit, little is said with certainty.
         distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
-        n = y.shape[1]
-        doubt = (distance / (n + self.FAR * (2 * n) ** 0.5)).clamp(min=1)[:, None]
-        return (mean - leverage * y) / rest, variance, doubt
+        return (mean - leverage * y) / rest, variance, doubt(distance, y.shape[1])[:, None]
+
+
+def doubt(distance, n_values):
+    """By how much less a row is believed that lies at this squared distance, 1 where it fits.
+
+    Data need not be Gaussian: n_values have a mean squared distance of n_values if they are, and a
+    standard deviation of the root of twice that; beyond four of them belief falls in proportion.
+    """
+    return (distance / (n_values + FAR * (2 * n_values) ** 0.5)).clamp(min=1)
 
 
 def _inverse(matrices):
