@@ -390,6 +390,50 @@ def test_flips_mirror_the_law():
     torch.testing.assert_close(plain, mirrored)
 
 
+def mirrored(rows, shape):
+    """Rows of pictures, a tensor, with their pictures mirrored left to right."""
+    return rows.view(-1, *shape).flip(2).flatten(1)
+
+
+@pytest.mark.parametrize("network", [UNet(width=8, mirror=True), Transformer(32, 1, mirror=True)])
+def test_a_mirrored_network_answers_mirror_images_alike(network):
+    shape = (4, 6, 3)
+    X = pictures(40, shape)
+    X = np.concatenate([X, X[:, :, ::-1]])
+    gen = tiny(network=network, basis="identity", max_iter=0, preconditioning="gaussian").fit(X)
+    denoise = gen._model().denoiser
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(5, 72, generator=generator)
+    gamma = torch.randn(5, 1, generator=generator).expand(-1, 72)
+    off = {}
+    with torch.no_grad():
+        for weights in denoise.network.parameters():
+            weights.normal_(0, 0.2, generator=generator)
+        for denoise.network.mirror in (True, False):
+            x0 = denoise(x, gamma)
+            other = denoise(mirrored(x, shape), gamma)
+            off[denoise.network.mirror] = float((other - mirrored(x0, shape)).norm() / x0.norm())
+    assert off[True] < 1e-5 < 0.1 < off[False]
+
+
+def test_in_training_a_mirrored_network_sees_one_of_two_images():
+    spec = UNet(width=8, dropout=0.0, mirror=True)
+    gen = tiny(network=spec, max_iter=2).fit(pictures(40, (4, 6, 1)))
+    network = gen._model().denoiser.network
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(1, 3, 4, 6, generator=generator)
+    condition = torch.randn(1, network.condition.out_features, generator=generator)
+    plain = network.network(first, condition)
+    turned = network.network(first.flip(3), condition).flip(3)
+    torch.testing.assert_close(network._both_ways(first, condition), (plain + turned) / 2)
+    network.train()
+    torch.manual_seed(0)
+    many = network._both_ways(first.expand(200, -1, -1, -1), condition.expand(200, -1))
+    is_plain = (many - plain).abs().amax((1, 2, 3)) < 1e-5
+    is_turned = (many - turned).abs().amax((1, 2, 3)) < 1e-5
+    assert (is_plain ^ is_turned).all() and 60 < is_plain.sum() < 140
+
+
 def test_images_stay_in_their_dtype_on_the_device():
     X = pictures(20)
     gen = tiny(max_iter=0).fit(X)

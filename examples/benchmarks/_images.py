@@ -20,6 +20,7 @@ from gudlearn import (
     SampleGridDisplay,
     SequentialSchedule,
     SoftConditioningSchedule,
+    Transformer,
     UNet,
     WaveletBasis,
 )
@@ -71,11 +72,11 @@ def make_schedule(softness, basis, shape):
     return SoftConditioningSchedule(softness=float(softness))
 
 
-def make_network(text):
+def make_network(text, mirror=False):
     """The network of "auto", "transformer", "unet", "unet:WIDTH" or "unet:WIDTH:BLOCKS"."""
     name, *sizes = text.split(":")
     if name in ("auto", "transformer", "unet") and not sizes:
-        return name
+        return Transformer(mirror=mirror) if name == "transformer" else UNet(mirror=mirror)
     blocks = sizes[1].split(",") if len(sizes) == 2 else []
     if name != "unet" or len(sizes) > 2 or not all(n.isdecimal() for n in [*sizes[:1], *blocks]):
         raise ValueError(
@@ -84,11 +85,11 @@ def make_network(text):
         )
     width = int(sizes[0])
     if not blocks:
-        return UNet(width=width)
+        return UNet(width=width, mirror=mirror)
     if len(blocks) == 1:
-        return UNet(width=width, n_blocks=int(blocks[0]))
-    n_blocks = tuple(map(int, blocks))
-    return UNet(width=width, multipliers=(1, 2, 2, 2, 2)[: len(n_blocks)], n_blocks=n_blocks)
+        return UNet(width=width, n_blocks=int(blocks[0]), mirror=mirror)
+    multipliers, n_blocks = (1, 2, 2, 2, 2)[: len(blocks)], tuple(map(int, blocks))
+    return UNet(width=width, multipliers=multipliers, n_blocks=n_blocks, mirror=mirror)
 
 
 def column_order(basis, shape):

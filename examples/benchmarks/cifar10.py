@@ -66,8 +66,8 @@ TABLE = [
 ]
 # What makes two runs the same.
 SETTINGS = (
-    "set", "minutes", "basis", "softness", "network", "preconditioning", "loss", "flips", "batch",
-    "lr", "seed", "device", "precision", "steps", "n_test", "n_choice", "n_generate",
+    "set", "minutes", "basis", "softness", "network", "preconditioning", "loss", "flips", "mirror",
+    "batch", "lr", "seed", "device", "precision", "steps", "n_test", "n_choice", "n_generate",
 )  # fmt: skip
 # With fewer images the distance tells more of their number than of their law.
 LEAST_FOR_FRECHET = 256
@@ -91,7 +91,7 @@ def make_generator(settings, shape):
     return GUDGenerator(
         basis=make_basis(settings["basis"], shape[2]),
         schedule=make_schedule(settings["softness"], settings["basis"], shape),
-        network=make_network(settings["network"]),
+        network=make_network(settings["network"], settings["mirror"]),
         sampler=DPMSolver(steps=settings["steps"]) if settings["steps"] else "auto",
         preconditioning=settings["preconditioning"],
         loss_weighting=settings["loss"],
@@ -346,6 +346,7 @@ def arguments(argv):
     add("--preconditioning", choices=("marginal", "gaussian"), default="marginal")
     add("--loss", choices=("likelihood", "uniform"), default="likelihood", help="its weighting")
     add("--flips", action="store_true", help="mirror half of the images in training")
+    add("--mirror", action="store_true", help="the mean over images and their mirror images")
     add("--batch", type=int, help="images per step")
     add("--lr", type=float, help="largest learning rate")
     add("--seed", type=int, default=0)

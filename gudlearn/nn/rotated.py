@@ -200,16 +200,20 @@ class RotatedNetwork(nn.Module):
     n_condition : int
     n_classes : int
         Labels beside the one that stands for none; 0 where there are none.
+    mirror : bool
+        Whether answers are means of those to an image and to its mirror image, maps of levels
+        mirrored too; in training those to one of them, at random.
     """
 
     sees_images = True
 
     def __init__(
         self, network, rotation, shape, *, active, scale, offset, log_variances, groups, maps,
-        n_condition, n_classes=0,
+        n_condition, n_classes=0, mirror=False,
     ):  # fmt: skip
         super().__init__()
         self.network, self.rotation, self.maps, self.shape = network, rotation, maps, shape
+        self.mirror = mirror
         mean = torch.zeros(int(groups.max()) + 1, len(groups))
         mean[groups, torch.arange(len(groups))] = 1.0
         self.embedding = GammaEmbedding(len(mean), n_condition)
@@ -242,6 +246,16 @@ class RotatedNetwork(nn.Module):
             hidden = hidden + self.labels(labels)
         return F.silu(hidden)
 
+    def _both_ways(self, pictures, condition):
+        """The network's answer to pictures (B, C, H, W) and their mirror images."""
+        if self.training:
+            some = torch.rand(len(pictures), 1, 1, 1, device=pictures.device) < 0.5
+            out = self.network(torch.where(some, pictures.flip(3), pictures), condition)
+            return torch.where(some, out.flip(3), out)
+        both = torch.cat([pictures, pictures.flip(3)])
+        out, mirrored = self.network(both, condition.repeat(2, 1)).chunk(2)
+        return (out + mirrored.flip(3)) / 2
+
     def forward(self, inputs, gamma, labels=None):
         """Inputs (B, 2, D'), levels (B, D') and labels (B,), if any, to outputs (B, D')."""
         with full_precision(inputs.device.type):
@@ -252,7 +266,8 @@ class RotatedNetwork(nn.Module):
             if self.maps is not None:
                 pictures.append(self.maps(level))
             condition = self._condition(level, labels)
-        out = self.network(torch.cat(pictures, 1), condition)
+        answer = self._both_ways if self.mirror else self.network
+        out = answer(torch.cat(pictures, 1), condition)
         out = self.rotation(out.permute(0, 2, 3, 1).reshape(len(inputs), -1))
         if len(self.active) < len(self.offset):
             out = out[:, self.active]
