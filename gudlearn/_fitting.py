@@ -90,6 +90,21 @@ def build_denoiser(encoding, spec, weights, n_classes):
 def build_model(encoding, spec, weights, time_weights, n_classes, device):
     """The model on a device, without a path: images in float32, all else in float64."""
     denoiser = build_denoiser(encoding, spec, weights, n_classes)
+    dtype = torch.float32 if is_image_network(denoiser) else torch.float64
+    return _model(encoding, denoiser, time_weights, device, dtype, null=n_classes)
+
+
+def model_in_training(encoding, trainer, n_classes):
+    """The model of a trainer's averaged weights as they change, in training's arithmetic."""
+    model = _model(
+        encoding, trainer.averaged, np.ones(1), trainer.device, torch.float32,
+        autocast=trainer.autocast, null=n_classes,
+    )  # fmt: skip
+    model.follow(trainer.path)
+    return model
+
+
+def _model(encoding, denoiser, time_weights, device, dtype, **others):
     return Model(
         denoiser,
         encoding.ends,
@@ -97,8 +112,8 @@ def build_model(encoding, spec, weights, time_weights, n_classes, device):
         torch.from_numpy(np.flatnonzero(encoding.binned)),
         time_weights,
         device,
-        torch.float32 if is_image_network(denoiser) else torch.float64,
-        null=n_classes,
+        dtype,
+        **others,
     )
 
 
@@ -161,12 +176,16 @@ class ComponentRows:
         self.labels = None if labels is None else labels.to(device)
         self.null = null
         self._keys = row_keys(X)
-        self.X, self.missing = _without_holes(encoding, X, device)
-        self._levels, _ = encoding.clip(encoding.bins.levels(self.X))
-        self._z = None
+        self.complete(X)
 
     def __len__(self):
         return len(self.X)
+
+    def complete(self, X):
+        """Take these rows: those of before, with holes filled."""
+        self.X, self.missing = _without_holes(self.encoding, X, self.device)
+        self._levels, _ = self.encoding.clip(self.encoding.bins.levels(self.X))
+        self._z = None
 
     def renew(self, draw):
         """Begin a pass; the draw-th."""
@@ -198,10 +217,9 @@ class ImageRows:
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
-        X, self.missing = _without_holes(encoding, X, device)
-        self.X = torch.from_numpy(np.ascontiguousarray(X)).to(device)
         self.labels = None if labels is None else labels.to(device)
         self.device = device
+        self.complete(X)
         active, basis = encoding.ends.active, encoding.basis
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
         self._mean = torch.from_numpy(basis.mean_).to(device, torch.float32)
@@ -213,6 +231,11 @@ class ImageRows:
 
     def __len__(self):
         return len(self.X)
+
+    def complete(self, X):
+        """Take these images: those of before, with holes filled."""
+        X, self.missing = _without_holes(self.encoding, X, self.device)
+        self.X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
 
     def renew(self, draw):
         """Begin a pass."""

@@ -14,6 +14,8 @@ from gudlearn import _fitting
 from gudlearn._bins import make_bins
 from gudlearn._columns import Container, check_finite, holes_of
 from gudlearn._encoding import Encoding
+from gudlearn._engine import Engine
+from gudlearn._filling import Filling
 from gudlearn._images import ImageContainer, image_basis, understand
 from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
@@ -299,12 +301,20 @@ class Learner:
             tol=self.tol,
             verbose=self.verbose,
             after_pass=after_pass,
+            fill=self._filling(X[train], data, trainer, seed),
             blame=self._encoding.extreme_column,
             keep=self._note,
             units=self._loss_units(X[train]),
         )
         self.n_iter_ += len(log.losses)
         self._measure_times(trainer, data)
+
+    def _filling(self, X, data, trainer, seed):
+        """What fills the holes of rows X, known to a trainer as data; None if nothing does."""
+        if data.missing is None or not self.conditional_rate_:
+            return None
+        model = _fitting.model_in_training(self._encoding, trainer, self._n_classes)
+        return Filling(Engine(self._encoding, model), X, data, seed)
 
     def _measure_times(self, trainer, data):
         """Learn which times the noise of scores comes from."""

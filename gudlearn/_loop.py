@@ -69,7 +69,7 @@ _EVALUATIONS = 30
 
 def run_passes(
     trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
-    after_pass=None, blame=None, keep=None, units=(1.0, 0.0),
+    after_pass=None, fill=None, blame=None, keep=None, units=(1.0, 0.0),
 ):  # fmt: skip
     """Make passes until the budget is spent, patience ends or a callback says stop.
 
@@ -86,6 +86,9 @@ def run_passes(
     tol : float
     verbose : int
     after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
+    fill : Filling or None
+        Called before each pass; what was best before rows were filled does not count after it,
+        and patience does not begin before they were filled for the last time.
     blame : callable (rows) -> str
         Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable of the log
@@ -109,12 +112,13 @@ def run_passes(
 
     def stop():
         asked = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
-        return asked or (patience is not None and log.stale >= patience)
+        filled = fill is None or fill.done
+        return asked or (patience is not None and filled and log.stale >= patience)
 
     try:
         with private_randomness(trainer.generator):
             evaluate()
-            _passes(trainer, data, budget, log, blame, units, evaluate, stop)
+            _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop)
             if log.validation_passes[-1:] != [len(log.losses)]:
                 evaluate()
     finally:
@@ -123,11 +127,13 @@ def run_passes(
     return log
 
 
-def _passes(trainer, data, budget, log, blame, units, evaluate, stop):
+def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
     """Pass after pass while the budget lasts."""
     endless = budget.max_iter is None and budget.max_time is None
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
     while spent < 1:
+        if fill is not None and fill(spent, len(log.losses)):
+            log.best_score, log.stale = None, 0
         data.renew(trainer.steps)
         index = trainer.batches(len(data))
         losses = []

@@ -1,0 +1,66 @@
+"""Holes in rows of training, filled by draws of what has been learned so far.
+
+A network that sees rows with holes learns what rows are like that have those holes, and hardly ever
+sees a whole one: where values are missing at random, but not completely so, that is another law.
+Draws of what is missing given the rest make rows whole, and a network that learnt from whole rows
+draws better: stochastic expectation maximisation (Celeux, Diebolt 1985; with diffusion models Zhang
+et al. 2024, https://arxiv.org/abs/2405.20690).
+"""
+
+import numpy as np
+
+from gudlearn._conditions import Completion
+from gudlearn.samplers import DPMSolver
+
+# Shares of the budget after which holes are filled anew, and the passes between them at the least.
+_MOMENTS = (0.4, 0.6, 0.8)
+_FEWEST_PASSES = 10
+_STEPS = 15
+
+
+class Filling:
+    """Fills the holes of rows in training when it is time to.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of the weights so far.
+    X : ndarray of shape (n, F)
+        Rows with holes, NaN.
+    data : rows on the device
+        The same rows; told of filled ones by ``complete``.
+    seed : int
+    """
+
+    def __init__(self, engine, X, data, seed):
+        self.engine, self.X, self.data, self.seed = engine, X, data, seed
+        self._partial = np.flatnonzero(np.isnan(X).any(1))
+        self._moments, self._last = list(_MOMENTS), -np.inf
+
+    @property
+    def done(self):
+        """Whether holes are not filled again."""
+        return not self._moments
+
+    def __call__(self, spent, n_passes):
+        """Fill the holes if it is time to, after a share of the budget and so many passes.
+
+        Returns
+        -------
+        bool
+            Whether they were filled.
+        """
+        if self.done or spent < self._moments[0] or n_passes < self._last + _FEWEST_PASSES:
+            return False
+        self._moments = [moment for moment in self._moments if moment > spent]
+        self._last = n_passes
+        rows, labels = self.X[self._partial].astype(np.float64), self.data.labels
+        labels = None if labels is None else labels[self._partial]
+        drawn = self.engine.sample(
+            len(rows), self.seed + n_passes, DPMSolver(steps=_STEPS), labels,
+            condition=Completion(rows, "exact"),
+        )  # fmt: skip
+        filled = self.X.copy()
+        filled[self._partial] = np.where(np.isnan(rows), drawn, rows)
+        self.data.complete(filled)
+        return True

@@ -1,0 +1,151 @@
+"""Holes in rows of training, filled by draws of what has been learned so far."""
+
+import numpy as np
+import pytest
+import torch
+
+from gudlearn import GUDGenerator, UNet
+from gudlearn._filling import Filling
+from small import small
+
+SLOPE = np.array([0.8, -0.6])
+
+
+def gaussian_rows(n, seed=0):
+    """Columns 0 and 1 are independent, and column 2 is a line of both with noise of 0.3."""
+    X = np.random.default_rng(seed).normal(size=(n, 3))
+    X[:, 2] = X[:, :2] @ SLOPE + 0.3 * X[:, 2]
+    return X + [0.0, 5.0, -2.0]
+
+
+def with_holes(X, share=0.3, seed=1):
+    return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+
+
+class Told(list):
+    """Stands for rows on the device, and keeps what completes them."""
+
+    labels = None
+
+    def complete(self, X):
+        self.append(X)
+
+
+def filling_of(gen, X, told):
+    """The Filling of rows X by what a fitted estimator has learned."""
+    return Filling(gen._engine(), X, told, seed=0)
+
+
+def test_holes_are_filled_by_draws_given_the_rest():
+    X = gaussian_rows(4000)
+    partial = with_holes(X)
+    gen = small(max_iter=0, conditional_rate=0.3).fit(partial)
+    told = Told()
+    assert filling_of(gen, partial, told)(0.5, 20)
+    (filled,) = told
+    known = ~np.isnan(partial)
+    np.testing.assert_array_equal(filled[known], partial[known])
+    assert np.isfinite(filled).all()
+    # The untrained model of Gaussian rows is exact: rows that lack column 2 alone have it by the
+    # line, with all of its noise.
+    some = known[:, 0] & known[:, 1] & ~known[:, 2]
+    design = np.column_stack([filled[some, :2], np.ones(some.sum())])
+    found, (rest,), *_ = np.linalg.lstsq(design, filled[some, 2], rcond=None)
+    np.testing.assert_allclose(found, [*SLOPE, -2 - 5 * SLOPE[1]], atol=0.12)
+    assert np.sqrt(rest / some.sum()) == pytest.approx(0.3, rel=0.1)
+
+
+def test_labels_go_with_their_rows():
+    rng = np.random.default_rng(0)
+    y = np.arange(600) % 2
+    X = np.column_stack([rng.normal(size=600), 4.0 * y + 0.1 * rng.normal(size=600)])
+    X[::3, 1] = np.nan
+    gen = small(
+        class_conditional=True, max_iter=60, conditional_rate=0.3, preconditioning="gaussian"
+    ).fit(X, y)
+    told = Told()
+    told.labels = torch.from_numpy(y)
+    filling_of(gen, X, told)(0.5, 20)
+    drawn = told[0][::3, 1]
+    assert np.mean((drawn > 2) == (y[::3] == 1)) > 0.8
+
+
+def test_it_waits_for_its_moments_and_for_passes():
+    X = with_holes(gaussian_rows(50))
+    gen = small(max_iter=0, conditional_rate=0.3).fit(X)
+    told = Told()
+    fill = filling_of(gen, X, told)
+    for spent, n_passes, times in [
+        (0.0, 0, 0), (0.39, 30, 0), (0.41, 31, 1), (0.55, 70, 1), (0.61, 75, 2), (0.81, 80, 2),
+        (0.81, 85, 3), (0.9, 150, 3), (1.0, 300, 3),
+    ]:  # fmt: skip
+        assert fill.done == (len(told) == 3)
+        before = len(told)
+        assert fill(spent, n_passes) == (times > before)
+        assert len(told) == times, (spent, n_passes)
+    assert not np.array_equal(told[0], told[1])
+
+
+@pytest.mark.parametrize("shape", [None, (2, 2)])
+def test_filled_rows_are_seen_whole(shape):
+    X = with_holes(gaussian_rows(40)[:, [0, 1, 2, 0]] + np.arange(4.0))
+    network = {} if shape is None else {"network": UNet(width=8)}
+    gen = small(max_iter=0, shape=shape, conditional_rate=0.3, **network).fit(X)
+    data = gen._rows_on_device(X, None, gen._make_trainer(len(X), 0))
+    data.renew(0)
+    everything = torch.arange(40)
+    before, _, missing = data.take(everything, torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(missing, np.isnan(X))
+    data.complete(np.where(np.isnan(X), 7.5, X))
+    data.renew(1)
+    after, _, left = data.take(everything, torch.Generator().manual_seed(0))
+    assert left is None
+    torch.testing.assert_close(before[~missing], after[~missing])
+    expected = (7.5 - gen.basis_.mean_) / gen.basis_.scale_
+    expected = np.broadcast_to(expected, X.shape)[missing.numpy()]
+    np.testing.assert_allclose(after[missing], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_values_missing_at_random_leave_the_law_as_it_is():
+    # Column 2 is mostly hidden where column 0 is high: where it is known they have other means.
+    X = gaussian_rows(3000)
+    partial = X.copy()
+    rng = np.random.default_rng(2)
+    partial[rng.random(3000) < 1 / (1 + np.exp(-3 * X[:, 0])), 2] = np.nan
+    gen = GUDGenerator(max_iter=60, random_state=0).fit(partial)
+    drawn = gen.sample(4000)
+    whole = ~np.isnan(partial).any(1)
+    assert abs(X[whole, 0].mean() - X[:, 0].mean()) > 0.4
+    np.testing.assert_allclose(drawn.mean(0), X.mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(X.T), atol=0.12)
+
+
+def test_a_fit_with_holes_fills_them(monkeypatch):
+    calls = []
+
+    def call(self, *args):
+        calls.append(args)
+
+    monkeypatch.setattr(Filling, "__call__", call)
+    X = with_holes(gaussian_rows(300))
+    small(max_iter=4).fit(X)
+    assert calls == [(k / 4, k) for k in range(4)]
+    calls.clear()
+    small(max_iter=4).fit(gaussian_rows(300))
+    small(max_iter=4, conditional_rate=0.0).fit(X)
+    assert not calls
+
+
+def test_weights_that_were_best_before_rows_were_filled_are_not_kept():
+    X = with_holes(gaussian_rows(300))
+    gen = small(max_iter=50, validation_fraction=0.3).fit(X)
+    scores, passes = np.array(gen.validation_scores_), np.array(gen.validation_iters_)
+    assert gen.best_validation_score_ == scores[passes > 40].max()
+
+
+def test_patience_begins_when_rows_are_filled_for_the_last_time():
+    X = with_holes(gaussian_rows(300))
+    gen = small(
+        max_iter=100, early_stopping=True, n_iter_no_change=1, tol=1.0, learning_rate_init=1e-6
+    ).fit(X)
+    assert 80 <= gen.n_iter_ < 100
