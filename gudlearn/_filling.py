@@ -3,8 +3,9 @@
 A network that sees rows with holes learns what rows are like that have those holes, and hardly ever
 sees a whole one: where values are missing at random, but not completely so, that is another law.
 Draws of what is missing given the rest make rows whole, and a network that learnt from whole rows
-draws better: stochastic expectation maximisation (Celeux, Diebolt 1985; with diffusion models Zhang
-et al. 2024, https://arxiv.org/abs/2405.20690).
+draws better (of expectation maximisation with diffusion models see Zhang et al. 2024,
+https://arxiv.org/abs/2405.20690). Draws are shown to the network, and it is not asked to predict
+them: else the errors of early draws would stay.
 """
 
 import numpy as np
@@ -13,9 +14,9 @@ from gudlearn._conditions import Completion
 from gudlearn.samplers import DPMSolver
 
 # Shares of the budget after which holes are filled anew, and the passes between them at the least.
-_MOMENTS = (0.4, 0.6, 0.8)
+_MOMENTS = (0.3, 0.5, 0.7, 0.85)
 _FEWEST_PASSES = 10
-_STEPS = 15
+_STEPS = 12
 
 
 class Filling:
@@ -28,7 +29,7 @@ class Filling:
     X : ndarray of shape (n, F)
         Rows with holes, NaN.
     data : rows on the device
-        The same rows; told of filled ones by ``complete``.
+        The same rows; told of filled ones by ``fill``.
     seed : int
     """
 
@@ -62,5 +63,5 @@ class Filling:
         )  # fmt: skip
         filled = self.X.copy()
         filled[self._partial] = np.where(np.isnan(rows), drawn, rows)
-        self.data.complete(filled)
+        self.data.fill(filled)
         return True

@@ -169,6 +169,13 @@ class ComponentRows:
     labels : LongTensor of shape (n,) or None
     null : int
         The label that stands for none.
+
+    Attributes
+    ----------
+    missing : BoolTensor of shape (n, D') or None
+        What the data do not tell.
+    filled : bool
+        Whether something stands there that may be shown to a network.
     """
 
     def __init__(self, encoding, X, device, labels=None, null=0):
@@ -176,16 +183,21 @@ class ComponentRows:
         self.labels = None if labels is None else labels.to(device)
         self.null = null
         self._keys = row_keys(X)
-        self.complete(X)
+        X, self.missing = _without_holes(encoding, X, device)
+        self._put(X)
+        self.filled = False
 
     def __len__(self):
         return len(self.X)
 
-    def complete(self, X):
-        """Take these rows: those of before, with holes filled."""
-        self.X, self.missing = _without_holes(self.encoding, X, self.device)
-        self._levels, _ = self.encoding.clip(self.encoding.bins.levels(self.X))
-        self._z = None
+    def _put(self, X):
+        self.X, self._z = X, None
+        self._levels, _ = self.encoding.clip(self.encoding.bins.levels(X))
+
+    def fill(self, X):
+        """Take the same rows with holes filled."""
+        self._put(X)
+        self.filled = True
 
     def renew(self, draw):
         """Begin a pass; the draw-th."""
@@ -217,9 +229,11 @@ class ImageRows:
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
+        X, self.missing = _without_holes(encoding, X, device)
         self.labels = None if labels is None else labels.to(device)
         self.device = device
-        self.complete(X)
+        self._put(X)
+        self.filled = False
         active, basis = encoding.ends.active, encoding.basis
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
         self._mean = torch.from_numpy(basis.mean_).to(device, torch.float32)
@@ -232,10 +246,13 @@ class ImageRows:
     def __len__(self):
         return len(self.X)
 
-    def complete(self, X):
-        """Take these images: those of before, with holes filled."""
-        X, self.missing = _without_holes(self.encoding, X, self.device)
+    def _put(self, X):
         self.X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
+
+    def fill(self, X):
+        """Take the same images with holes filled, as `ComponentRows.fill` does rows."""
+        self._put(X)
+        self.filled = True
 
     def renew(self, draw):
         """Begin a pass."""

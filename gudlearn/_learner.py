@@ -321,7 +321,8 @@ class Learner:
         n_rows = _IMAGES_FOR_TIMES if self._has_images else _ROWS_FOR_TIMES
         data.renew(0)
         some = torch.arange(0, len(data), max(1, len(data) // n_rows), device=trainer.device)
-        others = (None if v is None else v[some] for v in (data.labels, data.missing))
+        missing = None if data.filled else data.missing
+        others = (None if v is None else v[some] for v in (data.labels, missing))
         n_pairs = 1 if self._has_images else 2
         self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)
 

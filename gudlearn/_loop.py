@@ -53,13 +53,14 @@ def private_randomness(generator):
 
 @dataclass
 class Log:
-    """What came of a run: losses by pass, validation scores, and the best state."""
+    """What came of a run: losses by pass, validation scores, the best state and the first."""
 
     losses: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
     validation_passes: list = field(default_factory=list)
     best_score: float | None = None
     best_state: dict | None = None
+    first: tuple = (None, None)
     stale: int = 0
 
 
@@ -77,7 +78,8 @@ def run_passes(
     ----------
     trainer : Trainer
     data : rows on the device
-        Has a length, ``renew(draw)`` before each pass and ``take(index, generator)``.
+        Has a length, ``renew(draw)`` before each pass, ``take(index, generator)``, and says
+        whether what is missing is ``filled``.
     budget : Budget
         Without limits one pass is made, at the full learning rate.
     validation : Validation or None
@@ -87,8 +89,8 @@ def run_passes(
     verbose : int
     after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
     fill : Filling or None
-        Called before each pass; what was best before rows were filled does not count after it,
-        and patience does not begin before they were filled for the last time.
+        Called before each pass. After it what was best before rows were filled does not count,
+        but for the state before the first pass; patience begins when it is done.
     blame : callable (rows) -> str
         Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable of the log
@@ -118,6 +120,7 @@ def run_passes(
     try:
         with private_randomness(trainer.generator):
             evaluate()
+            log.first = log.best_score, log.best_state
             _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop)
             if log.validation_passes[-1:] != [len(log.losses)]:
                 evaluate()
@@ -133,7 +136,7 @@ def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
     while spent < 1:
         if fill is not None and fill(spent, len(log.losses)):
-            log.best_score, log.stale = None, 0
+            (log.best_score, log.best_state), log.stale = log.first, 0
         data.renew(trainer.steps)
         index = trainer.batches(len(data))
         losses = []
@@ -143,7 +146,7 @@ def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
                 break
             decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
             x0, labels, missing = data.take(rows, trainer.generator)
-            losses.append(trainer.step(x0, decay, labels, missing))
+            losses.append(trainer.step(x0, decay, labels, missing, data.filled))
             # On a GPU only every 16th step waits for its loss, and the end of the pass.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 _guard(trainer, losses[-1], x0, blame)

@@ -70,8 +70,17 @@ class Trainer:
         self._buffers = list(pairs)
         self.steps = 0
 
-    def batch_loss(self, x0, labels=None, missing=None):
+    def batch_loss(self, x0, labels=None, missing=None, filled=False):
         """Loss of a batch at stratified times.
+
+        Parameters
+        ----------
+        x0 : Tensor of shape (B, D)
+        labels : LongTensor of shape (B,) or None
+        missing : BoolTensor of shape (B, D) or None
+            What the data do not tell, and nothing is to be learned of.
+        filled : bool
+            Whether something is there that the rest may be learned from.
 
         Returns
         -------
@@ -94,9 +103,10 @@ class Trainer:
             terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
-        path = self.states.path(self.path, len(x0), self.generator, missing)
-        terms = (self._loss(denoise, path, x0, t, eps) * path.wanted).sum(1)
-        wanted = path.wanted.sum(1, dtype=x0.dtype)
+        path = self.states.path(self.path, len(x0), self.generator, None if filled else missing)
+        told = path.wanted if missing is None else path.wanted & ~missing
+        terms = (self._loss(denoise, path, x0, t, eps) * told).sum(1)
+        wanted = told.sum(1, dtype=x0.dtype)
         mean = (terms.detach() * inverse_density).sum() / wanted.sum().clamp(min=1)
         # A part of a row counts as much as the whole of it, or else parts are hardly learned; of
         # what the data do not tell nothing can be.
@@ -104,7 +114,7 @@ class Trainer:
         terms = terms / (wanted / there).clamp(min=self.LEAST_PART).nan_to_num(1.0)
         return (terms * inverse_density).mean() / x0.shape[1], mean, terms, bins
 
-    def step(self, x0, factor, labels=None, missing=None):
+    def step(self, x0, factor, labels=None, missing=None, filled=False):
         """One step of the optimiser on a batch; its mean loss as a tensor."""
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
@@ -116,7 +126,7 @@ class Trainer:
             share = len(part) / len(x0)
             if share:
                 some = (None if v is None else v[part] for v in (labels, missing))
-                part_loss, mean, terms, bins = self.batch_loss(x0[part], *some)
+                part_loss, mean, terms, bins = self.batch_loss(x0[part], *some, filled)
                 (share * part_loss).backward()
                 loss = loss + share * mean
                 self.times.update(bins, terms)

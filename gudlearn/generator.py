@@ -306,7 +306,7 @@ class GUDGenerator(
         X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
                 (n_samples, height, width) or (n_samples, height, width, channels)
             Numbers; NaN where a value is missing (at random), in columns that the basis does not
-            mix with others.
+            mix with others. From three tenths of the budget on the holes are filled by draws.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 

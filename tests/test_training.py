@@ -49,6 +49,8 @@ def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=
 class Rows:
     """Rows for a trainer; a function of the number of the pass, or the same in all."""
 
+    filled = False
+
     def __init__(self, x):
         self.of_pass = x if callable(x) else lambda _: x
         self.passes = 0
