@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._columns import as_mask, check_n_samples
 from gudlearn._conditions import Completion, LinearObservation
+from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
 from gudlearn._resolve import resolve
 
@@ -322,7 +323,7 @@ class Draws:
     def _sampler(self):
         sampler = resolve("sampler", self.sampler)
         if isinstance(self.sampler, str) and self.sampler == "auto":
-            log_snr = self.log_snr(np.linspace(0, 1, 257))
-            moving = (np.diff(log_snr, axis=0) < -1e-9).mean(0) if log_snr.size else np.ones(1)
-            sampler.set_params(steps=int(np.clip(50 / np.median(moving), 50, 1000)))
+            path = build_path(self._encoding, self.schedule_)
+            share = 1.0 if path is None else path.moving_share()
+            sampler.set_params(steps=int(np.clip(50 / share, 50, 1000)))
         return sampler

@@ -248,7 +248,8 @@ class Encoding(KnownLaws):
             np.nan_to_num(bins.high, nan=np.inf),
         )  # fmt: skip
         if self.binned.any():
-            blurred = torch.from_numpy(position[:, self.binned]).to(model.device, model.dtype)
+            # In float64: float32 does not tell levels beyond 2^24 apart.
+            blurred = torch.from_numpy(position[:, self.binned]).to(model.device)
             levels[:, self.binned] = model.draw_levels(blurred, keys).double().cpu().numpy()
             seen = np.transpose([self.tables[j].seen for j in sorted(self.tables)])
             levels[:, self.binned] = np.clip(levels[:, self.binned], *seen)

@@ -13,10 +13,12 @@ import numpy as np
 from gudlearn._conditions import Completion
 from gudlearn.samplers import DPMSolver
 
-# Shares of the budget after which holes are filled anew, and the passes between them at the least.
-_MOMENTS = (0.3, 0.5, 0.7, 0.85)
+# Shares of the budget after which holes are filled anew, and when it is too late to.
+_MOMENTS, _TOO_LATE = (0.3, 0.5, 0.7, 0.85), 0.9
+# Passes before and between at the least: filling takes as long as some five of them.
 _FEWEST_PASSES = 10
-_STEPS = 12
+# Steps of the sampler where components move all of the time, and the most of them.
+_STEPS, _MOST_STEPS = 12, 250
 
 
 class Filling:
@@ -36,12 +38,18 @@ class Filling:
     def __init__(self, engine, X, data, seed):
         self.engine, self.X, self.data, self.seed = engine, X, data, seed
         self._partial = np.flatnonzero(np.isnan(X).any(1))
-        self._moments, self._last = list(_MOMENTS), -np.inf
+        self._moments, self._last = list(_MOMENTS), 0
+        steps = min(_STEPS / engine.model.path.moving_share(), _MOST_STEPS)
+        self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
     @property
     def done(self):
         """Whether holes are not filled again."""
         return not self._moments
+
+    def hurry(self):
+        """Fill the holes as soon as there were enough passes."""
+        self._moments[0] = 0.0
 
     def __call__(self, spent, n_passes):
         """Fill the holes if it is time to, after a share of the budget and so many passes.
@@ -51,14 +59,16 @@ class Filling:
         bool
             Whether they were filled.
         """
+        if spent > _TOO_LATE:
+            self._moments = []
         if self.done or spent < self._moments[0] or n_passes < self._last + _FEWEST_PASSES:
             return False
-        self._moments = [moment for moment in self._moments if moment > spent]
+        self._moments = [moment for moment in self._moments[1:] if moment > spent]
         self._last = n_passes
         rows, labels = self.X[self._partial].astype(np.float64), self.data.labels
         labels = None if labels is None else labels[self._partial]
         drawn = self.engine.sample(
-            len(rows), self.seed + n_passes, DPMSolver(steps=_STEPS), labels,
+            len(rows), self.seed + n_passes, self._sampler, labels,
             condition=Completion(rows, "exact"),
         )  # fmt: skip
         filled = self.X.copy()

@@ -229,12 +229,14 @@ class ImageRows:
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
-        X, self.missing = _without_holes(encoding, X, device)
         self.labels = None if labels is None else labels.to(device)
         self.device = device
+        X, holes = encoding.fill(X)
+        self._holes = None if holes is None else torch.from_numpy(holes).to(device)
         self._put(X)
         self.filled = False
         active, basis = encoding.ends.active, encoding.basis
+        self._column = torch.from_numpy(encoding.columns[active]).to(device)
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
         self._mean = torch.from_numpy(basis.mean_).to(device, torch.float32)
         self._scale = torch.from_numpy(basis.scale_[active]).to(device, torch.float32)
@@ -245,6 +247,15 @@ class ImageRows:
 
     def __len__(self):
         return len(self.X)
+
+    @property
+    def missing(self):
+        """What the data do not tell, (n, D') bool, or None."""
+        return self._missing(self._holes)
+
+    def _missing(self, holes):
+        """The components of holes (n, F), which are in columns that are components."""
+        return None if holes is None else holes[:, self._column] & (self._column >= 0)
 
     def _put(self, X):
         self.X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
@@ -259,15 +270,15 @@ class ImageRows:
 
     def take(self, index, generator):
         """Components of some rows, their labels, some replaced by none, and what is missing."""
-        X, missing = self.X[index].to(torch.float32), _some(self.missing, index)
+        X, holes = self.X[index].to(torch.float32), _some(self._holes, index)
         if self.flips:
             mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
             X = self._mirror(X, mirrored)
-            missing = missing if missing is None else self._mirror(missing, mirrored)
+            holes = None if holes is None else self._mirror(holes, mirrored)
         if self._width is not None:
             u = torch.rand(X.shape, generator=generator, device=self.device)
             X = X + self._width * (u - 0.5)
-        return self._rotate(X), _some_labels(self, index, generator), missing
+        return self._rotate(X), _some_labels(self, index, generator), self._missing(holes)
 
     def _mirror(self, X, which):
         pictures = X.view(-1, *self.encoding.shape)

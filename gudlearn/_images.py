@@ -297,7 +297,7 @@ def make_image_network(encoding, spec, n_classes):
         maps=maps,
         n_condition=spec.n_condition,
         n_classes=n_classes,
-        mirror=getattr(spec, "mirror", False),
+        mirror=spec.mirror,
     )
 
 

@@ -53,7 +53,10 @@ def private_randomness(generator):
 
 @dataclass
 class Log:
-    """What came of a run: losses by pass, validation scores, the best state and the first."""
+    """What came of a run: losses by pass, validation scores, the best state and the first.
+
+    ``anew`` says that the next score is to be compared with that of the first state alone.
+    """
 
     losses: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
@@ -61,6 +64,7 @@ class Log:
     best_score: float | None = None
     best_state: dict | None = None
     first: tuple = (None, None)
+    anew: bool = False
     stale: int = 0
 
 
@@ -89,8 +93,8 @@ def run_passes(
     verbose : int
     after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
     fill : Filling or None
-        Called before each pass. After it what was best before rows were filled does not count,
-        but for the state before the first pass; patience begins when it is done.
+        Called before each pass. Once rows were filled what was best before does not count, but
+        for the state before the first pass. It is done before patience ends a run.
     blame : callable (rows) -> str
         Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable of the log
@@ -114,15 +118,18 @@ def run_passes(
 
     def stop():
         asked = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
-        filled = fill is None or fill.done
-        return asked or (patience is not None and filled and log.stale >= patience)
+        tired = patience is not None and log.stale >= patience
+        if tired and fill is not None and not fill.done:
+            fill.hurry()
+            log.stale, tired = 0, False
+        return asked or tired
 
     try:
         with private_randomness(trainer.generator):
             evaluate()
             log.first = log.best_score, log.best_state
             _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop)
-            if log.validation_passes[-1:] != [len(log.losses)]:
+            if log.anew or log.validation_passes[-1:] != [len(log.losses)]:
                 evaluate()
     finally:
         if keep is not None and log.best_state is not None:
@@ -136,7 +143,7 @@ def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
     spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
     while spent < 1:
         if fill is not None and fill(spent, len(log.losses)):
-            (log.best_score, log.best_state), log.stale = log.first, 0
+            log.anew = True
         data.renew(trainer.steps)
         index = trainer.batches(len(data))
         losses = []
@@ -169,6 +176,8 @@ def _evaluate(trainer, validation, log, tol, verbose):
     """Score the averaged weights, and keep them if they are the best so far."""
     n_passes = len(log.losses)
     state = trainer.averaged_state()
+    if log.anew:
+        (log.best_score, log.best_state), log.stale, log.anew = log.first, 0, False
     if validation is None:
         log.best_state = state
         return

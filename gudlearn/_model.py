@@ -306,5 +306,5 @@ class Model:
 
     def draw_levels(self, y, keys):
         """Levels of the binned columns given their blurred values in bins; (B, F')."""
-        u = keyed_uniform(keys, y.shape[1], _LEVELS).to(self.dtype)
+        u = keyed_uniform(keys, y.shape[1], _LEVELS).to(y.dtype)
         return self.observation.draw(y, u)

@@ -306,7 +306,8 @@ class GUDGenerator(
         X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
                 (n_samples, height, width) or (n_samples, height, width, channels)
             Numbers; NaN where a value is missing (at random), in columns that the basis does not
-            mix with others. From three tenths of the budget on the holes are filled by draws.
+            mix with others. From three tenths of the budget on holes are filled by draws, unless
+            ``conditional_rate`` is 0.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 
@@ -340,7 +341,8 @@ class GUDGenerator(
 
         The first call fits basis and marginals to its rows, and later calls keep them: many calls
         are not the same as one fit to all rows, and the first should hold typical ones. No rows are
-        set aside for validation. The optimiser's settings are those of the first call.
+        set aside for validation, and no holes are filled. The optimiser's settings are those of the
+        first call.
 
         Parameters
         ----------

@@ -91,6 +91,8 @@ class ImageNetwork(BaseEstimator, ABC):
     levels and labels, and answers with maps.
     """
 
+    mirror = False
+
     @abstractmethod
     def build(self, n_inputs, n_outputs, n_condition, shape):
         """Make the module.

@@ -5,7 +5,10 @@ import pytest
 import torch
 
 from gudlearn import GUDGenerator, UNet
+from gudlearn._engine import Engine
 from gudlearn._filling import Filling
+from gudlearn._fitting import model_in_training
+from gudlearn._training import Trainer
 from small import small
 
 SLOPE = np.array([0.8, -0.6])
@@ -57,7 +60,7 @@ def test_holes_are_filled_by_draws_given_the_rest():
 
 def test_labels_go_with_their_rows():
     rng = np.random.default_rng(0)
-    y = np.arange(600) % 2
+    y = np.arange(600) // 2 % 2
     X = np.column_stack([rng.normal(size=600), 4.0 * y + 0.1 * rng.normal(size=600)])
     X[::3, 1] = np.nan
     gen = small(
@@ -76,7 +79,7 @@ def test_it_waits_for_its_moments_and_for_passes():
     told = Told()
     fill = filling_of(gen, X, told)
     for spent, n_passes, times in [
-        (0.0, 0, 0), (0.29, 30, 0), (0.31, 31, 1), (0.45, 70, 1), (0.71, 75, 2), (0.86, 80, 2),
+        (0.0, 0, 0), (0.31, 9, 0), (0.31, 10, 1), (0.45, 70, 1), (0.71, 75, 2), (0.86, 80, 2),
         (0.86, 85, 3), (0.9, 150, 3), (1.0, 300, 3),
     ]:  # fmt: skip
         assert fill.done == (len(told) == 3)
@@ -167,9 +170,75 @@ def test_weights_of_before_rows_were_filled_are_not_kept():
     assert gen.best_validation_score_ == scores[(passes > 43) | (passes == 0)].max()
 
 
-def test_patience_begins_when_rows_are_filled_for_the_last_time():
+def test_patience_fills_rows_before_it_ends():
     X = with_holes(gaussian_rows(300))
-    gen = small(
-        max_iter=100, early_stopping=True, n_iter_no_change=1, tol=1.0, learning_rate_init=1e-6
-    ).fit(X)
-    assert 85 <= gen.n_iter_ < 100
+    filled = []
+    original = Filling.__call__
+
+    def call(self, *args):
+        filled.append(original(self, *args))
+        return filled[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Filling, "__call__", call)
+        gen = small(
+            max_iter=200, early_stopping=True, n_iter_no_change=1, tol=1.0, learning_rate_init=1e-6
+        ).fit(X)
+    assert sum(filled) == 4
+    assert 40 < gen.n_iter_ < 80
+
+
+def test_components_in_turn_are_filled_by_draws_too():
+    X = gaussian_rows(400)
+    X[::2, 2] = np.nan
+    told, gen = Told(), small(max_iter=0, conditional_rate=0.3, schedule="sequential").fit(X)
+    filling_of(gen, X, told)(0.5, 20)
+    off = told[0][::2, 2] + 2 - (told[0][::2, :2] - [0, 5]) @ SLOPE
+    assert off.std() == pytest.approx(0.3, rel=0.25)
+
+
+def test_levels_beyond_float32_are_filled():
+    days = 20240101.0 + np.arange(300) % 31
+    X = np.column_stack([days, np.random.default_rng(0).normal(size=300)])
+    X[::3, 0] = np.nan
+    gen = small(bin_width=[1.0, None], max_iter=0, conditional_rate=0.3).fit(X)
+    told = Told()
+    model = model_in_training(gen._encoding, gen._make_trainer(300, 0), 0)
+    Filling(Engine(gen._encoding, model), X, told, seed=0)(0.5, 20)
+    assert len(np.unique(told[0][::3, 0])) > 25
+
+
+def test_flipped_images_keep_their_holes_beside_a_constant_pixel():
+    X = np.random.default_rng(0).normal(size=(50, 2, 4))
+    X[:, 0, 0] = 1.0
+    X[::2, 1, 3] = np.nan
+    gen = small(network=UNet(width=8), random_flips=True, max_iter=0, basis="identity").fit(X)
+    data = gen._rows_on_device(X.reshape(50, 8), None, gen._make_trainer(50, 0))
+    _, _, missing = data.take(torch.arange(50), torch.Generator().manual_seed(0))
+    columns = gen._encoding.columns[gen._encoding.ends.active]
+    places = [{int(columns[j]) for j in row.nonzero()[:, 0]} for row in missing]
+    # Pixel 7 lies opposite pixel 4.
+    assert set(map(tuple, places[::2])) == {(7,), (4,)} and not any(places[1::2])
+
+
+def test_an_error_after_rows_were_filled_keeps_good_weights(monkeypatch):
+    X = gaussian_rows(300)
+    X[:, 2] = X[:, 0] ** 2
+    filled = []
+    original, step = Filling.__call__, Trainer.step
+
+    def call(self, *args):
+        filled.append(original(self, *args))
+        return filled[-1]
+
+    def fail(self, *args):
+        if any(filled):
+            raise FloatingPointError("spoilt")
+        return step(self, *args)
+
+    monkeypatch.setattr(Filling, "__call__", call)
+    monkeypatch.setattr(Trainer, "step", fail)
+    gen = small(max_iter=200)
+    with pytest.raises(FloatingPointError, match="spoilt"):
+        gen.fit(with_holes(X))
+    assert gen.best_validation_score_ == max(gen.validation_scores_) > gen.validation_scores_[0]

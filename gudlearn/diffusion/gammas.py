@@ -48,6 +48,12 @@ class GammaPath(ABC):
             )
         self.kinks = tuple(sorted({float(kink) for kink in kinks if 0.0 < kink < 1.0}))
 
+    def moving_share(self):
+        """The share of time in which a component moves; the median over components."""
+        t = torch.linspace(0, 1, 257, device=self.gamma_0.device, dtype=self.gamma_0.dtype)
+        moving = self(t).diff(dim=0) > 1e-9
+        return float(np.median(moving.double().mean(0).cpu()))
+
     @abstractmethod
     def __call__(self, t):
         """Return gamma(t), of shape (B, D), in t's dtype.
