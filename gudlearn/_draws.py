@@ -12,6 +12,7 @@ from gudlearn._conditions import Completion, LinearObservation
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
 from gudlearn._resolve import resolve
+from gudlearn.diffusion.gammas import moving_share
 
 # Stream of the uniforms that draw the classes of a sample.
 _CLASSES = 13
@@ -324,6 +325,6 @@ class Draws:
         sampler = resolve("sampler", self.sampler)
         if isinstance(self.sampler, str) and self.sampler == "auto":
             path = build_path(self._encoding, self.schedule_)
-            share = 1.0 if path is None else path.moving_share()
+            share = 1.0 if path is None else moving_share(path)
             sampler.set_params(steps=int(np.clip(50 / share, 50, 1000)))
         return sampler

@@ -48,12 +48,6 @@ class GammaPath(ABC):
             )
         self.kinks = tuple(sorted({float(kink) for kink in kinks if 0.0 < kink < 1.0}))
 
-    def moving_share(self):
-        """The share of time in which a component moves; the median over components."""
-        t = torch.linspace(0, 1, 257, device=self.gamma_0.device, dtype=self.gamma_0.dtype)
-        moving = self(t).diff(dim=0) > 1e-9
-        return float(np.median(moving.double().mean(0).cpu()))
-
     @abstractmethod
     def __call__(self, t):
         """Return gamma(t), of shape (B, D), in t's dtype.
@@ -76,6 +70,13 @@ class GammaPath(ABC):
             if isinstance(value, torch.Tensor):
                 setattr(moved, name, value.to(device=device, dtype=dtype))
         return moved
+
+
+def moving_share(path):
+    """The share of time in which a component of a path moves; the median over components."""
+    t = torch.linspace(0, 1, 257, device=path.gamma_0.device, dtype=path.gamma_0.dtype)
+    moving = path(t).diff(dim=0) > 1e-9
+    return float(np.median(moving.double().mean(0).cpu()))
 
 
 class WindowedGamma(GammaPath):

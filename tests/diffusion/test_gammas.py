@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gudlearn.diffusion.gammas import CosineGamma, VPGamma, WindowedGamma
+from gudlearn.diffusion.gammas import CosineGamma, VPGamma, WindowedGamma, moving_share
 
 GAMMA_0 = np.array([-9.0, -7.3, -4.1, -11.0])
 GAMMA_1 = np.array([5.0, 6.1, 9.7, 3.3])
@@ -28,6 +28,14 @@ either_precision = pytest.mark.parametrize("dtype", [torch.float32, torch.float6
 
 def grid(size=2001, dtype=torch.float64):
     return torch.linspace(0.0, 1.0, size, dtype=dtype)
+
+
+@either_precision
+def test_a_component_moves_within_its_window(dtype):
+    assert moving_share(PATHS["linear"].to("cpu", dtype)) == 1
+    # Windows of 0.3, 0.5, 0.3 and next to nothing.
+    assert moving_share(PATHS["windowed"].to("cpu", dtype)) == pytest.approx(0.3, abs=0.01)
+    assert moving_share(PATHS["cosine"].to("cpu", dtype)) > 0.9
 
 
 @either_precision
