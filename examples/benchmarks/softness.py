@@ -93,7 +93,7 @@ def main():
     print(f"held out: {told(statistics(X_test, order))}", flush=True)
     print(f"chain rule: {chain_rule(gen, X_test, order):.4f} bits/dim", flush=True)
     windows = [2**k for k in range(int(math.log2(n_columns)) + 1)]
-    for window in (*windows, n_columns):
+    for window in dict.fromkeys((*windows, n_columns)):
         gen.schedule_ = SequentialSchedule(window=window, order=order)
         gen.set_params(sampler="dpm-solver", sampler__steps=options.steps * n_columns)
         drawn = gen.sample(max(1000, len(X_test)), random_state=options.seed)
