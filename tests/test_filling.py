@@ -189,7 +189,7 @@ def test_patience_fills_rows_before_it_ends():
 
 
 def test_components_in_turn_are_filled_by_draws_too():
-    X = gaussian_rows(400)
+    X = np.hstack([gaussian_rows(400), np.random.default_rng(3).normal(size=(400, 9))])
     X[::2, 2] = np.nan
     told, gen = Told(), small(max_iter=0, conditional_rate=0.3, schedule="sequential").fit(X)
     filling_of(gen, X, told)(0.5, 20)
