@@ -108,7 +108,7 @@ class GUDGenerator(
     early_stopping : bool, default=False
         Whether to stop when the validation score has not risen by ``tol`` for
         ``n_iter_no_change`` evaluations. By default the whole budget is used. The best weights
-        are kept in any case.
+        are kept in any case; with NaN in X the best since holes were filled last, or the first.
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows, 8192 at most, that the network never trains on and that choose its
         weights. They are not trained on afterwards. Basis and marginals are fitted to all rows.
