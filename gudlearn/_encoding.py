@@ -40,7 +40,7 @@ class Encoding(KnownLaws):
     bins : Bins
     basis : Basis, not fitted
     preconditioning : {"auto", "joint", "marginal", "gaussian"}
-        "auto" is "joint" for tables, up to so many components, and "marginal" for images.
+        "auto" is "joint" up to so many components, and "marginal" beyond.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None

@@ -6,8 +6,9 @@ import torch
 from gudlearn.diffusion.joint import doubt
 
 # With one factor fewer than components the covariance is any at all. Factors cost their cube in
-# every row that is denoised: of few rows that is little.
+# every row that is denoised: of few rows that is little, and beside a network of images.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
+_MOST_FACTORS_OF_IMAGES = 64
 # Beyond this many components the factors are a small part of what they say of each other.
 MOST_COMPONENTS = 256
 # More rows are thinned to so many.
@@ -23,7 +24,7 @@ _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 _HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
-def fit_joint(Z, holes=None):
+def fit_joint(Z, holes=None, images=False):
     """Fit a Gaussian law to components; None where they are as good as independent.
 
     Parameters
@@ -31,6 +32,8 @@ def fit_joint(Z, holes=None):
     Z : ndarray of shape (n, D)
     holes : ndarray of shape (n, D) of bool or None
         What of it is not known.
+    images : bool
+        Whether rows are images, and may have more factors where nothing is missing.
 
     Returns
     -------
@@ -53,6 +56,8 @@ def fit_joint(Z, holes=None):
     std = (Y.square().sum(0) / count.clamp(min=1)).sqrt()
     # A column that is hardly known, or whose known values are all the same, has nothing to say.
     most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
+    if images and holes is None:
+        most = _MOST_FACTORS_OF_IMAGES
     some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
     std = torch.where(std > _LEAST_STD, std, 1.0)
     found = _fit_standard((Y / std)[:, some], known[:, some], most) if some.sum() > 1 else None
@@ -86,10 +91,27 @@ def _fit_standard(Y, known, most):
 def _analyse(Y, known, most):
     """Shift (D,), loadings (D, k) and own variances (D,) of most likelihood."""
     shift, loadings, own = _first_factors(Y, known, most)
-    if loadings.shape[1] == len(own) - 1 and known.all():
-        return shift, loadings, own
+    if known.all():
+        return _analyse_complete(Y, loadings, own)
     for _ in range(_ITERATIONS):
         shift, loadings, own = _improve(Y, known, shift, loadings, own)
+    return shift, loadings, own
+
+
+def _analyse_complete(Y, loadings, own):
+    """The same from rows without holes, by their covariance."""
+    shift = Y.mean(0)
+    if loadings.shape[1] == len(own) - 1:
+        return shift, loadings, own
+    covariance = (Y - shift).T @ (Y - shift) / len(Y)
+    unit = torch.eye(loadings.shape[1], dtype=Y.dtype)
+    for _ in range(_ITERATIONS):
+        weighted = loadings / own[:, None]
+        rest = torch.linalg.inv(unit + loadings.T @ weighted)
+        regression = weighted @ rest
+        target = covariance @ regression
+        loadings = torch.linalg.solve(rest + regression.T @ target, target.T).T
+        own = (covariance.diagonal() - (loadings * target).sum(1)).clamp(min=_LEAST_OWN)
     return shift, loadings, own
 
 
@@ -104,9 +126,14 @@ def _log_likelihood(Y, known, shift, loadings, own):
     Of rows that do not fit as of ones that are doubted: a few must not decide for all.
     """
     off, weight = Y - shift, known / own
-    precision = _precision(weight, loadings)
     drawn = (weight * off) @ loadings
-    explained = (drawn * torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]).sum(1)
+    if known.all():
+        precision = _precision(weight[:1], loadings)
+        factors = torch.linalg.solve(precision[0], drawn.T).T
+    else:
+        precision = _precision(weight, loadings)
+        factors = torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]
+    explained = (drawn * factors).sum(1)
     distance = (weight * off * off).sum(1) - explained
     log_det = (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
     return _doubted(distance, known.sum(1)) - log_det

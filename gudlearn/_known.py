@@ -41,7 +41,7 @@ class KnownLaws:
         if joint:
             active = self.ends.active
             holes = None if missing is None else missing[:, active]
-            self.factors = fit_joint(z[:, active], holes)
+            self.factors = fit_joint(z[:, active], holes, images=self.shape is not None)
 
     def _fit_tables(self, X):
         """Frequencies of the levels of binned columns, alone or all pixels of a channel."""
@@ -92,13 +92,12 @@ class KnownLaws:
             If it is asked for where it cannot be.
         """
         n_active = int(self.ends.active.sum())
-        if n_active <= MOST_COMPONENTS and self.shape is None:
+        if n_active <= MOST_COMPONENTS:
             return self.preconditioning in ("auto", "joint")
         if self.preconditioning == "joint":
-            what = "images" if self.shape else f"{n_active} components"
             raise ValueError(
-                f"preconditioning='joint' takes tables of up to {MOST_COMPONENTS} components, "
-                f"but X has {what}. Pass 'auto' or 'marginal'."
+                f"preconditioning='joint' takes up to {MOST_COMPONENTS} components, but X has "
+                f"{n_active}. Pass 'auto' or 'marginal'."
             )
         return False
 

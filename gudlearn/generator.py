@@ -65,8 +65,8 @@ class GUDGenerator(
     preconditioning : {"auto", "joint", "marginal", "gaussian"}, default="auto"
         What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
         frequencies of discrete columns). "joint": these, with the correlations of all components;
-        for tables of up to 256 components. "gaussian": one Gaussian for each component. "auto" is
-        "joint" for tables where it can be, else "marginal".
+        for up to 256 components. "gaussian": one Gaussian for each component. "auto" is "joint"
+        where it can be, else "marginal".
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.decomposition import FactorAnalysis
 
-from gudlearn import GUDGenerator, PCABasis
-from gudlearn._joint import fit_joint
+from gudlearn import GUDGenerator, PCABasis, UNet
+from gudlearn._joint import _analyse, fit_joint
 from gudlearn.diffusion.joint import JointGaussian
 
 COVARIANCE = np.array([[1.0, 0.8, -0.5, 0.3], [0.8, 1.5, -0.2, 0.1], [-0.5, -0.2, 2.0, 0.9],
@@ -43,6 +44,21 @@ def test_values_missing_at_random_do_not_shift_it():
     mean, covariance = moments_of(fit_joint(np.where(holes, 0.0, X), holes))
     np.testing.assert_allclose(mean, MEAN, atol=0.08)
     np.testing.assert_allclose(covariance, COVARIANCE, atol=0.15)
+
+
+def test_without_holes_the_factors_are_those_of_every_row():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 30)) + rng.normal(size=(400, 30))
+    rows = torch.from_numpy(X - X.mean(0))
+    known = torch.ones_like(rows)
+    # A row of which nothing is known changes nothing but the way.
+    nothing = torch.zeros(1, 30, dtype=torch.float64)
+    slow = _analyse(torch.cat([rows, nothing]), torch.cat([known, nothing]), 5)
+    for found, expected in zip(_analyse(rows, known, 5), slow, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+    _, loadings, own = _analyse(rows, known, 5)
+    found = stats.multivariate_normal(X.mean(0), (loadings @ loadings.T + own.diag()).numpy())
+    assert found.logpdf(X).mean() == pytest.approx(FactorAnalysis(5).fit(X).score(X), abs=0.02)
 
 
 def test_factors_of_many_columns_are_found():
@@ -194,11 +210,52 @@ def test_principal_components_need_none():
     assert generator._encoding.factors is None
 
 
-def test_it_is_for_tables():
-    X = np.random.default_rng(0).normal(size=(20, 6, 6))
-    with pytest.raises(ValueError, match="preconditioning='joint' takes tables .* images"):
+def test_of_many_components_there_is_none():
+    X = np.random.default_rng(0).normal(size=(20, 17, 16))
+    with pytest.raises(ValueError, match="'joint' takes up to 256 components, but X has 272"):
         GUDGenerator(preconditioning="joint").fit(X)
     assert GUDGenerator(max_iter=0).fit(X)._encoding.factors is None
+
+
+# Images
+
+
+def fields(n, width, seed=0):
+    """Gaussian pictures of 4 rows: smooth along these, autoregressive along the width."""
+    gaps = [np.abs(np.subtract.outer(range(k), range(k))) for k in (4, width)]
+    covariance = np.kron(np.exp(-0.5 * gaps[0] ** 2) + 0.1 * np.eye(4), 0.8 ** gaps[1])
+    rows = np.random.default_rng(seed).multivariate_normal(np.zeros(4 * width), covariance, n)
+    return rows.reshape(n, 4, width), covariance
+
+
+@pytest.fixture(scope="module")
+def untrained_fields():
+    generator = GUDGenerator(network=UNet(width=8), max_iter=0, random_state=0)
+    return generator.fit(fields(4000, 6)[0])
+
+
+@pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
+def test_untrained_images_have_the_gaussian_density_and_its_conditionals(untrained_fields):
+    X, covariance = fields(100, 6, seed=1)
+    rows = X.reshape(100, -1)
+    exact = stats.multivariate_normal(np.zeros(24), covariance)
+    assert abs(np.mean(untrained_fields.score_samples(X) - exact.logpdf(rows))) < 0.3
+    left = np.arange(24) % 6 < 3
+    part = stats.multivariate_normal(np.zeros(12), covariance[np.ix_(left, left)])
+    expected = exact.logpdf(rows) - part.logpdf(rows[:, left])
+    found = untrained_fields.score_samples(X, given_columns=left.reshape(4, 6))
+    assert abs(np.mean(found - expected)) < 0.3
+
+
+@pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
+def test_untrained_fields_go_on_as_they_are(untrained_fields):
+    start = fields(200, 6, seed=1)[0]
+    longer = untrained_fields.extend(start, 12, context=3, active=3, steps_per_column=6)
+    late = longer[:, :, -8:]
+    assert late.var() == pytest.approx(1.1, abs=0.1)
+    for lag in (1, 2, 4):
+        correlation = (late[..., :-lag] * late[..., lag:]).mean() / late.var()
+        assert correlation == pytest.approx(0.8**lag, abs=0.05)
 
 
 def test_a_copy_of_the_fitted_model_has_it(untrained):
