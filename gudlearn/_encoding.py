@@ -39,8 +39,8 @@ class Encoding(KnownLaws):
     ----------
     bins : Bins
     basis : Basis, not fitted
-    preconditioning : {"auto", "joint", "marginal", "gaussian"}
-        "auto" is "joint" up to so many components, and "marginal" beyond.
+    preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}
+        "auto" is "mixture" up to so many components, and "marginal" beyond.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None
@@ -51,7 +51,7 @@ class Encoding(KnownLaws):
     columns : ndarray of shape (D,)
         The data column that each component is, -1 where it is none.
     ends : Ends
-    tables, mixtures, factors : see `KnownLaws`
+    laws, clusters : see `KnownLaws`
     """
 
     def __init__(self, bins, basis, preconditioning, names=None, shape=None):
@@ -196,7 +196,7 @@ class Encoding(KnownLaws):
     def clip(self, levels):
         """Levels (n, F) inside the tables, and the log-probability of what lies beyond (n, F)."""
         clipped, log_beyond = levels.copy(), np.zeros(levels.shape)
-        for j, table in self.tables.items():
+        for j, table in self.laws.tables.items():
             if any(table.open_ends):
                 clipped[:, j], log_beyond[:, j] = table.clip(levels[:, j])
         return clipped, log_beyond
@@ -251,7 +251,8 @@ class Encoding(KnownLaws):
             # In float64: float32 does not tell levels beyond 2^24 apart.
             blurred = torch.from_numpy(position[:, self.binned]).to(model.device)
             levels[:, self.binned] = model.draw_levels(blurred, keys).double().cpu().numpy()
-            seen = np.transpose([self.tables[j].seen for j in sorted(self.tables)])
+            tables = self.laws.tables
+            seen = np.transpose([tables[j].seen for j in sorted(tables)])
             levels[:, self.binned] = np.clip(levels[:, self.binned], *seen)
         X = bins.values(levels, X)
         X[:, self.constant] = self.constant_values[self.constant]

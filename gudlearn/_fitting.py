@@ -74,7 +74,7 @@ def new_network(encoding, spec, seed, n_classes):
         if isinstance(spec, ImageNetwork):
             return make_image_network(encoding, spec, n_classes)
         marginals = encoding.marginals()
-        n_channels = Denoiser.n_channels(marginals, encoding.joint())
+        n_channels = Denoiser.n_channels(marginals, encoding.law())
         return build_network(spec, len(marginals.mean), n_channels, n_classes)
 
 
@@ -84,7 +84,7 @@ def build_denoiser(encoding, spec, weights, n_classes):
     if network is None:
         return None
     network.load_state_dict(to_tensors(weights))
-    return Denoiser(network, encoding.marginals(), encoding.joint())
+    return Denoiser(network, encoding.marginals(), encoding.law())
 
 
 def build_model(encoding, spec, weights, time_weights, n_classes, device):

@@ -6,9 +6,8 @@ import torch
 from gudlearn.diffusion.joint import doubt
 
 # With one factor fewer than components the covariance is any at all. Factors cost their cube in
-# every row that is denoised: of few rows that is little, and beside a network of images.
+# every row that is denoised: of few rows that is little.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
-_MOST_FACTORS_OF_IMAGES = 64
 # Beyond this many components the factors are a small part of what they say of each other.
 MOST_COMPONENTS = 256
 # More rows are thinned to so many.
@@ -24,7 +23,7 @@ _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 _HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
-def fit_joint(Z, holes=None, images=False):
+def fit_joint(Z, holes=None, most=None):
     """Fit a Gaussian law to components; None where they are as good as independent.
 
     Parameters
@@ -32,8 +31,8 @@ def fit_joint(Z, holes=None, images=False):
     Z : ndarray of shape (n, D)
     holes : ndarray of shape (n, D) of bool or None
         What of it is not known.
-    images : bool
-        Whether rows are images, and may have more factors where nothing is missing.
+    most : int or None
+        Number of factors at most; None is by the number of rows.
 
     Returns
     -------
@@ -55,9 +54,8 @@ def fit_joint(Z, holes=None, images=False):
     Y = (Y - mean) * known
     std = (Y.square().sum(0) / count.clamp(min=1)).sqrt()
     # A column that is hardly known, or whose known values are all the same, has nothing to say.
-    most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
-    if images and holes is None:
-        most = _MOST_FACTORS_OF_IMAGES
+    if most is None:
+        most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
     some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
     std = torch.where(std > _LEAST_STD, std, 1.0)
     found = _fit_standard((Y / std)[:, some], known[:, some], most) if some.sum() > 1 else None

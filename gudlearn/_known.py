@@ -1,18 +1,51 @@
-"""What is known of components before anything is learned: their laws one by one, and one of all."""
+"""What is known of components before anything is learned: their laws one by one, and together."""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from gudlearn import _marginals
+from gudlearn import _clusters, _marginals
 from gudlearn._columns import row_batches
 from gudlearn._joint import MOST_COMPONENTS, fit_joint
 from gudlearn.diffusion.joint import JointGaussian
+from gudlearn.diffusion.laws import ClusteredLaw, JointLaw
+from gudlearn.diffusion.levels import alpha
 from gudlearn.diffusion.observation import BinnedObservation
 
 # Mass outside the one value of a constant column.
 _CONSTANT_TAIL = 1e-12
 # The marginals of wide images are fitted to fewer rows, by fewer members.
 _WIDE_ROWS, _WIDE_POINTS, _WIDE_MEMBERS = 4096, 512, 4
+# Factors of images, and of a cluster, at most.
+_FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
+# Numbers of clusters in the order in which they are tried, by how many nats each has to gain on
+# rows that are held out, and on how many at most.
+_N_CLUSTERS, _LEAST_GAIN, _MOST_HELD = (2, 4, 8), 0.02, 1024
+# A noise level at which nothing of a component is left.
+_LOST = 30.0
+
+
+@dataclass(frozen=True)
+class Laws:
+    """Fitted laws of the active components of all rows, or of a cluster of them.
+
+    Parameters
+    ----------
+    share : float
+        Of the rows.
+    tables : dict of int to LevelTable
+        By column, for atoms at least.
+    mixtures : tuple of three ndarrays (D', K) or None
+        For components that are not atoms.
+    factors : (mean, std, loadings) or None
+        Of the joint Gaussian.
+    """
+
+    share: float
+    tables: dict
+    mixtures: tuple | None
+    factors: tuple | None
 
 
 class KnownLaws:
@@ -20,28 +53,110 @@ class KnownLaws:
 
     Attributes
     ----------
-    tables : dict of int to LevelTable
-        By column, for binned columns.
-    mixtures : tuple of three ndarrays (D', K)
-        For active components that are not atoms.
-    factors : (mean, std, loadings) or None
-        Of the joint Gaussian of the active components.
+    laws : Laws
+        Of all rows, tables of all binned columns.
+    clusters : list of Laws
+        Of parts of the rows; empty where rows are taken as one.
     """
 
     def _fit_laws(self, X):
         """Learn the laws from rows X (n, F), once bins, basis and end points are there."""
-        self._fit_tables(X)
-        smooth = np.flatnonzero(self.ends.active & ~self.atoms)
-        joint = self._wants_joint()
-        z = missing = None
-        if joint or (len(smooth) and self.preconditioning != "gaussian"):
-            z, missing = self._some_components(X)
-        self._fit_mixtures(smooth, z, missing)
-        self.factors = None
-        if joint:
-            active = self.ends.active
-            holes = None if missing is None else missing[:, active]
-            self.factors = fit_joint(z[:, active], holes, images=self.shape is not None)
+        tables = self._fit_tables(X)
+        self.clusters = []
+        together = self._wants_joint()
+        gaussian = self.preconditioning == "gaussian"
+        if together or (self._smooth().any() and not gaussian):
+            z, holes = self._some_components(X)
+            # Beside a network of images factors cost little.
+            most = _FACTORS_OF_IMAGES if self.shape and holes is None else None
+            self.laws = self._laws_of(z, holes, tables, together, most)
+        else:
+            variances = self.ends.variances[self.ends.active][self._smooth()]
+            # The basis has centred the components.
+            mixtures = _marginals.gaussians(variances) if len(variances) else None
+            self.laws = Laws(1.0, tables, mixtures, None)
+        if together and self.preconditioning != "joint":
+            self._fit_clusters(X, z, holes)
+
+    def _laws_of(self, z, holes, tables, together, most_factors=None):
+        """Laws of some rows of components z (n, D'), holes (n, D') bool or None."""
+        mixtures = factors = None
+        smooth = self._smooth()
+        if smooth.any():
+            some = z[:, smooth]
+            if holes is not None:
+                _marginals.stretch(some, holes[:, smooth])
+            limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
+            mixtures = _marginals.fit_mixtures(some, **limits if self._wide else {})
+        if together:
+            factors = fit_joint(z, holes, most_factors)
+        return Laws(1.0, tables, mixtures, factors)
+
+    def _fit_clusters(self, X, z, holes):
+        """Divide the rows as long as rows that are held out are the better for it."""
+        order = np.random.default_rng(0).permutation(len(z))[: _clusters.MOST_ROWS]
+        train, held = order[len(order) // 5 :], order[: len(order) // 5][:_MOST_HELD]
+        ends, active = self.ends, self.ends.active
+        tried = (
+            torch.from_numpy(z[held]),
+            None if holes is None else torch.from_numpy(holes[held]),
+            *(torch.from_numpy(v[active]) for v in (ends.gamma_0, ends.gamma_1)),
+            torch.from_numpy(np.log(ends.variances[active])),
+        )
+
+        def losses(n_clusters):
+            law = self._law_of(self._divide(X, z, holes, train, n_clusters))
+            return _clusters.denoising_losses(law, *tried)
+
+        n_best, best = 1, None
+        for n_clusters in _N_CLUSTERS:
+            if len(train) < n_clusters * _clusters.LEAST_ROWS:
+                break
+            best = losses(1) if best is None else best
+            now = losses(n_clusters)
+            gain = best - now
+            if not gain.mean() > max(_LEAST_GAIN, gain.std() / len(gain) ** 0.5):
+                break
+            n_best, best = n_clusters, now
+        if n_best > 1:
+            self.clusters = self._divide(X, z, holes, order, n_best)
+
+    def _divide(self, X, z, holes, rows, n_clusters):
+        """Laws of clusters of some rows of X and of their components z."""
+        if n_clusters == 1:
+            gaps = None if holes is None else holes[rows]
+            return [self._laws_of(z[rows], gaps, self._tables_of(X[rows]), True)]
+        label = _clusters.divide(self._completed(z, holes, rows), n_clusters)
+        found = []
+        for k in np.unique(label):
+            own = rows[label == k]
+            some, gaps = _clusters.known_somewhere(z, holes, own)
+            laws = self._laws_of(some, gaps, self._tables_of(X[own]), True, _FACTORS_OF_CLUSTERS)
+            factors = _clusters.widen(laws.factors, some, gaps, z.std(0))
+            found.append(replace(laws, share=len(own) / len(rows), factors=factors))
+        return found
+
+    def _completed(self, z, holes, rows):
+        """Some rows of components, what is not known in the mean given the rest."""
+        if holes is None:
+            return z[rows]
+        known = ~holes[rows]
+        gamma = torch.from_numpy(np.where(known, self.ends.gamma_0[self.ends.active], _LOST))
+        x = alpha(gamma) * torch.from_numpy(np.where(known, z[rows], 0.0))
+        return np.where(known, z[rows], self._law_of([self.laws]).posterior(x, gamma)[0].numpy())
+
+    def _tables_of(self, X):
+        """Tables of the atoms of some rows, on the levels of all."""
+        tables = {}
+        for j in self.components.columns[~self._smooth()]:
+            whole = self.laws.tables[int(j)]
+            levels = np.rint((X[:, j] - self.bins.origin[j]) / self.bins.width[j])
+            levels = levels[~np.isnan(levels)].clip(whole.first, whole.last)
+            if len(levels):
+                found = _marginals.fit_levels(levels, whole.first, whole.last)
+                whole = replace(whole, log_pmf=found.log_pmf)
+            tables[int(j)] = whole
+        return tables
 
     def _fit_tables(self, X):
         """Frequencies of the levels of binned columns, alone or all pixels of a channel."""
@@ -52,7 +167,7 @@ class KnownLaws:
             groups = [binned[binned % n_channels == c] for c in range(n_channels)]
         else:
             groups = binned[:, None]
-        self.tables = {}
+        tables = {}
         for columns in groups:
             if len(columns):
                 origin, width = self.bins.origin[columns], self.bins.width[columns]
@@ -61,7 +176,8 @@ class KnownLaws:
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
                 levels = levels[~np.isnan(levels)]
                 table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]), tail)
-                self.tables.update((int(j), table) for j in columns)
+                tables.update((int(j), table) for j in columns)
+        return tables
 
     def _level_bounds(self, j):
         return (
@@ -69,22 +185,8 @@ class KnownLaws:
             for bound in (self.bins.low, self.bins.high)
         )
 
-    def _fit_mixtures(self, smooth, z, missing):
-        """Mixtures of some components from rows of all, z (n, D)."""
-        if not len(smooth):
-            self.mixtures = None
-        elif self.preconditioning == "gaussian":
-            # The basis has centred the components.
-            self.mixtures = _marginals.gaussians(self.ends.variances[smooth])
-        else:
-            z = z[:, smooth]
-            if missing is not None:
-                _marginals.stretch(z, missing[:, smooth])
-            limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
-            self.mixtures = _marginals.fit_mixtures(z, **limits if self._wide else {})
-
     def _wants_joint(self):
-        """Whether a joint Gaussian is to be fitted.
+        """Whether laws of all components together are to be fitted.
 
         Raises
         ------
@@ -93,22 +195,23 @@ class KnownLaws:
         """
         n_active = int(self.ends.active.sum())
         if n_active <= MOST_COMPONENTS:
-            return self.preconditioning in ("auto", "joint")
-        if self.preconditioning == "joint":
+            return self.preconditioning in ("auto", "joint", "mixture")
+        if self.preconditioning in ("joint", "mixture"):
             raise ValueError(
-                f"preconditioning='joint' takes up to {MOST_COMPONENTS} components, but X has "
-                f"{n_active}. Pass 'auto' or 'marginal'."
+                f"preconditioning={self.preconditioning!r} takes up to {MOST_COMPONENTS} "
+                f"components, but X has {n_active}. Pass 'auto' or 'marginal'."
             )
         return False
 
     def _some_components(self, X):
-        """Components of rows, or of some of very wide ones, and which of them are missing."""
+        """Active components of rows, or of some of very wide ones, and which are missing."""
         X = _some_rows(X) if self._wide else X
         filled, holes = self.fill(X)
-        z = np.concatenate([self.encode_rows(filled[rows]) for rows in row_batches(X)])
-        if holes is None:
-            return z, None
-        return z, self.states(np.zeros_like(holes), holes)[1]
+        active = self.ends.active
+        z = [self.encode_rows(filled[rows])[:, active] for rows in row_batches(X)]
+        if holes is not None:
+            holes = self.states(np.zeros_like(holes), holes)[1][:, active]
+        return np.concatenate(z), holes
 
     def _smooth(self):
         """Which active components have a mixture of Gaussians, not atoms, as their marginal."""
@@ -116,17 +219,20 @@ class KnownLaws:
 
     def marginals(self):
         """Marginals of the active components."""
+        return self._marginals_of(self.laws)
+
+    def _marginals_of(self, laws):
         active = np.flatnonzero(self.ends.active)
         smooth = self._smooth()
         parts, places = [], []
         if smooth.any():
-            parts.append(_marginals.mixture_marginals(*self.mixtures))
+            parts.append(_marginals.mixture_marginals(*laws.mixtures))
             places.append(np.flatnonzero(smooth))
         atoms = np.flatnonzero(~smooth)
         if len(atoms):
             component = active[atoms]
             column = self.components.columns[atoms]
-            tables = [self.tables[int(j)] for j in column]
+            tables = [laws.tables[int(j)] for j in column]
             level = np.array([t.first for t in tables])
             value = self.bins.origin[column] + self.bins.width[column] * level
             scale = self.basis.scale_[component]
@@ -138,17 +244,30 @@ class KnownLaws:
             places += [atoms[w] for w in where]
         return _marginals.join(parts, places)
 
-    def joint(self):
+    def law(self):
         """What the active components say of each other, or None."""
-        if self.factors is None:
-            return None
-        return JointGaussian(*(torch.from_numpy(p) for p in self.factors))
+        if self.clusters:
+            return self._law_of(self.clusters)
+        return None if self.laws.factors is None else self._law_of([self.laws])
+
+    def _law_of(self, parts):
+        laws = [
+            JointLaw(
+                self._marginals_of(p),
+                p.factors and JointGaussian(*(torch.from_numpy(f) for f in p.factors)),
+            )
+            for p in parts
+        ]
+        if len(laws) == 1:
+            return laws[0]
+        return ClusteredLaw(torch.tensor([p.share for p in parts], dtype=torch.float64), laws)
 
     def observation(self):
         """How the binned columns are read, or None."""
-        if not self.tables:
+        tables = self.laws.tables
+        if not tables:
             return None
-        prior = _marginals.level_prior([self.tables[j] for j in sorted(self.tables)])
+        prior = _marginals.level_prior([tables[j] for j in sorted(tables)])
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 

@@ -266,7 +266,7 @@ class Learner:
         if trainer is None:
             return
         if budget.max_iter == 0:
-            if self._encoding.factors is not None:
+            if self._encoding.law() is not None:
                 self._measure_times(trainer, self._rows_on_device(X, labels, trainer))
             return
         held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)

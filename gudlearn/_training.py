@@ -62,7 +62,7 @@ class Trainer:
         self.times = AdaptiveTimes(device=self.device)
         # The same denoiser with the moving average of the weights: what is kept in the end.
         self.averaged = Denoiser(
-            copy.deepcopy(denoiser.network), denoiser.marginals, denoiser.joint
+            copy.deepcopy(denoiser.network), denoiser.marginals, denoiser.law
         ).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
         # Running statistics, as of a BatchNorm, are averages already.

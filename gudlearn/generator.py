@@ -203,7 +203,7 @@ class GUDGenerator(
         "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
         "likelihood": [StrOptions({"bound", "flow"})],
-        "preconditioning": [StrOptions({"auto", "joint", "marginal", "gaussian"})],
+        "preconditioning": [StrOptions({"auto", "mixture", "joint", "marginal", "gaussian"})],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
         "class_conditional": ["boolean"],
         "random_flips": ["boolean"],

@@ -12,10 +12,10 @@ FLOORS = [
     ["diffusion"],
     ["_constraints", "_random", "bases", "nn"],
     [
-        *("_bins", "_columns", "_conditions", "_determinants", "_encoding", "_engine", "_filling"),
-        *("_fitting", "_images", "_inversion", "_joint", "_known", "_loop", "_marginals", "_model"),
-        *("_resolve", "_rolling", "_states", "_training", "conditioning", "networks", "samplers"),
-        *("schedules", "transformers"),
+        *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
+        *("_engine", "_filling", "_fitting", "_images", "_inversion", "_joint", "_known", "_loop"),
+        *("_marginals", "_model", "_resolve", "_rolling", "_states", "_training"),
+        *("conditioning", "networks", "samplers", "schedules", "transformers"),
     ],
     [
         *("_draws", "_extension", "_learner", "_scores"),

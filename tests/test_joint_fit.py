@@ -114,7 +114,7 @@ def test_columns_known_now_and_then_are_no_trouble(n_rows):
     X[:, 1] += X[:, 0]
     X[np.arange(n_rows) % 5 > 0, 2] = np.nan
     gen = GUDGenerator(max_iter=0, preconditioning="joint").fit(X)
-    assert np.isfinite(gen._encoding.factors[2]).all()
+    assert np.isfinite(gen._encoding.laws.factors[2]).all()
 
 
 def test_few_rows_are_shrunk_to_what_predicts_others():
@@ -152,7 +152,7 @@ def untrained():
 
 def law_of(generator):
     """The density of the untrained model: mean and covariance in the user's units."""
-    mean, covariance = moments_of(generator._encoding.factors)
+    mean, covariance = moments_of(generator._encoding.laws.factors)
     basis = generator.basis_
     return basis.mean_ + basis.scale_ * mean, basis.scale_[:, None] * covariance * basis.scale_
 
@@ -207,14 +207,14 @@ def test_untrained_scores_are_drawn_where_their_noise_is(untrained):
 def test_principal_components_need_none():
     generator = GUDGenerator(PCABasis(), max_iter=0, preconditioning="joint")
     generator.fit(gaussian_rows(500))
-    assert generator._encoding.factors is None
+    assert generator._encoding.laws.factors is None
 
 
 def test_of_many_components_there_is_none():
     X = np.random.default_rng(0).normal(size=(20, 17, 16))
     with pytest.raises(ValueError, match="'joint' takes up to 256 components, but X has 272"):
         GUDGenerator(preconditioning="joint").fit(X)
-    assert GUDGenerator(max_iter=0).fit(X)._encoding.factors is None
+    assert GUDGenerator(max_iter=0).fit(X)._encoding.laws.factors is None
 
 
 # Images

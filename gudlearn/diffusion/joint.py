@@ -19,6 +19,8 @@ posterior of a Gaussian component is then exact, and one of atoms or of several 
 expectation propagation (Minka 2001, https://arxiv.org/abs/1301.2294) makes of one pass.
 """
 
+from typing import NamedTuple
+
 import torch
 
 # Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
@@ -45,26 +47,20 @@ class JointGaussian:
         return JointGaussian(*(p.to(device, dtype) for p in (self.mean, self.std, self.loadings)))
 
     def absorb(self, x, gamma):
-        """States and noise levels (B, D) that hold what the others say, too; each (B, D)."""
+        """States and noise levels that hold what the others say, too; each (B, D)."""
+        heard = self.hear(x, gamma)
+        return self.tell(heard, doubt(heard.distance, x.shape[1]))
+
+    def hear(self, x, gamma):
+        """What all noisy values x (B, D) say of each component."""
         precision = (-gamma).exp() * self.std.square()
         y = (x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean) / self.std
-        mean, variance, width = self._given_others(y, 1 / precision)
-        total = precision + (1 / variance - 1).clamp(min=0) / width
-        y = (precision * y + mean / (variance * width)) / total
-        gamma = 2 * self.std.log() - total.log()
-        return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * y), gamma
-
-    def _given_others(self, y, noise):
-        """Mean and variance (B, D) of each component given the noisy values of all others.
-
-        And a divisor (B, 1) of what they say, above 1 where a row does not fit the law.
-        """
         k = self.loadings.shape[1]
-        weight = 1 / (self._own + noise)
-        precision = (weight @ self._products).view(-1, k, k)
-        precision = precision + torch.eye(k, dtype=y.dtype, device=y.device)
+        weight = 1 / (self._own + 1 / precision)
+        of_factors = (weight @ self._products).view(-1, k, k)
+        of_factors = of_factors + torch.eye(k, dtype=y.dtype, device=y.device)
         # Of the factors, from all components.
-        covariance = _inverse(precision)
+        covariance = _inverse(of_factors)
         drawn = (weight * y) @ self.loadings
         factors = torch.einsum("bij,bj->bi", covariance, drawn)
         mean = factors @ self.loadings.T
@@ -72,9 +68,45 @@ class JointGaussian:
         # Without the component itself: a downdate of rank one.
         leverage = weight * variance
         rest = 1 - leverage
-        variance = self._own + variance / rest
         distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
-        return (mean - leverage * y) / rest, variance, doubt(distance, y.shape[1])[:, None]
+        mean, variance = (mean - leverage * y) / rest, self._own + variance / rest
+        return Heard(y, precision, mean, variance, distance, covariance)
+
+    def tell(self, heard, width):
+        """States and noise levels, each (B, D), when the others are believed 1/width, (B,)."""
+        width = width[:, None]
+        total = heard.precision + (1 / heard.variance - 1).clamp(min=0) / width
+        mean = heard.precision * heard.y + heard.mean / (heard.variance * width)
+        gamma = 2 * self.std.log() - total.log()
+        return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * mean / total), gamma
+
+    def log_det(self, heard, gamma):
+        """Log-determinant of the covariance of the noisy values, (B,), but for alpha."""
+        spread = (self._own * self.std.square() + gamma.exp()).log().sum(1)
+        return spread - torch.logdet(heard.covariance)
+
+
+class Heard(NamedTuple):
+    """What noisy values say under a joint Gaussian, in units of its standard deviations.
+
+    Parameters
+    ----------
+    y, precision : Tensor of shape (B, D)
+        The values and the precision of their noise.
+    mean, variance : Tensor of shape (B, D)
+        Of each component given the values of all others.
+    distance : Tensor of shape (B,)
+        Squared, of all values from the mean.
+    covariance : Tensor of shape (B, k, k)
+        Of the factors given all values.
+    """
+
+    y: torch.Tensor
+    precision: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+    distance: torch.Tensor
+    covariance: torch.Tensor
 
 
 def doubt(distance, n_values):

@@ -5,9 +5,9 @@ r"""The denoiser: a posterior in closed form, plus a learned correction.
 mu and c^2 are mean and variance of x0 given its own noisy value (``diffusion/marginals``), so
 a network that outputs zero is the exact denoiser of the product of the marginals. With one
 Gaussian per component this is the preconditioning of Karras et al. (2022),
-https://arxiv.org/abs/2206.00364, component by component. With a joint Gaussian
-(``diffusion/joint``) they are those given all noisy values: a network that outputs zero is then
-the exact denoiser of that Gaussian, where the marginals are Gaussian too.
+https://arxiv.org/abs/2206.00364, component by component. With a law of all
+components together (``diffusion/laws``) they are those given all noisy values: a network that
+outputs zero is then the exact denoiser of a Gaussian, or of a mixture of Gaussians.
 """
 
 from contextlib import nullcontext
@@ -32,26 +32,26 @@ class Denoiser(nn.Module):
         Called with inputs (B, C, D) and gamma (B, D), C = ``n_channels(marginals)``, and with
         labels (B,) where there are any.
     marginals : an object of ``diffusion/marginals``
-    joint : JointGaussian or None
+    law : an object of ``diffusion/laws`` or None
         What components say of each other before anything is learned; None is nothing.
     """
 
     # Standard deviations below this share of a component's own are noise of rounding.
     FLOOR = 1e-5
 
-    def __init__(self, network, marginals, joint=None):
+    def __init__(self, network, marginals, law=None):
         super().__init__()
-        self.network, self.marginals, self.joint = network, marginals, joint
+        self.network, self.marginals, self.law = network, marginals, law
 
     @staticmethod
-    def n_channels(marginals, joint=None):
+    def n_channels(marginals, law=None):
         """Inputs per component: for one Gaussian mu and c are functions of its x and gamma."""
-        return 1 if joint is None and isinstance(marginals, GaussianMarginals) else 3
+        return 1 if law is None and isinstance(marginals, GaussianMarginals) else 3
 
     def to(self, device=None, dtype=None):
-        """Move the network, the marginals and the joint Gaussian."""
+        """Move the network, the marginals and the law."""
         self.marginals = self.marginals.to(device, dtype)
-        self.joint = None if self.joint is None else self.joint.to(device, dtype)
+        self.law = None if self.law is None else self.law.to(device, dtype)
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
@@ -67,25 +67,25 @@ class Denoiser(nn.Module):
         if getattr(self.network, "sees_images", False):
             return torch.stack([state, mu / scale], 1)
         state = tame(state)
-        if self.n_channels(self.marginals, self.joint) == 1:
+        if self.n_channels(self.marginals, self.law) == 1:
             return state[:, None]
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
 
     def split(self, x, gamma, *labels):
         """The marginals' mean and all that is added to it; their sum denoises x (B, D)."""
         mu, correction = self.parts(x, gamma, *labels)
-        if self.joint is None:
+        if self.law is None:
             return mu, correction
         alone, _ = self.marginals.posterior(x, gamma)
         return alone, mu - alone + correction
 
     def parts(self, x, gamma, *labels):
         """The mean mu before anything is learned, and the network's correction, each (B, D)."""
-        seen = x, gamma
-        if self.joint is not None:
+        if self.law is None:
+            mu, variance = self.marginals.posterior(x, gamma)
+        else:
             with torch.autocast(x.device.type, enabled=False):
-                seen = self.joint.absorb(x, gamma)
-        mu, variance = self.marginals.posterior(*seen)
+                mu, variance = self.law.posterior(x, gamma)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
         return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma, *labels)
 
