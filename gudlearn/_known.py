@@ -75,7 +75,7 @@ class KnownLaws:
             # The basis has centred the components.
             mixtures = _marginals.gaussians(variances) if len(variances) else None
             self.laws = Laws(1.0, tables, mixtures, None)
-        if together and self.preconditioning != "joint":
+        if self.preconditioning == "mixture":
             self._fit_clusters(X, z, holes)
 
     def _laws_of(self, z, holes, tables, together, most_factors=None):

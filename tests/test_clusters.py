@@ -9,15 +9,20 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
-from gudlearn import GUDGenerator, UNet
+from gudlearn import UNet
 from gudlearn._clusters import denoising_losses, divide, known_somewhere, widen
 from gudlearn.diffusion.laws import JointLaw
 from gudlearn.diffusion.marginals import GaussianMarginals
+from small import small
 
 SHARES, MEANS = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 0, 0], [5, 0, -3], [-4, 4, 0]])
 COVARIANCES = np.array([[[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]],
                         [[1.0, -0.9, 0.3], [-0.9, 2.0, 0.0], [0.3, 0.0, 0.5]],
                         [[0.3, 0.0, 0.0], [0.0, 0.3, 0.2], [0.0, 0.2, 1.0]]])  # fmt: skip
+
+
+def untrained_on(X, preconditioning="mixture", **parameters):
+    return small(max_iter=0, preconditioning=preconditioning, **parameters).fit(X)
 
 
 def mixture_rows(n, seed=0):
@@ -98,7 +103,7 @@ def test_a_cluster_has_a_least_spread():
 
 @pytest.fixture(scope="module")
 def untrained():
-    return GUDGenerator(max_iter=0, random_state=0).fit(mixture_rows(3000)[0])
+    return untrained_on(mixture_rows(3000)[0], sampler="auto")
 
 
 @pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
@@ -108,7 +113,7 @@ def test_untrained_clusters_have_the_density_of_the_mixture_and_its_conditionals
     assert abs(np.mean(found - exact)) < 0.1
     given = untrained.score_samples(rows, given_columns=[1, 2])
     assert abs(np.mean(given - (exact - log_density(rows, (1, 2))))) < 0.1
-    apart = GUDGenerator(max_iter=0, preconditioning="joint").fit(mixture_rows(3000)[0])
+    apart = untrained_on(mixture_rows(3000)[0], "joint")
     assert np.mean(found) > apart.score(rows) + 0.5
 
 
@@ -122,7 +127,7 @@ def test_untrained_samples_have_the_clusters(untrained):
 def test_values_missing_do_not_hide_clusters():
     X, _ = mixture_rows(2000)
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
-    gen = GUDGenerator(max_iter=0, random_state=0).fit(X)
+    gen = untrained_on(X)
     rows = mixture_rows(200, seed=1)[0]
     assert abs(np.mean(gen.score_samples(rows) - log_density(rows))) < 0.25
 
@@ -131,39 +136,35 @@ def test_levels_and_constant_columns_may_differ_by_cluster():
     rng = np.random.default_rng(0)
     kind = rng.integers(2, size=(800, 1))
     X = np.hstack([kind, np.where(kind, rng.integers(0, 9, (800, 2)), 3)]).astype(int)
-    gen = GUDGenerator(max_iter=0, random_state=0)
-    bits = gen.fit(X[:600]).bits_per_dim(X[600:])
+    gen = untrained_on(X[:600])
+    bits = gen.bits_per_dim(X[600:])
     # One bit for the kind, and two draws of nine in half of the rows.
     assert bits < (1 + np.log2(9)) / 3 + 0.15
     assert len(gen._encoding.clusters) > 1
-    assert GUDGenerator(max_iter=0, preconditioning="joint").fit(X[:600]).bits_per_dim(X[600:]) > (
-        bits + 0.2
-    )
+    assert untrained_on(X[:600], "joint").bits_per_dim(X[600:]) > bits + 0.2
 
 
 @pytest.mark.parametrize("n", [20, 400, 3000])
 def test_one_gaussian_is_not_divided(n):
     X = np.random.default_rng(0).multivariate_normal([0, 0, 0], COVARIANCES[0], n)
-    assert GUDGenerator(max_iter=0).fit(X)._encoding.clusters == []
+    assert untrained_on(X)._encoding.clusters == []
 
 
-def test_they_can_be_left_out():
+def test_they_have_to_be_asked_for():
     X, _ = mixture_rows(500)
-    for preconditioning in ("joint", "marginal", "gaussian"):
-        gen = GUDGenerator(max_iter=0, preconditioning=preconditioning).fit(X)
-        assert gen._encoding.clusters == []
-    assert GUDGenerator(max_iter=0, preconditioning="mixture").fit(X)._encoding.clusters
+    for preconditioning in ("auto", "joint", "marginal", "gaussian"):
+        assert untrained_on(X, preconditioning)._encoding.clusters == []
+    assert untrained_on(X)._encoding.clusters
     wide = np.random.default_rng(0).normal(size=(20, 300))
     with pytest.raises(ValueError, match="'mixture' takes up to 256 components, but X has 300"):
-        GUDGenerator(preconditioning="mixture").fit(wide)
+        untrained_on(wide)
 
 
 def test_images_have_them_too():
     rng = np.random.default_rng(0)
     bright = rng.integers(2, size=(300, 1, 1))
     X = 3 * bright * np.eye(4) + rng.normal(size=(300, 4, 4)) * np.where(bright, 0.3, 1.0)
-    gen = GUDGenerator(network=UNet(width=8), max_iter=0, random_state=0).fit(X)
-    apart = GUDGenerator(network=UNet(width=8), max_iter=0, preconditioning="joint").fit(X)
+    gen, apart = (untrained_on(X, kind, network=UNet(width=8)) for kind in ("mixture", "joint"))
     assert gen.bits_per_dim(X) < apart.bits_per_dim(X) - 0.2
     assert gen.sample(2).shape == (2, 4, 4)
 

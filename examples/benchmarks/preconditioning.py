@@ -1,10 +1,10 @@
-"""What a table's model knows before and after it is trained, with the joint Gaussian and without.
+"""What a table's model knows before it is trained, and what that is worth after training.
 
     python preconditioning.py --data DIR
     python preconditioning.py --data DIR --seconds 60 --sets digits california magic
 
-Test bits/dim of `preconditioning="marginal"` and `"joint"`, of one split: untrained, or after equal
-seconds. `small_density` is 160 rows of breast cancer.
+Test bits/dim of `preconditioning="marginal"`, `"joint"` and `"mixture"`, of one split: untrained,
+or after equal seconds. `small_density` is 160 rows of breast cancer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from _data import EXTRA_SETS, SETS, load, split
 
 from gudlearn import GUDGenerator
 
+KINDS = ("marginal", "joint", "mixture")
+
 
 def main():
     """Measure every set and seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR")
     parser.add_argument("--sets", nargs="+", choices=SETS + EXTRA_SETS, default=[*SETS, "small"])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seconds", type=float, default=0, help="of training; 0 is none")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, default=1500, help="test rows at most")
@@ -31,16 +34,16 @@ def main():
         dataset = load(name, options.data)
         for seed in options.seeds:
             X, X_test = split(dataset, seed)
-            for preconditioning in ("marginal", "joint"):
+            for kind in options.kinds:
                 gen = GUDGenerator(
                     bin_width=dataset.bin_width,
-                    preconditioning=preconditioning,
+                    preconditioning=kind,
                     random_state=seed,
                     max_time=options.seconds or None,
                     max_iter="auto" if options.seconds else 0,
                 ).fit(X)
                 print(
-                    f"{name} seed {seed} {preconditioning}: "
+                    f"{name} seed {seed} {kind}: "
                     f"{gen.bits_per_dim(X_test[: options.rows]):.4f} bits/dim, "
                     f"{gen.n_iter_} passes",
                     flush=True,

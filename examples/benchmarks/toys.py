@@ -91,6 +91,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rate", type=float, default=0.5)
+    parser.add_argument("--preconditioning", choices=("joint", "mixture"), default="joint")
     parser.add_argument("--rows", type=int, default=5000, help="on each side")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,7 +100,10 @@ def main():
         for seed in options.seeds:
             rng = np.random.default_rng([seed, 1])
             gen = GUDGenerator(
-                conditional_rate=options.rate, max_time=options.seconds, random_state=seed
+                conditional_rate=options.rate,
+                preconditioning=options.preconditioning,
+                max_time=options.seconds,
+                random_state=seed,
             ).fit(law.sample(20_000, rng))
             partial, others = law.sample(options.rows, rng), law.sample(options.rows, rng)
             held = law.complete(others, rng)
