@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from gudlearn._random import mix, row_keys, seed_keys
+from gudlearn.diffusion.gammas import moving_share
 
-# Draws of time and noise per row in a score: 12 per component, within these limits; for images
-# a fixed number, since they differ among themselves by far more than the draws of one.
-SCORE_TIMES = (128, 768)
+# Draws of time and noise per row in a score: 12 per component, within these limits, and up to
+# eight times as many where components move in turn; for images a fixed number, since they differ
+# among themselves by far more than the draws of one.
+SCORE_TIMES, _IN_TURN = (128, 768), 8
 _IMAGE_TIMES = 32
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
 _SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
@@ -163,9 +165,10 @@ class Engine:
         path = None if scored is None else scored[0]
         labels = None if labels is None else labels.to(self.model.device)
         model, draws = self.model, self._draws
-        n_times = int(np.clip(12 * len(model.active), *SCORE_TIMES))
-        if model.sees_images:
-            n_times = _IMAGE_TIMES
+        n_times = _IMAGE_TIMES
+        if not model.sees_images:
+            in_turn = 1 if model.path is None else min(1 / moving_share(model.path), _IN_TURN)
+            n_times = int(in_turn * np.clip(12 * len(model.active), *SCORE_TIMES))
         total = 0.0
         for draw in range(draws):
             z, levels, log_beyond, keys = self._encoded(X, draw)

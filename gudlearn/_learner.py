@@ -86,7 +86,7 @@ class Learner:
         fresh = _fitting.new_network(self._encoding, network, seed, self._n_classes)
         self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
         self.n_parameters_ = 0 if fresh is None else sum(p.numel() for p in fresh.parameters())
-        self.time_weights_ = np.ones(32)
+        self.time_weights_, self._measured_on = np.ones(32), None
         self.loss_curve_, self.validation_scores_, self.validation_iters_ = [], [], []
         self.best_validation_score_ = None
         self.n_iter_ = 0
@@ -325,6 +325,7 @@ class Learner:
         others = (None if v is None else v[some] for v in (data.labels, missing))
         n_pairs = 1 if self._has_images else 2
         self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)
+        self._measured_on = clone(self.schedule_)
 
     def _loss_units(self, X):
         some = X[:: max(1, len(X) // _MOST_IMAGES)] if self._has_images else X

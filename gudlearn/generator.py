@@ -4,6 +4,7 @@ import operator
 import weakref
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -16,7 +17,7 @@ from gudlearn._extension import Extends
 from gudlearn._learner import Learner
 from gudlearn._loop import Budget, run_passes
 from gudlearn._random import derive_seed
-from gudlearn._resolve import NamedSpecs
+from gudlearn._resolve import NamedSpecs, same_parameters
 from gudlearn._scores import Scores
 from gudlearn.bases import BlockBasis, IdentityBasis
 
@@ -25,6 +26,8 @@ _CLASSES = 13
 
 # Models on their devices, by estimator: nothing of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
+# All times alike.
+_EVENLY = np.ones(32)
 _TRAINERS = weakref.WeakKeyDictionary()
 
 
@@ -146,7 +149,8 @@ class GUDGenerator(
     weights_ : dict of str to ndarray
         Weights of the network.
     time_weights_ : ndarray
-        Relative density at which noise levels are drawn.
+        Relative density at which scores draw times, under the schedule that was fitted; under
+        another all are alike.
     n_iter_ : int
         Passes made, those of earlier calls included with ``warm_start`` and ``partial_fit``.
     loss_curve_ : list of float
@@ -387,14 +391,13 @@ class GUDGenerator(
     def _model(self):
         """The model on its device, rebuilt when what it was built from is no longer in place."""
         device = _fitting.resolve_device(self.device)
-        parts = (self.weights_, self.time_weights_, self._encoding)
+        parts = (self.weights_, self._time_weights(), self._encoding)
         model, known = _MODELS.get(self, (None, ()))
         same = len(known) == len(parts) and all(map(operator.is_, known, parts))
         if not same or model.device != device:
             model = _fitting.build_model(
-                self._encoding, self.network_, self.weights_, self.time_weights_,
-                self._n_classes, device,
-            )  # fmt: skip
+                self._encoding, self.network_, *parts[:2], self._n_classes, device
+            )
             _MODELS[self] = model, parts
         # Put in place each time: the parameters of a schedule may be set after fit.
         model.follow(_fitting.build_path(self._encoding, self.schedule_))
@@ -402,6 +405,11 @@ class GUDGenerator(
             _fitting.autocast_type(self.precision, device) if model.sees_images else None
         )
         return model
+
+    def _time_weights(self):
+        """Where the noise of scores comes from on the path in use, even where it is not known."""
+        known = self._measured_on is not None and same_parameters(self.schedule_, self._measured_on)
+        return self.time_weights_ if known else _EVENLY
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from sklearn.decomposition import FactorAnalysis
 
-from gudlearn import GUDGenerator, PCABasis, UNet
+from gudlearn import GUDGenerator, PCABasis, SequentialSchedule, UNet
 from gudlearn._joint import _analyse, fit_joint
 from gudlearn.diffusion.joint import JointGaussian
 
@@ -202,6 +202,24 @@ def test_untrained_scores_are_drawn_where_their_noise_is(untrained):
     generator.time_weights_ = measured
     generator.set_params(random_state=0)
     assert own < 0.85 * evenly
+
+
+def test_scores_of_components_in_turn_have_no_more_noise(untrained):
+    generator, X = untrained
+
+    def scores():
+        return [generator.set_params(random_state=k).score_samples(X[:60]) for k in range(6)]
+
+    together, fitted = scores(), generator.schedule_
+    generator.schedule_ = SequentialSchedule(window=1, order=[0, 1, 2, 3])
+    in_turn = scores()
+    generator.schedule_ = fitted
+    again = scores()
+    generator.set_params(random_state=0)
+    np.testing.assert_array_equal(again, together)
+    assert np.std(in_turn, axis=0).mean() < 1.3 * np.std(together, axis=0).mean()
+    # The law is Gaussian: the order does not matter.
+    assert np.mean(in_turn) == pytest.approx(np.mean(together), abs=0.03)
 
 
 def test_principal_components_need_none():
