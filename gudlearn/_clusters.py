@@ -13,8 +13,8 @@ from gudlearn.diffusion.states import MISSING_LOG_SNR
 
 # So many rows tell clusters; they are looked for along so many principal axes.
 MOST_ROWS, _MOST_AXES = 8192, 16
-# Of fewer rows a cluster has no law of its own.
-LEAST_ROWS = 40
+# Fewer rows are no cluster: they belong to others.
+LEAST_ROWS = 20
 # A column known in fewer of them has the law of all.
 _LEAST_KNOWN = 10
 # Values further out than so many standard deviations stand there.
@@ -36,24 +36,35 @@ def divide(Z, n_clusters):
     with warnings.catch_warnings():
         # Clusters that are not quite those of most likelihood will do, and fewer of them.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        chance = mixture.fit(rows).predict_proba(rows).cumsum(1)
+        chance = mixture.fit(rows).predict_proba(rows)
+    # A row that is in none of those that are left may be in any.
+    chance = chance[:, chance.sum(0) >= LEAST_ROWS] + 1e-12
+    edges = (chance / chance.sum(1, keepdims=True)).cumsum(1)
     u = np.random.default_rng(0).random((len(Z), 1))
-    return (u > chance).sum(1).clip(max=n_clusters - 1)
+    return (u > edges).sum(1).clip(max=chance.shape[1] - 1)
 
 
 def known_somewhere(Z, holes, rows):
     """Some rows of Z (n, D) and their holes, where every column is known in a few of them.
 
-    A column that is not has values of all rows there, evenly spaced in their order.
+    A column that is not has values of all rows there, in an order of its own.
     """
     if holes is None:
         return Z[rows], None
     some, gaps = Z[rows], holes[rows]
-    share = (np.arange(len(rows)) + 0.5) / len(rows)
+    rng = np.random.default_rng(0)
     for j in np.flatnonzero((~gaps).sum(0) < _LEAST_KNOWN):
+        share = (rng.permutation(len(rows)) + 0.5) / len(rows)
         some[:, j] = np.quantile(Z[~holes[:, j], j], share, method="inverted_cdf")
         gaps[:, j] = False
     return some, gaps
+
+
+def deviations(Z, holes):
+    """Standard deviation of each column of Z (n, D), one where nothing varies."""
+    known = Z if holes is None else np.ma.array(Z, mask=holes)
+    std = np.ma.filled(known.std(0), 0.0)
+    return np.where(std > 0, std, 1.0)
 
 
 def widen(factors, Z, holes, std):
@@ -66,7 +77,7 @@ def widen(factors, Z, holes, std):
     Z, holes : ndarray of shape (n, D)
         Rows of the cluster; holes are bool, or None.
     std : ndarray of shape (D,)
-        Of all rows.
+        Of all rows, above zero.
     """
     known = Z if holes is None else np.ma.array(Z, mask=holes)
     spread = np.ma.filled(known.std(0), 0.0)

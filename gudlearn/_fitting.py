@@ -124,6 +124,12 @@ def build_path(encoding, schedule):
     return schedule.build(encoding.components, encoding.end_points())
 
 
+def levels_of(path):
+    """Noise levels at some times, (9, D'): what tells one path from another."""
+    t = torch.linspace(0, 1, 9, dtype=torch.float64)
+    return path.to("cpu", torch.float64)(t).numpy().astype(np.float32)
+
+
 def make_trainer(estimator, denoiser, path, n_train, seed, device, encoding, conditional_rate):
     """A trainer by the estimator's parameters."""
     images = is_image_network(denoiser)

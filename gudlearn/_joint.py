@@ -56,6 +56,7 @@ def fit_joint(Z, holes=None, most=None):
     # A column that is hardly known, or whose known values are all the same, has nothing to say.
     if most is None:
         most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
+    most = min(most, max(len(Y), _LEAST_ROWS))
     some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
     std = torch.where(std > _LEAST_STD, std, 1.0)
     found = _fit_standard((Y / std)[:, some], known[:, some], most) if some.sum() > 1 else None

@@ -63,10 +63,11 @@ class KnownLaws:
         """Learn the laws from rows X (n, F), once bins, basis and end points are there."""
         tables = self._fit_tables(X)
         self.clusters = []
-        together = self._wants_joint()
+        together = self._wants_joint() and self.ends.active.any()
         gaussian = self.preconditioning == "gaussian"
         if together or (self._smooth().any() and not gaussian):
-            z, holes = self._some_components(X)
+            X = _some_rows(X) if self._wide else X
+            z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
             most = _FACTORS_OF_IMAGES if self.shape and holes is None else None
             self.laws = self._laws_of(z, holes, tables, together, most)
@@ -75,8 +76,8 @@ class KnownLaws:
             # The basis has centred the components.
             mixtures = _marginals.gaussians(variances) if len(variances) else None
             self.laws = Laws(1.0, tables, mixtures, None)
-        if self.preconditioning == "mixture":
-            self._fit_clusters(X, z, holes)
+        if together and self.preconditioning == "mixture":
+            self._fit_clusters(X, z, holes, most)
 
     def _laws_of(self, z, holes, tables, together, most_factors=None):
         """Laws of some rows of components z (n, D'), holes (n, D') bool or None."""
@@ -92,10 +93,24 @@ class KnownLaws:
             factors = fit_joint(z, holes, most_factors)
         return Laws(1.0, tables, mixtures, factors)
 
-    def _fit_clusters(self, X, z, holes):
+    def _fit_clusters(self, X, z, holes, most_factors):
         """Divide the rows as long as rows that are held out are the better for it."""
         order = np.random.default_rng(0).permutation(len(z))[: _clusters.MOST_ROWS]
-        train, held = order[len(order) // 5 :], order[: len(order) // 5][:_MOST_HELD]
+        X, z, holes = X[order], z[order], None if holes is None else holes[order]
+        whole = self._completed(z, holes)
+        rows = np.arange(len(z))
+        held, train = rows[: len(z) // 5][:_MOST_HELD], rows[len(z) // 5 :]
+
+        def gaps(some):
+            return None if holes is None else holes[some]
+
+        def divided(some, n_clusters):
+            label = _clusters.divide(whole[some], n_clusters)
+            return [
+                self._laws_of_cluster(X, z, holes, some[label == k], len(some))
+                for k in np.unique(label)
+            ]
+
         ends, active = self.ends, self.ends.active
         tried = (
             torch.from_numpy(z[held]),
@@ -104,46 +119,44 @@ class KnownLaws:
             torch.from_numpy(np.log(ends.variances[active])),
         )
 
-        def losses(n_clusters):
-            law = self._law_of(self._divide(X, z, holes, train, n_clusters))
-            return _clusters.denoising_losses(law, *tried)
+        def losses(laws):
+            return _clusters.denoising_losses(self._law_of(laws), *tried)
 
         n_best, best = 1, None
         for n_clusters in _N_CLUSTERS:
-            if len(train) < n_clusters * _clusters.LEAST_ROWS:
+            if len(train) < 2 * n_clusters * _clusters.LEAST_ROWS:
                 break
-            best = losses(1) if best is None else best
-            now = losses(n_clusters)
+            if best is None:
+                tables = self._tables_of(X[train])
+                undivided = self._laws_of(z[train], gaps(train), tables, True, most_factors)
+                best = losses([undivided])
+            now = losses(divided(train, n_clusters))
             gain = best - now
             if not gain.mean() > max(_LEAST_GAIN, gain.std() / len(gain) ** 0.5):
                 break
             n_best, best = n_clusters, now
         if n_best > 1:
-            self.clusters = self._divide(X, z, holes, order, n_best)
+            self.clusters = divided(rows, n_best)
 
-    def _divide(self, X, z, holes, rows, n_clusters):
-        """Laws of clusters of some rows of X and of their components z."""
-        if n_clusters == 1:
-            gaps = None if holes is None else holes[rows]
-            return [self._laws_of(z[rows], gaps, self._tables_of(X[rows]), True)]
-        label = _clusters.divide(self._completed(z, holes, rows), n_clusters)
-        found = []
-        for k in np.unique(label):
-            own = rows[label == k]
-            some, gaps = _clusters.known_somewhere(z, holes, own)
-            laws = self._laws_of(some, gaps, self._tables_of(X[own]), True, _FACTORS_OF_CLUSTERS)
-            factors = _clusters.widen(laws.factors, some, gaps, z.std(0))
-            found.append(replace(laws, share=len(own) / len(rows), factors=factors))
-        return found
+    def _laws_of_cluster(self, X, z, holes, own, n_rows):
+        """Laws of the rows `own` of X and of their components z, some of n_rows."""
+        some, gaps = _clusters.known_somewhere(z, holes, own)
+        laws = self._laws_of(some, gaps, self._tables_of(X[own]), True, _FACTORS_OF_CLUSTERS)
+        factors = _clusters.widen(laws.factors, some, gaps, _clusters.deviations(z, holes))
+        return replace(laws, share=len(own) / n_rows, factors=factors)
 
-    def _completed(self, z, holes, rows):
-        """Some rows of components, what is not known in the mean given the rest."""
+    def _completed(self, z, holes):
+        """Rows of components, what is not known in the mean given the rest."""
         if holes is None:
-            return z[rows]
-        known = ~holes[rows]
-        gamma = torch.from_numpy(np.where(known, self.ends.gamma_0[self.ends.active], _LOST))
-        x = alpha(gamma) * torch.from_numpy(np.where(known, z[rows], 0.0))
-        return np.where(known, z[rows], self._law_of([self.laws]).posterior(x, gamma)[0].numpy())
+            return z
+        law, found = self._law_of([self.laws]), z.copy()
+        for rows in row_batches(z):
+            known = ~holes[rows]
+            gamma = np.where(known, self.ends.gamma_0[self.ends.active], _LOST)
+            gamma = torch.from_numpy(gamma)
+            x = alpha(gamma) * torch.from_numpy(np.where(known, z[rows], 0.0))
+            found[rows] = np.where(known, z[rows], law.posterior(x, gamma)[0].numpy())
+        return found
 
     def _tables_of(self, X):
         """Tables of the atoms of some rows, on the levels of all."""
@@ -203,9 +216,8 @@ class KnownLaws:
             )
         return False
 
-    def _some_components(self, X):
-        """Active components of rows, or of some of very wide ones, and which are missing."""
-        X = _some_rows(X) if self._wide else X
+    def _components_of(self, X):
+        """Active components of rows, and which of them are missing, bool or None."""
         filled, holes = self.fill(X)
         active = self.ends.active
         z = [self.encode_rows(filled[rows])[:, active] for rows in row_batches(X)]

@@ -325,7 +325,7 @@ class Learner:
         others = (None if v is None else v[some] for v in (data.labels, missing))
         n_pairs = 1 if self._has_images else 2
         self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)
-        self._measured_on = clone(self.schedule_)
+        self._measured_on = _fitting.levels_of(trainer.path)
 
     def _loss_units(self, X):
         some = X[:: max(1, len(X) // _MOST_IMAGES)] if self._has_images else X

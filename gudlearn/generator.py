@@ -17,7 +17,7 @@ from gudlearn._extension import Extends
 from gudlearn._learner import Learner
 from gudlearn._loop import Budget, run_passes
 from gudlearn._random import derive_seed
-from gudlearn._resolve import NamedSpecs, same_parameters
+from gudlearn._resolve import NamedSpecs
 from gudlearn._scores import Scores
 from gudlearn.bases import BlockBasis, IdentityBasis
 
@@ -26,9 +26,9 @@ _CLASSES = 13
 
 # Models on their devices, by estimator: nothing of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
-# All times alike.
-_EVENLY = np.ones(32)
 _TRAINERS = weakref.WeakKeyDictionary()
+# The density of times that favours none.
+_EVENLY = np.ones(32)
 
 
 class GUDGenerator(
@@ -69,9 +69,10 @@ class GUDGenerator(
         What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
         frequencies of discrete columns). "joint": these, with the correlations of all components;
         for up to 256 components. "mixture": as many clusters of rows, up to eight, as rows that are
-        held out reward, each a "joint" of its own: exact for mixtures of Gaussians, and better than
-        "joint" until training has overtaken it, which it makes slower. "gaussian": one Gaussian for
-        each component. "auto" is "joint" where it can be, else "marginal".
+        held out reward, each a "joint" of its own: as good as exact for a mixture of so many
+        Gaussians, and better than "joint" until training has overtaken it, which it makes slower.
+        "gaussian": one Gaussian for each component. "auto" is "joint" where it can be, else
+        "marginal".
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False
@@ -391,7 +392,8 @@ class GUDGenerator(
     def _model(self):
         """The model on its device, rebuilt when what it was built from is no longer in place."""
         device = _fitting.resolve_device(self.device)
-        parts = (self.weights_, self._time_weights(), self._encoding)
+        path = _fitting.build_path(self._encoding, self.schedule_)
+        parts = (self.weights_, self._time_weights(path), self._encoding)
         model, known = _MODELS.get(self, (None, ()))
         same = len(known) == len(parts) and all(map(operator.is_, known, parts))
         if not same or model.device != device:
@@ -400,16 +402,18 @@ class GUDGenerator(
             )
             _MODELS[self] = model, parts
         # Put in place each time: the parameters of a schedule may be set after fit.
-        model.follow(_fitting.build_path(self._encoding, self.schedule_))
+        model.follow(path)
         model.autocast = (
             _fitting.autocast_type(self.precision, device) if model.sees_images else None
         )
         return model
 
-    def _time_weights(self):
-        """Where the noise of scores comes from on the path in use, even where it is not known."""
-        known = self._measured_on is not None and same_parameters(self.schedule_, self._measured_on)
-        return self.time_weights_ if known else _EVENLY
+    def _time_weights(self, path):
+        """The density of times if this is the path it was measured on, else an even one."""
+        if self._measured_on is None or path is None:
+            return _EVENLY
+        same = np.allclose(_fitting.levels_of(path), self._measured_on, rtol=0, atol=1e-3)
+        return self.time_weights_ if same else _EVENLY
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

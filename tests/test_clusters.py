@@ -44,6 +44,12 @@ def log_density(X, columns=(0, 1, 2)):
 # Parts
 
 
+def test_a_few_rows_are_no_cluster():
+    X, _ = mixture_rows(400)
+    X[:5] += 50
+    assert np.bincount(divide(X, 4)).min() >= 15
+
+
 def test_planted_clusters_are_found():
     X, label = mixture_rows(1000)
     assert adjusted_rand_score(label, divide(X * [1, 100, 1e-3], 3)) > 0.95
@@ -70,14 +76,16 @@ def test_losses_of_a_gaussian_are_those_of_the_closed_form():
 
 
 def test_a_column_hardly_known_in_a_cluster_has_the_law_of_all():
-    Z = np.random.default_rng(0).normal(size=(100, 2))
+    Z = np.random.default_rng(0).normal(size=(100, 3))
     holes = np.zeros(Z.shape, bool)
-    holes[:50, 1] = True
+    holes[:50, 1:] = True
     some, gaps = known_somewhere(Z, holes, np.arange(50))
     np.testing.assert_array_equal(some[:, 0], Z[:50, 0])
     assert not gaps.any()
     assert set(some[:, 1]) <= set(Z[50:, 1])
     assert some[:, 1].std() == pytest.approx(Z[50:, 1].std(), rel=0.1)
+    # Of two such columns nothing is known together.
+    assert abs(np.corrcoef(some[:, 1], some[:, 2])[0, 1]) < 0.4
     some, gaps = known_somewhere(Z, holes, np.arange(30, 80))
     np.testing.assert_array_equal(gaps, holes[30:80])
     np.testing.assert_array_equal(some, Z[30:80])
@@ -99,6 +107,24 @@ def test_a_cluster_has_a_least_spread():
 
 
 # The untrained generator
+
+
+def test_tables_of_wide_images_are_those_of_their_rows(monkeypatch):
+    monkeypatch.setattr("gudlearn._encoding._MOST_TABLES", 3)
+    monkeypatch.setattr("gudlearn._known._WIDE_ROWS", 400)
+    bright = np.random.default_rng(0).integers(2, size=(900, 1, 1))
+    X = (10 * bright + np.random.default_rng(1).integers(0, 3, size=(900, 2, 2))).astype(np.uint8)
+    clusters = untrained_on(X, network=UNet(width=8), bin_range=(0, 15))._encoding.clusters
+    assert len(clusters) > 1
+    for cluster in clusters:
+        high = np.exp(cluster.tables[0].log_pmf)[8:].sum()
+        assert min(high, 1 - high) < 0.1
+
+
+def test_where_nothing_varies_there_are_none():
+    for X in (np.ones((300, 2)), np.ones((300, 2), dtype=int)):
+        gen = untrained_on(X)
+        np.testing.assert_array_equal(gen.sample(3), X[:3])
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +170,7 @@ def test_levels_and_constant_columns_may_differ_by_cluster():
     assert untrained_on(X[:600], "joint").bits_per_dim(X[600:]) > bits + 0.2
 
 
-@pytest.mark.parametrize("n", [20, 400, 3000])
+@pytest.mark.parametrize("n", [120, 400, 3000])
 def test_one_gaussian_is_not_divided(n):
     X = np.random.default_rng(0).multivariate_normal([0, 0, 0], COVARIANCES[0], n)
     assert untrained_on(X)._encoding.clusters == []
@@ -174,3 +200,16 @@ def test_a_copy_of_the_fitted_model_has_them(untrained):
     rows = mixture_rows(5)[0]
     np.testing.assert_array_equal(again.score_samples(rows), untrained.score_samples(rows))
     assert len(again._encoding.clusters) == len(untrained._encoding.clusters) > 1
+
+
+def test_clusters_are_trained_and_scored_by_the_flow():
+    X, label = mixture_rows(400)
+    gen = small(preconditioning="mixture", max_iter=2, conditional_rate=0.3).fit(X)
+    assert len(gen._encoding.clusters) > 1
+    bound = gen.score(X[:40])
+    assert abs(bound - log_density(X[:40]).mean()) < 0.5
+    assert gen.set_params(likelihood="flow").score(X[:40]) == pytest.approx(bound, abs=0.3)
+    gen.set_params(likelihood="bound").partial_fit(X)
+    assert np.isfinite(gen.score(X[:40]))
+    labelled = small(preconditioning="mixture", class_conditional=True).fit(X, label)
+    assert np.isfinite(labelled.score(X[:40], label[:40]))

@@ -252,6 +252,11 @@ def untrained_fields():
     return generator.fit(fields(4000, 6)[0])
 
 
+def test_few_images_have_it_too():
+    generator = GUDGenerator(network=UNet(width=8), max_iter=0).fit(fields(45, 16)[0])
+    assert generator._encoding.laws.factors is not None
+
+
 @pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
 def test_untrained_images_have_the_gaussian_density_and_its_conditionals(untrained_fields):
     X, covariance = fields(100, 6, seed=1)

@@ -13,6 +13,7 @@ from gudlearn import (
     IdentityBasis,
     LinearSchedule,
     PCABasis,
+    SequentialSchedule,
     SoftConditioningSchedule,
     VPSchedule,
 )
@@ -209,3 +210,11 @@ def test_any_object_with_the_methods_is_a_specification():
     gen = GUDGenerator(schedule=OwnSchedule(), max_iter=0, random_state=0).fit(X)
     reference = GUDGenerator(max_iter=0, random_state=0).fit(X)
     np.testing.assert_allclose(gen.score(X), reference.score(X))
+    # What was measured for scores is kept with an equal schedule, and put aside with another.
+    gen.set_params(max_iter=1).fit(X)
+    before = gen.score(X)
+    gen.schedule_ = OwnSchedule()
+    assert gen.score(X) == before
+    assert np.ptp(gen._model().times.share.numpy()) > 1e-3
+    gen.schedule_ = SequentialSchedule(window=1, order=[0, 1])
+    assert np.ptp(gen._model().times.share.numpy()) < 1e-12

@@ -33,6 +33,7 @@ FEATURE_SIZE = 64
 LEARNED = (
     "weights_",
     "time_weights_",
+    "_measured_on",
     "n_iter_",
     "loss_curve_",
     "validation_scores_",
