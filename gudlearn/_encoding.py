@@ -40,7 +40,7 @@ class Encoding(KnownLaws):
     bins : Bins
     basis : Basis, not fitted
     preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}
-        "auto" is "joint" up to so many components, and "marginal" beyond.
+        "auto" is "joint" up to so many components, and "marginal" beyond and for discrete images.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None

@@ -71,8 +71,8 @@ class GUDGenerator(
         for up to 256 components. "mixture": as many clusters of rows, up to eight, as rows that are
         held out reward, each a "joint" of its own: as good as exact for a mixture of so many
         Gaussians, and better than "joint" until training has overtaken it, which it makes slower.
-        "gaussian": one Gaussian for each component. "auto" is "joint" where it can be, else
-        "marginal".
+        "gaussian": one Gaussian for each component. "auto" is "joint" for tables and continuous
+        images where it can be, else "marginal".
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False

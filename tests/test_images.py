@@ -466,11 +466,7 @@ def test_labels_condition_the_model():
     y = np.repeat(["dark", "light"], 100)
     X = np.where(y == "dark", 60, 180)[:, None, None] + rng.integers(-20, 20, (200, 4, 4))
     X = X.astype(np.uint8)
-    # A joint Gaussian would leave labels little to say.
-    gen = tiny(
-        class_conditional=True, max_iter=60, network=UNet(width=16, n_blocks=1),
-        preconditioning="marginal",
-    ).fit(X, y)  # fmt: skip
+    gen = tiny(class_conditional=True, max_iter=60, network=UNet(width=16, n_blocks=1)).fit(X, y)
     assert gen.classes_.tolist() == ["dark", "light"]
     assert gen.sample(20, y="light").mean() > gen.sample(20, y="dark").mean() + 60
     right, wrong = gen.score(X, y), gen.score(X, y[::-1])

@@ -257,6 +257,15 @@ def test_few_images_have_it_too():
     assert generator._encoding.laws.factors is not None
 
 
+def test_images_of_levels_have_it_if_it_is_asked_for():
+    X = np.rint(4 * fields(60, 4)[0]).astype(int)
+    for preconditioning, has_it in (("auto", False), ("joint", True)):
+        generator = GUDGenerator(
+            network=UNet(width=8), max_iter=0, preconditioning=preconditioning
+        ).fit(X)
+        assert (generator._encoding.laws.factors is not None) is has_it
+
+
 @pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
 def test_untrained_images_have_the_gaussian_density_and_its_conditionals(untrained_fields):
     X, covariance = fields(100, 6, seed=1)
