@@ -18,7 +18,7 @@ FLOORS = [
         *("conditioning", "networks", "samplers", "schedules", "transformers"),
     ],
     [
-        *("_draws", "_extension", "_learner", "_scores"),
+        *("_built", "_draws", "_extension", "_learner", "_scores"),
         *("classifier", "generator", "imputer", "outliers", "pipeline"),
     ],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],
