@@ -53,6 +53,9 @@ class JointGaussian:
 
     def hear(self, x, gamma):
         """What all noisy values x (B, D) say of each component."""
+        if gamma.stride(0) == 0:
+            # All rows are at one level, and so is what depends on it alone.
+            gamma = gamma[:1]
         precision = (-gamma).exp() * self.std.square()
         y = (x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean) / self.std
         k = self.loadings.shape[1]
@@ -70,7 +73,7 @@ class JointGaussian:
         rest = 1 - leverage
         distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
         mean, variance = (mean - leverage * y) / rest, self._own + variance / rest
-        return Heard(y, precision, mean, variance, distance, covariance)
+        return Heard(y, mean, precision, variance, distance, covariance)
 
     def tell(self, heard, width):
         """States and noise levels, each (B, D), when the others are believed 1/width, (B,)."""
@@ -91,19 +94,21 @@ class Heard(NamedTuple):
 
     Parameters
     ----------
-    y, precision : Tensor of shape (B, D)
-        The values and the precision of their noise.
-    mean, variance : Tensor of shape (B, D)
+    y : Tensor of shape (B, D)
+        The values.
+    mean : Tensor of shape (B, D)
         Of each component given the values of all others.
+    precision, variance : Tensor of shape (B, D), or (1, D) where all rows are at one noise level
+        Of the noise; of each component given the values of all others.
     distance : Tensor of shape (B,)
         Squared, of all values from the mean.
-    covariance : Tensor of shape (B, k, k)
+    covariance : Tensor of shape (B, k, k), or (1, k, k)
         Of the factors given all values.
     """
 
     y: torch.Tensor
-    precision: torch.Tensor
     mean: torch.Tensor
+    precision: torch.Tensor
     variance: torch.Tensor
     distance: torch.Tensor
     covariance: torch.Tensor

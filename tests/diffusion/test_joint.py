@@ -74,6 +74,17 @@ def test_many_factors_are_inverted_as_few_are(dtype):
         torch.testing.assert_close(value.double(), exact, rtol=tolerance, atol=tolerance)
 
 
+def test_rows_at_one_level_share_what_depends_on_it_alone():
+    law, (x, gamma) = joint(), states()
+    one = gamma[:1].expand_as(gamma)
+    heard, apart = law.hear(x, one), law.hear(x, one.clone())
+    assert heard.covariance.shape == (1, 3, 3) and heard.variance.shape == (1, 4)
+    torch.testing.assert_close(law.log_det(heard, one), law.log_det(apart, one))
+    for value, expected in zip(law.absorb(x, one), law.absorb(x, one.clone()), strict=True):
+        assert value.shape == x.shape
+        torch.testing.assert_close(value, expected)
+
+
 @pytest.mark.parametrize("kind", ["atoms", "mixture"])
 def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
     law, (x, gamma) = joint(), states()
