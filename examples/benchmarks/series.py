@@ -8,9 +8,12 @@ place in the rest, 100 draws each. Printed are the mean CRPS (by step) and energ
 at once); fewer are better.
 
 - gudlearn: windows of 36 + 24 values; `extend` with a context of 36, all 24 on their way at once.
-- seasonal naive: the value one season earlier (132 months, 365 days) and Gaussian errors as large
-  as those it made in training.
-- ARMA: statsmodels, orders by AIC; draws of the fitted process from its filtered state.
+- gudlearn with season: windows of 20 + 24 values, and beside them sine and cosine of the phase of
+  the season (132 months, 365 days): fields of three rows.
+- seasonal naive: the value one season earlier and Gaussian errors as large as those it made in
+  training.
+- ARMA: statsmodels, orders by AIC; draws of the fitted process from its filtered state. ARMA with
+  season: with sine and cosine as regressors.
 """
 
 from __future__ import annotations
@@ -25,52 +28,85 @@ import torch
 
 from gudlearn import GUDGenerator
 
-CONTEXT, AHEAD, DRAWS, EVERY = 36, 24, 100, 6
+CONTEXT, CONTEXT_WITH_SEASON, AHEAD, DRAWS, EVERY = 36, 20, 24, 100, 6
 SERIES = {"sunspots_monthly": 132, "melbourne_min_temp": 365}
 
 
-def by_gudlearn(past, histories, season, options, seed):
-    """Draws (DRAWS, n, AHEAD)."""
-    windows = np.lib.stride_tricks.sliding_window_view(past, CONTEXT + AHEAD)
+def phase(n, season):
+    """Sine and cosine of the season at n times, (2, n)."""
+    angle = 2 * np.pi * np.arange(n) / season
+    return np.stack([np.sin(angle), np.cos(angle)])
+
+
+def by_gudlearn(x, n_past, places, season, options, seed):
+    """Draws (DRAWS, n, AHEAD) of what follows each of n places of a series."""
+    return extended(x[None], n_past, places, CONTEXT, options, seed)
+
+
+def by_gudlearn_with_season(x, n_past, places, season, options, seed):
+    """Draws of a field of the series and the phase of the season."""
+    field = np.concatenate([x[None], phase(len(x), season)])
+    return extended(field, n_past, places, CONTEXT_WITH_SEASON, options, seed)
+
+
+def extended(field, n_past, places, context, options, seed):
+    """Draws of the first row of a field (height, times), by the past before each place."""
+
+    def as_series(windows):
+        return windows[:, 0] if len(field) == 1 else windows
+
+    windows = np.lib.stride_tricks.sliding_window_view(field[:, :n_past], context + AHEAD, axis=1)
     gen = GUDGenerator(
-        conditional_rate=options.rate, max_time=options.seconds, random_state=seed
-    ).fit(windows)
-    starts = np.stack([h[-CONTEXT:] for h in histories])
+        network="mlp", conditional_rate=options.rate, max_time=options.seconds, random_state=seed
+    ).fit(as_series(windows.swapaxes(0, 1)))
+    starts = np.stack([field[:, p - context : p] for p in places])
+    starts = as_series(np.repeat(starts, DRAWS, axis=0))
     longer = gen.extend(
-        np.repeat(starts, DRAWS, axis=0), AHEAD, context=CONTEXT, active=AHEAD,
-        steps_per_column=2, random_state=seed,
-    )  # fmt: skip
-    return longer[:, -AHEAD:].reshape(len(starts), DRAWS, AHEAD).swapaxes(0, 1)
+        starts, AHEAD, context=context, active=AHEAD, steps_per_column=2, random_state=seed
+    )
+    draws = longer.reshape(len(places), DRAWS, len(field), -1)[:, :, 0, -AHEAD:]
+    return draws.swapaxes(0, 1)
 
 
-def by_seasonal_naive(past, histories, season, options, seed):
+def by_seasonal_naive(x, n_past, places, season, options, seed):
     """Draws around the values of one season before."""
-    error = (past[season:] - past[:-season]).std()
-    centre = np.stack([h[-season:][:AHEAD] for h in histories])
+    error = (x[season:n_past] - x[: n_past - season]).std()
+    centre = np.stack([x[p - season : p][:AHEAD] for p in places])
     noise = np.random.default_rng(seed).normal(size=(DRAWS, *centre.shape))
     return centre + error * noise
 
 
-def by_arma(past, histories, season, options, seed):
+def by_arma(x, n_past, places, season, options, seed, regressors=None):
     """Draws of the ARMA process of least AIC."""
     from statsmodels.tsa.arima.model import ARIMA
+
+    def beside(start, end):
+        return None if regressors is None else regressors[start:end]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fits = [
-            ARIMA(past, order=(p, 0, q)).fit()
+            ARIMA(x[:n_past], exog=beside(0, n_past), order=(p, 0, q)).fit()
             for p, q in itertools.product((1, 2, 3, 6), (0, 1, 2))
         ]
         best = min(fits, key=lambda fit: fit.aic)
         found = []
-        for k, history in enumerate(histories):
-            state = best.apply(history[-10 * season :])
+        for k, p in enumerate(places):
+            start = max(0, p - 10 * season)
+            state = best.apply(x[start:p], exog=beside(start, p))
             rng = np.random.default_rng([seed, k])
-            draws = state.simulate(AHEAD, repetitions=DRAWS, anchor="end", rng=rng)
+            draws = state.simulate(
+                AHEAD, repetitions=DRAWS, anchor="end", exog=beside(p, p + AHEAD), rng=rng
+            )
             found.append(np.asarray(draws).reshape(AHEAD, DRAWS).T)
     order = best.model.order
     print(f"ARMA({order[0]}, {order[2]})", flush=True)
     return np.stack(found, 1)
+
+
+def by_arma_with_season(x, n_past, places, season, options, seed):
+    """Draws of an ARMA process around a sine and a cosine of the season."""
+    return by_arma(x, n_past, places, season, options, seed, phase(len(x), season).T)
 
 
 def crps(draws, truth):
@@ -95,8 +131,10 @@ def energy(draws, truth):
 
 METHODS = {
     "gudlearn": by_gudlearn,
+    "gudlearn with season": by_gudlearn_with_season,
     "seasonal naive": by_seasonal_naive,
     "ARMA": by_arma,
+    "ARMA with season": by_arma_with_season,
 }
 
 
@@ -106,6 +144,7 @@ def main():
     parser.add_argument("--data", metavar="DIR", required=True)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     parser.add_argument("--rate", type=float, default=0.5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
@@ -113,15 +152,15 @@ def main():
     sys.path.insert(0, options.data)
     import load
 
-    for name, season in SERIES.items():
+    for name in options.series:
+        season = SERIES[name]
         x = load.npz("daily_curves")[name].astype(np.float64)
         n_past = int(0.8 * len(x))
         places = np.arange(n_past, len(x) - AHEAD, EVERY)
         truth = np.stack([x[p : p + AHEAD] for p in places])
-        histories = [x[:p] for p in places]
         for seed in options.seeds:
             for method in options.methods:
-                draws = METHODS[method](x[:n_past], histories, season, options, seed)
+                draws = METHODS[method](x, n_past, places, season, options, seed)
                 print(
                     f"{name} seed {seed} {method}: CRPS {crps(draws, truth):.4f}, energy score "
                     f"{energy(draws, truth):.4f}, {len(places)} continuations",
