@@ -87,7 +87,7 @@ class Draws:
         flat = self._wrap(found.reshape(-1, found.shape[-1]))
         return np.asarray(flat).reshape(*found.shape[:2], *self._axes)
 
-    def _complete(self, n_samples, y, given, observation, guidance, random_state):
+    def _complete(self, n_samples, y, given, observation, guidance, random_state, expected=False):
         """Draws (n_samples, n_rows, F), float64, or (n_samples, F) of one observation."""
         if given is not None and observation is not None:
             raise ValueError("Pass given= or observation=, not both.")
@@ -113,18 +113,25 @@ class Draws:
             n_rows, one = len(rows), False
         if y is not None and np.ndim(y) and not one:
             y = np.tile(np.asarray(y), n_samples) if len(y) == n_rows else y
-        found = self._draw(n_samples * n_rows, y, guidance, random_state, condition)
+        found = self._draw(n_samples * n_rows, y, guidance, random_state, condition, expected)
         if one:
             return found
         found = found.reshape(n_samples, n_rows, -1)
         return found if given is None else np.where(holes, found, rows)
 
-    def _complete_rows(self, rows, n_samples, seed, by_value):
+    def _complete_rows(self, rows, n_samples, seed, by_value, expected=False):
         """Draws (n_samples, n_rows, F) that complete validated rows, all with holes; float64."""
         condition = Completion(rows, self._method(~np.isnan(rows)), by_value, seed)
-        n, sampler = n_samples * len(rows), self._sampler()
-        found = self._engine().sample(n, seed, sampler, self._no_labels(n), condition=condition)
+        n = n_samples * len(rows)
+        found = self._drawn(n, seed, self._no_labels(n), 1.0, condition, expected)
         return found.reshape(n_samples, *rows.shape)
+
+    def _drawn(self, n, seed, labels, guidance, condition, expected):
+        """Samples (n, F); where it is known exactly and `expected`, what they are on average."""
+        engine = self._engine()
+        if expected and condition.method == "exact":
+            return engine.expect(n, seed, labels, condition)
+        return engine.sample(n, seed, self._sampler(), labels, guidance, condition)
 
     def _no_labels(self, n):
         """Labels that stand for none; None where the model has no labels."""
@@ -187,15 +194,14 @@ class Draws:
         return self.conditioning
 
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
-        """Expected values of what is missing in rows, by sampling.
+        """Expected values of what is missing in rows.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_features), or images
             NaN marks what is wanted.
         n_samples : int, default=100
-            Draws for each row. The standard error of an entry is its conditional standard
-            deviation divided by the square root of this.
+            Draws of noise for each row.
         random_state : int, RandomState instance or None, default=None
             As in ``sample``.
 
@@ -203,9 +209,19 @@ class Draws:
         -------
         ndarray of shape (n_rows, n_features), or images of floats
             Known entries are those of X.
+
+        Notes
+        -----
+        Where :meth:`conditioning_method` is "exact" no sample is drawn: the denoiser's answer to
+        noise, given what is known, is the expected value, and the mean of ``n_samples`` answers
+        is returned, which hardly differ. Elsewhere it is the mean of so many samples; an entry
+        has a standard error of its conditional standard deviation divided by the square root of
+        their number.
         """
-        draws = self._complete(n_samples, None, X, None, 1.0, random_state)
-        return draws.mean(0).reshape(-1, *self._axes)
+        answers = self._complete(n_samples, None, X, None, 1.0, random_state, expected=True)
+        # A mean of equal numbers need not be that number.
+        known = (answers == answers[0]).all(0)
+        return np.where(known, answers[0], answers.mean(0)).reshape(-1, *self._axes)
 
     def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):
         """Quantiles of what is missing in rows, each entry by itself, by sampling.
@@ -286,12 +302,12 @@ class Draws:
             found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
         )
 
-    def _draw(self, n_samples, y, guidance, random_state, condition=None):
-        n, seed, sampler, labels, guidance = self._request(n_samples, y, guidance, random_state)
+    def _draw(self, n_samples, y, guidance, random_state, condition=None, expected=False):
+        n, seed, _, labels, guidance = self._request(n_samples, y, guidance, random_state)
         if condition is not None and y is None:
             # What is known tells of the class: its frequency among all does not.
             labels = self._no_labels(n)
-        return self._engine().sample(n, seed, sampler, labels, guidance, condition)
+        return self._drawn(n, seed, labels, guidance, condition, expected)
 
     def _request(self, n_samples, y, guidance, random_state):
         """What the engine is to draw, once what was asked of ``sample`` is checked."""

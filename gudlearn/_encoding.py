@@ -238,6 +238,18 @@ class Encoding(KnownLaws):
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
+    def expected(self, z):
+        """Means in the user's units, inside the seen range of levels, from expected components."""
+        bins, tables = self.bins, self.laws.tables
+        low, high = bins.low.copy(), bins.high.copy()
+        for j, table in tables.items():
+            low[j], high[j] = table.seen
+        low, high = (
+            np.where(np.isnan(level), fill, bins.origin + np.nan_to_num(level * bins.width))
+            for level, fill in ((low, -np.inf), (high, np.inf))
+        )
+        return np.clip(self.in_data_space(z), low, high)
+
     def decode(self, z, keys, model):
         """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""
         X = self.basis.inverse_transform(z)

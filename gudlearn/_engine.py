@@ -195,6 +195,24 @@ class Engine:
 
     def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None):
         """Rows in the user's units; row i depends on the seed, i, its label and condition alone."""
+
+        def draw(keys, given, told):
+            z = self.model.sample(keys, sampler, given, guidance, **told)
+            return self.encoding.decode(z.double().cpu().numpy(), keys, self.model)
+
+        return self._each_sample(draw, n_samples, seed, labels, condition)
+
+    def expect(self, n_samples, seed, labels, condition):
+        """Expected rows in the user's units, by a condition of method "exact"; as `sample`."""
+
+        def answer(keys, given, told):
+            z = self.model.expect(keys, labels=given, **told)
+            return self.encoding.expected(z.double().cpu().numpy())
+
+        return self._each_sample(answer, n_samples, seed, labels, condition)
+
+    def _each_sample(self, function, n_samples, seed, labels, condition):
+        """Apply a function of keys, labels and what the model is told to chunks of samples."""
         chunks = []
         with torch.no_grad():
             for keys, given in self._sample_chunks(n_samples, seed, labels):
@@ -202,8 +220,7 @@ class Engine:
                 if condition is not None:
                     index = np.arange(len(keys)) + len(keys) * len(chunks)
                     keys, told = condition.keys(index, keys), condition.of(self, index)
-                z = self.model.sample(keys, sampler, given, guidance, **told)
-                chunks.append(self.encoding.decode(z.double().cpu().numpy(), keys, self.model))
+                chunks.append(function(keys, given, told))
         return np.concatenate(chunks)[:n_samples]
 
     def components(self, rows):

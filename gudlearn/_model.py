@@ -240,39 +240,64 @@ class Model:
             z = torch.where(known[1], known[0], z)
         if not len(self.active):
             return z
-        d, path = len(self.active), self.path
-        gamma_1 = self.path(z.new_ones(1)).expand(len(keys), -1)
-        u = keyed_uniform(keys, d, _START).to(self.dtype)
-        eps = keyed_normal(keys, d, _START).to(self.dtype)
-        x = self.denoiser.marginals.draw(u, eps, gamma_1)
-        if known is not None:
-            path = self.stated(known[1], torch.zeros_like(known[1]))
-            eps = keyed_normal(keys, d, (1 << 3) + _START).to(self.dtype)
-            floor = perturb(known[0][:, self.active], eps, self.path(z.new_zeros(1)))
-            x = torch.where(path.given, floor, x)
+        x, path = self._outset(keys, known)
         denoise = self.given(labels, guidance)
         if guide is not None:
             denoise = guide(denoise, z, keys)
         times = time_grid(self.path, sampler.steps).to(x)
         with self.arithmetic():
             if known is not None or guide is not None:
-                wanted = torch.ones_like(x, dtype=torch.bool)
-                if known is not None:
-                    # A row of which nothing is known is one of all.
-                    wanted = path.wanted & path.given.any(1, keepdim=True)
-                x = start_near(denoise, x, path(times[:1]), self.denoiser.marginals.mean, wanted)
+                x = self._nearer(denoise, x, path)
             x = integrate(
                 denoise,
                 path,
                 x,
                 times,
                 sampler.build(),
-                lambda k: keyed_normal(keys, d, (k << 3) + _STEPS).to(self.dtype),
+                lambda k: keyed_normal(keys, len(self.active), (k << 3) + _STEPS).to(self.dtype),
                 record,
             )
         gamma = self.path(z.new_zeros(1))
         z[:, self.active] = x / alpha(gamma)
         return z if known is None else torch.where(known[1], known[0], z)
+
+    def expect(self, keys, known, labels=None):
+        """Expected components (B, D) given the known ones, by the denoiser's answer to noise.
+
+        What is known is a pair as in `sample`. The noise of each key is another: means of several
+        keys do not depend on what the network makes of it.
+        """
+        z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
+        if len(self.active):
+            x, path = self._outset(keys, known)
+            denoise = self.given(labels)
+            with self.arithmetic():
+                x = self._nearer(denoise, x, path)
+                z[:, self.active] = denoise(x, path(z.new_ones(1)).expand_as(x))
+        return torch.where(known[1], known[0], z)
+
+    def _outset(self, keys, known):
+        """The active components at t = 1, those that are known at their floor, and their path."""
+        d, ones = len(self.active), torch.ones(1, dtype=self.dtype, device=self.device)
+        gamma_1 = self.path(ones).expand(len(keys), -1)
+        u = keyed_uniform(keys, d, _START).to(self.dtype)
+        eps = keyed_normal(keys, d, _START).to(self.dtype)
+        x = self.denoiser.marginals.draw(u, eps, gamma_1)
+        if known is None:
+            return x, self.path
+        path = self.stated(known[1], torch.zeros_like(known[1]))
+        eps = keyed_normal(keys, d, (1 << 3) + _START).to(self.dtype)
+        floor = perturb(known[0][:, self.active], eps, self.path(torch.zeros_like(ones)))
+        return torch.where(path.given, floor, x), path
+
+    def _nearer(self, denoise, x, path):
+        """The active components at t = 1, moved by what is known."""
+        wanted = torch.ones_like(x, dtype=torch.bool)
+        if isinstance(path, StatedGamma):
+            # A row of which nothing is known is one of all.
+            wanted = path.wanted & path.given.any(1, keepdim=True)
+        gamma_1 = path(torch.ones(1, dtype=self.dtype, device=self.device))
+        return start_near(denoise, x, gamma_1, self.denoiser.marginals.mean, wanted)
 
     def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
         """What `sample` passes through, at n_states of its times; there are active components.

@@ -31,11 +31,11 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
-        What is filled in: the mean or median of draws given what is known of the row, each entry
-        by itself, or one draw. Means are best in square error; draws have the law of the data.
+        What is filled in: the mean or median given what is known of the row, each entry by itself,
+        or one draw. Means are best in square error; draws have the law of the data.
     n_samples : int, default=30
-        Draws for a mean or median. A mean has a standard error of the conditional standard
-        deviation divided by the square root of this.
+        Draws for a median. For a mean, answers of the denoiser, see
+        :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
     add_indicator : bool, default=False
         Whether columns follow that say what was missing, as of
         :class:`~sklearn.impute.MissingIndicator`.
@@ -173,8 +173,9 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         if self.strategy == "sample":
             filled = self._complete(X, 1, by_value=False)[0]
         else:
-            draws = self._complete(X, self.n_samples, by_value=True)
-            filled = (np.mean if self.strategy == "mean" else np.median)(draws, axis=0)
+            mean = self.strategy == "mean"
+            draws = self._complete(X, self.n_samples, by_value=True, expected=mean)
+            filled = (np.mean if mean else np.median)(draws, axis=0)
         filled = self._in_place(X, filled)
         if self.indicator_ is None:
             return filled
@@ -215,7 +216,7 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         )
         return X if nan else np.where(X == self.missing_values, np.nan, X)
 
-    def _complete(self, X, n_samples, by_value):
+    def _complete(self, X, n_samples, by_value, expected=False):
         """Draws of the kept columns of rows with something missing, (n_samples, n, F')."""
         rows = X[:, self._kept].astype(np.float64)
         wanted = np.isnan(rows).any(axis=1)
@@ -227,15 +228,17 @@ class GUDImputer(TransformerMixin, BaseEstimator):
             # What is known may lie beside the grid that was fitted; it is not changed.
             whole = ~np.isnan(generator.bin_width_) & (self.generator is None)
             partial = np.where(whole, np.rint(partial), partial)
-        found[:, wanted] = generator._complete_rows(partial, n_samples, self._seed, by_value)
-        return np.where(np.isnan(rows), found, rows)
+        found[:, wanted] = generator._complete_rows(
+            partial, n_samples, self._seed, by_value, expected
+        )
+        return found
 
     def _in_place(self, X, filled):
-        """Columns in the order of X, those without any value kept or dropped."""
-        if self._kept.all():
-            return filled.astype(X.dtype)
-        if not self.keep_empty_features:
-            return filled.astype(X.dtype)
+        """Columns in the order of X, as they were where known; empty ones kept or dropped."""
+        rows = X[:, self._kept]
+        filled = np.where(np.isnan(rows), filled, rows).astype(X.dtype)
+        if self._kept.all() or not self.keep_empty_features:
+            return filled
         # What a new row has in such a column stays.
         out = np.nan_to_num(X, nan=0.0)
         out[:, self._kept] = filled

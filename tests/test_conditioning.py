@@ -240,12 +240,42 @@ def test_means_and_quantiles_are_those_of_the_draws():
     gen = small(max_iter=0, **RATE).fit(X)
     partial = holes(X[:4])
     draws = gen.sample(50, given=partial)
-    np.testing.assert_allclose(gen.conditional_mean(partial, n_samples=50), draws.mean(0))
+    gen.conditioning = "posterior"
+    guided = gen.sample(50, given=partial)
+    np.testing.assert_allclose(gen.conditional_mean(partial, n_samples=50), guided.mean(0))
+    gen.conditioning = "auto"
     found = gen.conditional_quantile(partial, [0.1, 0.9], n_samples=50)
     np.testing.assert_allclose(found, np.quantile(draws, [0.1, 0.9], axis=0))
     median = gen.conditional_quantile(partial, 0.5, n_samples=50)
     known = ~np.isnan(partial)
     np.testing.assert_array_equal(median[known], X[:4][known])
+
+
+@pytest.mark.parametrize("make", [continuous, whole])
+def test_expected_values_need_no_draws(make):
+    X = make()
+    gen = small(bin_width=1.0 if make is whole else None, **RATE).fit(X)
+    partial = holes(X[:8])
+    known = ~np.isnan(partial)
+    few, others = (gen.conditional_mean(partial, n_samples=4, random_state=k) for k in (0, 1))
+    draws = gen.sample(400, given=partial)
+    assert np.abs(few - others).max() < 0.05 * X.std()
+    assert np.abs(few - draws.mean(0)).max() < 0.4 * X.std()
+    assert (few >= X.min(0)).all() or make is continuous
+    np.testing.assert_array_equal(few[known], X[:8][known])
+
+
+def test_expected_values_of_pictures_and_of_constant_columns():
+    X = np.random.default_rng(0).integers(0, 4, (30, 4, 3)).astype(np.uint8)
+    X[:, 0, 0] = 2
+    gen = small(network=UNet(width=8, n_blocks=1), max_iter=1, **RATE).fit(X)
+    partial = X[:3].astype(float)
+    partial[:, :2] = np.nan
+    found = gen.conditional_mean(partial, n_samples=2)
+    assert found.shape == X[:3].shape
+    np.testing.assert_array_equal(found[:, 2:], X[:3, 2:])
+    np.testing.assert_allclose(found[:, 0, 0], 2)
+    assert found.min() >= 0 and found.max() <= 3
 
 
 def full_covariance():
