@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from gudlearn.diffusion.levels import alpha, sigma
-from gudlearn.diffusion.states import MISSING_LOG_SNR
+from gudlearn.diffusion.states import missing_level
 
 # So many rows tell clusters; they are looked for along so many principal axes.
 MOST_ROWS, _MOST_AXES = 8192, 16
@@ -102,7 +102,7 @@ def denoising_losses(law, Z, holes, gamma_0, gamma_1, log_variances):
     """
     generator = torch.Generator().manual_seed(0)
     known = torch.ones_like(Z) if holes is None else (~holes).to(Z.dtype)
-    lost = torch.maximum(log_variances - MISSING_LOG_SNR, gamma_1 + 2)
+    lost = missing_level(log_variances, gamma_1)
     total = torch.zeros(len(Z), dtype=Z.dtype)
     for k in range(_LEVELS):
         gamma = gamma_0 + (gamma_1 - gamma_0) * (k + 0.5) / _LEVELS

@@ -12,6 +12,7 @@ from gudlearn.diffusion.joint import JointGaussian
 from gudlearn.diffusion.laws import ClusteredLaw, JointLaw
 from gudlearn.diffusion.levels import alpha
 from gudlearn.diffusion.observation import BinnedObservation
+from gudlearn.diffusion.states import missing_level
 
 # Mass outside the one value of a constant column.
 _CONSTANT_TAIL = 1e-12
@@ -22,8 +23,6 @@ _FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
 # Numbers of clusters in the order in which they are tried, by how many nats each has to gain on
 # rows that are held out, and on how many at most.
 _N_CLUSTERS, _LEAST_GAIN, _MOST_HELD = (2, 4, 8), 0.02, 1024
-# A noise level at which nothing of a component is left.
-_LOST = 30.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,7 @@ class KnownLaws:
         whole = self._completed(z, holes)
         rows = np.arange(len(z))
         held, train = rows[: len(z) // 5][:_MOST_HELD], rows[len(z) // 5 :]
+        std = _clusters.deviations(z, holes)
 
         def gaps(some):
             return None if holes is None else holes[some]
@@ -107,16 +107,14 @@ class KnownLaws:
         def divided(some, n_clusters):
             label = _clusters.divide(whole[some], n_clusters)
             return [
-                self._laws_of_cluster(X, z, holes, some[label == k], len(some))
+                self._laws_of_cluster(X, z, holes, some[label == k], len(some), std)
                 for k in np.unique(label)
             ]
 
-        ends, active = self.ends, self.ends.active
         tried = (
             torch.from_numpy(z[held]),
             None if holes is None else torch.from_numpy(holes[held]),
-            *(torch.from_numpy(v[active]) for v in (ends.gamma_0, ends.gamma_1)),
-            torch.from_numpy(np.log(ends.variances[active])),
+            *self._levels(),
         )
 
         def losses(laws):
@@ -138,11 +136,14 @@ class KnownLaws:
         if n_best > 1:
             self.clusters = divided(rows, n_best)
 
-    def _laws_of_cluster(self, X, z, holes, own, n_rows):
-        """Laws of the rows `own` of X and of their components z, some of n_rows."""
+    def _laws_of_cluster(self, X, z, holes, own, n_rows, std):
+        """Laws of the rows `own` of X and of their components z, some of n_rows.
+
+        Components of all rows have these standard deviations.
+        """
         some, gaps = _clusters.known_somewhere(z, holes, own)
         laws = self._laws_of(some, gaps, self._tables_of(X[own]), True, _FACTORS_OF_CLUSTERS)
-        factors = _clusters.widen(laws.factors, some, gaps, _clusters.deviations(z, holes))
+        factors = _clusters.widen(laws.factors, some, gaps, std)
         return replace(laws, share=len(own) / n_rows, factors=factors)
 
     def _completed(self, z, holes):
@@ -150,13 +151,20 @@ class KnownLaws:
         if holes is None:
             return z
         law, found = self._law_of([self.laws]), z.copy()
+        gamma_0, gamma_1, log_variances = self._levels()
+        lost = missing_level(log_variances, gamma_1)
         for rows in row_batches(z):
             known = ~holes[rows]
-            gamma = np.where(known, self.ends.gamma_0[self.ends.active], _LOST)
-            gamma = torch.from_numpy(gamma)
+            gamma = torch.where(torch.from_numpy(known), gamma_0, lost)
             x = alpha(gamma) * torch.from_numpy(np.where(known, z[rows], 0.0))
             found[rows] = np.where(known, z[rows], law.posterior(x, gamma)[0].numpy())
         return found
+
+    def _levels(self):
+        """Noise levels of the active components at the ends, and their log-variances; tensors."""
+        ends, active = self.ends, self.ends.active
+        levels = ends.gamma_0[active], ends.gamma_1[active], np.log(ends.variances[active])
+        return [torch.from_numpy(v) for v in levels]
 
     def _tables_of(self, X):
         """Tables of the atoms of some rows, on the levels of all."""

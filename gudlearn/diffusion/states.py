@@ -13,6 +13,11 @@ WANTED, GIVEN, MISSING = range(3)
 MISSING_LOG_SNR = -15.0
 
 
+def missing_level(log_variances, gamma_1):
+    """Noise level of what is missing, told from pure noise, that of a path's end, in any case."""
+    return torch.maximum(log_variances - MISSING_LOG_SNR, gamma_1 + 2)
+
+
 class StatedGamma:
     r"""A path on which each row has states of its own, and its own times where they are given.
 
@@ -38,8 +43,7 @@ class StatedGamma:
         self.path, self.start, self.width = path, start, width
         self.gamma_0, self.gamma_1, self.kinks = path.gamma_0, path.gamma_1, path.kinks
         self.wanted, self.given, self.missing = (state == s for s in (WANTED, GIVEN, MISSING))
-        # Told from pure noise, that of the path's end, in any case.
-        self._gamma_missing = torch.maximum(log_variances - MISSING_LOG_SNR, path.gamma_1 + 2)
+        self._gamma_missing = missing_level(log_variances, path.gamma_1)
 
     def _rows(self, values, t):
         """Values (n, D) of the rows that times (B,) belong to: all n of them again and again."""
