@@ -58,8 +58,8 @@ class Encoding(KnownLaws):
         self.bins, self.basis, self.preconditioning = bins, basis, preconditioning
         self.names, self.shape = names, shape
 
-    def fit(self, X):
-        """Learn from rows X (n, F) of any numeric dtype."""
+    def fit(self, X, labels=None):
+        """Learn from rows X (n, F) of any numeric dtype, and labels (n,) of classes 0, 1, ...."""
         bins = self.bins
         low, high = extremes(X)
         self.constant = low == high
@@ -76,7 +76,7 @@ class Encoding(KnownLaws):
         self._set_ends(components)
         self.components = components.take(self.ends.active)
         self.column_block, self.component_block = self.basis.mixing()
-        self._fit_laws(X)
+        self._fit_laws(X, labels)
         return self
 
     @property

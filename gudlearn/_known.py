@@ -38,7 +38,7 @@ class Laws:
     mixtures : tuple of three ndarrays (D', K) or None
         For components that are not atoms.
     factors : (mean, std, loadings) or None
-        Of the joint Gaussian.
+        Of the joint Gaussian, after the components of what tells classes apart, see `JointLaw`.
     """
 
     share: float
@@ -58,8 +58,8 @@ class KnownLaws:
         Of parts of the rows; empty where rows are taken as one.
     """
 
-    def _fit_laws(self, X):
-        """Learn the laws from rows X (n, F), once bins, basis and end points are there."""
+    def _fit_laws(self, X, labels):
+        """Learn the laws from rows X (n, F) and labels (n,) or None, once all else is there."""
         tables = self._fit_tables(X)
         self.clusters = []
         together = self._wants_joint() and self.ends.active.any()
@@ -69,7 +69,8 @@ class KnownLaws:
             z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
             most = _FACTORS_OF_IMAGES if self.shape and holes is None else None
-            self.laws = self._laws_of(z, holes, tables, together, most)
+            labels = None if self.preconditioning == "mixture" else labels
+            self.laws = self._laws_of(z, holes, tables, together, most, labels)
         else:
             variances = self.ends.variances[self.ends.active][self._smooth()]
             # The basis has centred the components.
@@ -78,8 +79,8 @@ class KnownLaws:
         if together and self.preconditioning == "mixture":
             self._fit_clusters(X, z, holes, most)
 
-    def _laws_of(self, z, holes, tables, together, most_factors=None):
-        """Laws of some rows of components z (n, D'), holes (n, D') bool or None."""
+    def _laws_of(self, z, holes, tables, together, most_factors=None, labels=None):
+        """Laws of some rows of components z (n, D'), holes (n, D') bool or None, labels (n,)."""
         mixtures = factors = None
         smooth = self._smooth()
         if smooth.any():
@@ -89,7 +90,7 @@ class KnownLaws:
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
             mixtures = _marginals.fit_mixtures(some, **limits if self._wide else {})
         if together:
-            factors = fit_joint(z, holes, most_factors)
+            factors = fit_joint(*_with_classes(z, holes, labels), most_factors)
         return Laws(1.0, tables, mixtures, factors)
 
     def _fit_clusters(self, X, z, holes, most_factors):
@@ -291,6 +292,15 @@ class KnownLaws:
             return None
         prior = _marginals.level_prior([tables[j] for j in sorted(tables)])
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
+
+
+def _with_classes(z, holes, labels):
+    """Components z (n, D) and holes, followed by what tells the classes of labels apart."""
+    if labels is None:
+        return z, holes
+    classes = (labels[:, None] == np.arange(labels.max())).astype(z.dtype)
+    known = None if holes is None else np.zeros(classes.shape, bool)
+    return np.hstack([z, classes]), None if holes is None else np.hstack([holes, known])
 
 
 def _some_rows(X):

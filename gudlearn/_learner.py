@@ -78,7 +78,8 @@ class Learner:
         if shape is not None:
             basis = image_basis(self.basis, basis, shape)
         names = getattr(self, "feature_names_in_", None)
-        self._encoding = Encoding(bins, basis, self.preconditioning, names, shape).fit(X)
+        self._encoding = Encoding(bins, basis, self.preconditioning, names, shape)
+        self._encoding.fit(X, None if labels is None else labels.numpy())
         self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
         self.bin_width_ = bins.width if bins.discrete.any() else None
         _fitting.build_path(self._encoding, schedule)

@@ -63,12 +63,12 @@ class GUDGenerator(
         set after fit.
     preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}, default="auto"
         What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
-        frequencies of discrete columns). "joint": these, with the correlations of all components;
-        for up to 256 components. "mixture": as many clusters of rows, up to eight, as rows that are
-        held out reward, each a "joint" of its own: as good as exact for a mixture of so many
-        Gaussians, and better than "joint" until training has overtaken it, which it makes slower.
-        "gaussian": one Gaussian for each component. "auto" is "joint" for tables and continuous
-        images where it can be, else "marginal".
+        frequencies of discrete columns). "joint": these, with the correlations of all components,
+        and of classes where there are any; for up to 256 components. "mixture": as many clusters
+        of rows, up to eight, as rows that are held out reward, each a "joint" of its own: as good
+        as exact for a mixture of so many Gaussians, and better than "joint" until training has
+        overtaken it, which it makes slower. "gaussian": one Gaussian for each component. "auto" is
+        "joint" for tables and continuous images where it can be, else "marginal".
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False

@@ -313,3 +313,55 @@ def test_a_copy_of_the_fitted_model_has_it(untrained):
     generator, X = untrained
     again = pickle.loads(pickle.dumps(generator))
     np.testing.assert_array_equal(again.score_samples(X[:5]), generator.score_samples(X[:5]))
+
+
+# Classes
+
+CENTRES = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 1.0], [0.0, -2.0, 2.0]])
+WITHIN = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, -0.4], [0.0, -0.4, 1.0]])
+
+
+def classes(n, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+    X = CENTRES[y] + rng.multivariate_normal(np.zeros(3), WITHIN, n)
+    return X, np.array(["a", "b", "c"])[y]
+
+
+@pytest.fixture(scope="module")
+def untrained_classes():
+    return GUDGenerator(class_conditional=True, max_iter=0, random_state=0).fit(*classes(3000))
+
+
+def test_the_untrained_model_of_classes_knows_their_means(untrained_classes):
+    X, y = classes(300, seed=1)
+    apart = GUDGenerator(
+        class_conditional=True, max_iter=0, preconditioning="marginal", random_state=0
+    ).fit(*classes(3000))
+    exact = [stats.multivariate_normal(CENTRES["abc".index(c)], WITHIN).logpdf(x)
+             for x, c in zip(X, y, strict=True)]  # fmt: skip
+    found = untrained_classes.score_samples(X, y)
+    assert np.mean(exact) - 0.25 < found.mean() < np.mean(exact) + 0.05
+    assert found.mean() > apart.score_samples(X, y).mean() + 0.7
+    for k, label in enumerate("abc"):
+        drawn = untrained_classes.sample(1500, y=label)
+        # One-dimensional marginals are those of all classes.
+        np.testing.assert_allclose(drawn.mean(0), CENTRES[k], atol=0.5)
+        np.testing.assert_allclose(np.cov(drawn.T), WITHIN, atol=0.35)
+
+
+def test_without_a_label_the_untrained_model_is_that_of_all(untrained_classes):
+    X, _ = classes(3000)
+    partial = X[:200].copy()
+    partial[:, 0] = np.nan
+    plain = GUDGenerator(max_iter=0, random_state=0).fit(X)
+    draws = [g.sample(20, given=partial).mean((0, 1)) for g in (untrained_classes, plain)]
+    np.testing.assert_allclose(*draws, atol=0.1)
+
+
+def test_labels_are_known_where_values_are_missing():
+    X, y = classes(2000)
+    X[np.random.default_rng(0).random(X.shape) < 0.3] = np.nan
+    generator = GUDGenerator(class_conditional=True, max_iter=0, random_state=0).fit(X, y)
+    for k, label in enumerate("abc"):
+        np.testing.assert_allclose(generator.sample(1500, y=label).mean(0), CENTRES[k], atol=0.3)

@@ -16,7 +16,11 @@ mixture of Gaussians with any covariances.
 
 import torch
 
-from gudlearn.diffusion.joint import doubt
+from gudlearn.diffusion.joint import JointGaussian, doubt
+from gudlearn.diffusion.levels import alpha
+
+# Noise levels, of a unit variance, of a label that is known, and of one that is not.
+_CERTAIN, _UNKNOWN = -9.0, 15.0
 
 
 class JointLaw:
@@ -25,8 +29,10 @@ class JointLaw:
     Parameters
     ----------
     marginals : an object of ``diffusion/marginals``
+        Of D components.
     joint : JointGaussian or None
-        None leaves components independent.
+        None leaves components independent. Beyond the D components it may hold what tells classes
+        0, 1, ..., C apart: C values, the k-th of which is 1 for class k and 0 for others.
     """
 
     def __init__(self, marginals, joint=None):
@@ -36,10 +42,40 @@ class JointLaw:
         joint = None if self.joint is None else self.joint.to(device, dtype)
         return JointLaw(self.marginals.to(device, dtype), joint)
 
-    def posterior(self, x, gamma):
-        """Mean and variance of x0 given x, each (B, D)."""
-        seen = (x, gamma) if self.joint is None else self.joint.absorb(x, gamma)
-        return self.marginals.posterior(*seen)
+    def posterior(self, x, gamma, labels=None):
+        """Mean and variance of x0 given x, each (B, D), and labels (B,) where it tells classes.
+
+        The label C + 1 stands for none, and so does None.
+        """
+        if self.joint is None:
+            return self.marginals.posterior(x, gamma)
+        d = x.shape[1]
+        n_values = len(self.joint.mean) - d
+        if n_values == 0:
+            return self.marginals.posterior(*self.joint.absorb(x, gamma))
+        if labels is None:
+            labels = torch.full((len(x),), n_values + 1, device=x.device)
+        values, level = _values_of(labels, self.joint.std[d:])
+        heard = self.joint.hear(torch.cat([x, values], 1), torch.cat([gamma, level], 1))
+        # A row is doubted for its values given the class, not for a rare class.
+        distance = heard.distance - self._distances(d)[labels]
+        seen = self.joint.tell(heard, doubt(distance, d))
+        return self.marginals.posterior(*(part[:, :d] for part in seen))
+
+    def _distances(self, d):
+        """Squared distance of what is known of each label alone, 0 where that is nothing."""
+        joint = self.joint
+        mean, std, loadings = (part[d:] for part in (joint.mean, joint.std, joint.loadings))
+        labels = torch.arange(len(std) + 2, device=std.device)
+        return JointGaussian(mean, std, loadings).hear(*_values_of(labels, std)).distance
+
+
+def _values_of(labels, std):
+    """Values of this spread that tell classes apart, and their noise levels, each (B, C)."""
+    n_values = len(std)
+    level = torch.where(labels > n_values, _UNKNOWN, _CERTAIN).to(std)[:, None] + 2 * std.log()
+    values = labels[:, None] == torch.arange(n_values, device=labels.device)
+    return alpha(level) * values, level
 
 
 class ClusteredLaw:
@@ -60,8 +96,8 @@ class ClusteredLaw:
         laws = [law.to(device, dtype) for law in self.laws]
         return ClusteredLaw(self.shares.to(device, dtype), laws)
 
-    def posterior(self, x, gamma):
-        """Mean and variance of x0 given x, each (B, D)."""
+    def posterior(self, x, gamma, labels=None):
+        """Mean and variance of x0 given x, each (B, D); labels tell nothing here."""
         heard = [law.joint.hear(x, gamma) for law in self.laws]
         distances = torch.stack([h.distance for h in heard])
         # Only a row that fits none of the clusters is doubted, and is not sure of the nearest.

@@ -85,7 +85,7 @@ class Denoiser(nn.Module):
             mu, variance = self.marginals.posterior(x, gamma)
         else:
             with torch.autocast(x.device.type, enabled=False):
-                mu, variance = self.law.posterior(x, gamma)
+                mu, variance = self.law.posterior(x, gamma, *labels)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
         return mu, c * self.network(self.inputs(x, gamma, mu, c), gamma, *labels)
 

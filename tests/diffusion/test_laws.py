@@ -113,3 +113,64 @@ def test_it_is_differentiable_both_ways():
     h = 1e-6
     finite = (law.posterior(x + h, gamma)[0] - law.posterior(x - h, gamma)[0]) / (2 * h)
     torch.testing.assert_close(slope, finite, rtol=1e-4, atol=1e-6)
+
+
+def labelled(n_values=2, k=0):
+    """A law of three components and what tells three classes apart, and its covariance."""
+    generator = torch.Generator().manual_seed(k)
+    loadings = torch.randn(3 + n_values, 3, generator=generator, dtype=torch.float64)
+    loadings = 0.9 * loadings / loadings.norm(dim=1, keepdim=True)
+    mean = torch.tensor([1.0, -1.0, 5.0, 0.5, 0.3], dtype=torch.float64)
+    std = torch.tensor([1.0, 0.3, 2.0, 0.5, 0.45], dtype=torch.float64)
+    correlation = loadings @ loadings.T
+    correlation.fill_diagonal_(1.0)
+    marginals = GaussianMarginals(mean[:3], std[:3] ** 2)
+    law = JointLaw(marginals, JointGaussian(mean, std, loadings))
+    return law, mean, std[:, None] * correlation * std
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_the_posterior_given_a_label_is_that_given_its_values(label):
+    law, mean, covariance = labelled()
+    x, gamma = states()
+    # Rows that fit the law are not doubted.
+    x = torch.sigmoid(-gamma).sqrt() * (mean[:3] + 0.2 * (x - x.mean(0)))
+    value = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)[label]
+    noise = torch.diag_embed(torch.cat([gamma.exp(), torch.full((len(x), 2), 1e-5)], 1))
+    y = torch.cat([x / torch.sigmoid(-gamma).sqrt(), value.expand(len(x), 2)], 1)
+    gain = covariance @ torch.linalg.inv(covariance + noise)
+    expected = mean + (gain @ (y - mean)[:, :, None])[:, :, 0]
+    found, variance = law.posterior(x, gamma, torch.full((len(x),), label))
+    torch.testing.assert_close(found, expected[:, :3], rtol=0, atol=2e-3)
+    left = (covariance - gain @ covariance).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(variance, left[:, :3], rtol=5e-3, atol=1e-9)
+
+
+def test_without_a_label_the_law_is_that_of_all_classes():
+    law, mean, _ = labelled()
+    x, gamma = states()
+    x = torch.sigmoid(-gamma).sqrt() * (mean[:3] + 0.3 * (x - x.mean(0)))
+    joint = law.joint
+    rest = JointLaw(law.marginals, JointGaussian(joint.mean[:3], joint.std[:3], joint.loadings[:3]))
+    for labels in (None, torch.full((len(x),), 3)):
+        for part, expected in zip(
+            law.posterior(x, gamma, labels), rest.posterior(x, gamma), strict=True
+        ):
+            torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_of_a_rare_class_are_not_doubted():
+    loadings = torch.tensor([[0.6], [0.6], [0.6]], dtype=torch.float64)
+    mean, std = torch.tensor([[0.0, 0.0, 1e-4], [1.0, 1.0, 1e-2]], dtype=torch.float64)
+    law = JointLaw(GaussianMarginals(mean[:2], std[:2] ** 2), JointGaussian(mean, std, loadings))
+    # The value of the class is 100 standard deviations out, and the row where that puts it.
+    x, gamma = torch.full((1, 2), 36.0).double(), torch.full((1, 2), -12.0).double()
+    heard = law.joint.hear(
+        torch.cat([x, torch.ones(1, 1)], 1), torch.cat([gamma, torch.full((1, 1), -9.0)], 1)
+    )
+    assert heard.distance > 5000
+    label = torch.tensor([0])
+    lost = torch.full_like(gamma, 9.0)
+    found, _ = law.posterior(torch.sigmoid(-lost).sqrt() * x, lost, label)
+    # At this noise the class alone tells: 0.6 * 0.6 * 100 standard deviations, but for its noise.
+    assert (found > 15).all()
