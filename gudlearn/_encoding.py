@@ -232,9 +232,9 @@ class Encoding(KnownLaws):
         distance = np.abs(X - self.column_mean) / np.where(self.constant, np.inf, self.column_std)
         return str(self.bins.names[int(distance.max(0).argmax())])
 
-    def in_data_space(self, z):
+    def in_data_space(self, z, low=-np.inf, high=np.inf):
         """Rows in the units of the data but on no grid of levels, from components z (n, D)."""
-        X = self.basis.inverse_transform(z)
+        X = np.clip(self.basis.inverse_transform(z), low, high)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
@@ -248,7 +248,7 @@ class Encoding(KnownLaws):
             np.where(np.isnan(level), fill, bins.origin + np.nan_to_num(level * bins.width))
             for level, fill in ((low, -np.inf), (high, np.inf))
         )
-        return np.clip(self.in_data_space(z), low, high)
+        return self.in_data_space(z, low, high)
 
     def decode(self, z, keys, model):
         """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""

@@ -23,7 +23,7 @@ _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 _HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
-def fit_joint(Z, holes=None, most=None):
+def fit_joint(Z, holes=None, most=None, labels=None):
     """Fit a Gaussian law to components; None where they are as good as independent.
 
     Parameters
@@ -33,22 +33,32 @@ def fit_joint(Z, holes=None, most=None):
         What of it is not known.
     most : int or None
         Number of factors at most; None is by the number of rows.
+    labels : ndarray of shape (n,) or None
+        Classes 0, ..., C of the rows. The law is one of C values more, which tell them apart: the
+        k-th is 1 in class k. Where the values would be too many there are none.
 
     Returns
     -------
     (mean, std, loadings) or None
-        Arrays (D,), (D,) and (D, k): see `JointGaussian`.
+        Arrays (D,), (D,) and (D, k), or D + C in the place of D: see `JointGaussian`.
 
     Notes
     -----
     Expectation-maximisation from the leading axes of the correlations (Rubin, Thayer 1982, "EM
     algorithms for ML factor analysis"). The factors are shrunk by a share that predicts every fifth
     row best from the others, and given up where those rows gain nothing that is beyond chance.
+    Classes are given there: they are neither predicted nor do they predict each other.
     """
-    n, n_components = Z.shape
-    known = np.ones(Z.shape) if holes is None else (~holes).astype(np.float64)
-    order = np.random.default_rng(0).permutation(n)[:_MOST_ROWS]
-    Y, known = (torch.from_numpy(np.ascontiguousarray(a[order], float)) for a in (Z, known))
+    order = np.random.default_rng(0).permutation(len(Z))[:_MOST_ROWS]
+    Z = Z[order]
+    known = np.ones(Z.shape) if holes is None else ~holes[order]
+    n_values = 0 if labels is None else int(labels.max())
+    n_values *= Z.shape[1] + n_values <= MOST_COMPONENTS
+    if n_values:
+        Z = np.hstack([Z, labels[order, None] == np.arange(n_values)])
+        known = np.hstack([known, np.ones((len(Z), n_values))])
+    n_components = Z.shape[1]
+    Y, known = (torch.from_numpy(np.ascontiguousarray(a, float)) for a in (Z, known))
     count = known.sum(0)
     mean = (Y * known).sum(0) / count.clamp(min=1)
     Y = (Y - mean) * known
@@ -59,7 +69,10 @@ def fit_joint(Z, holes=None, most=None):
     most = min(most, max(len(Y), _LEAST_ROWS))
     some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
     std = torch.where(std > _LEAST_STD, std, 1.0)
-    found = _fit_standard((Y / std)[:, some], known[:, some], most) if some.sum() > 1 else None
+    if some.sum() < 2:
+        return None
+    n_values = int(some[n_components - n_values :].sum())
+    found = _fit_standard((Y / std)[:, some], known[:, some], most, n_values)
     if found is None:
         return None
     shift, scale = torch.zeros_like(mean), torch.ones_like(mean)
@@ -68,14 +81,18 @@ def fit_joint(Z, holes=None, most=None):
     return tuple(p.numpy() for p in (mean + std * shift, std * scale, loadings))
 
 
-def _fit_standard(Y, known, most):
-    """Mean, standard deviation and loadings of standardised columns, zero where not known."""
+def _fit_standard(Y, known, most, n_values=0):
+    """Mean, standard deviation and loadings of standardised columns, zero where not known.
+
+    The last n_values tell classes apart.
+    """
     held = torch.arange(len(Y)) % _HELD_OUT == 0
     law = _analyse(Y[~held], known[~held], most)
-    scores = [_log_likelihood(Y[held], known[held], *_shrink(*law, s)) for s in _SHRINKAGE]
+    scores = [_log_likelihood(Y[held], known[held], _shrink(*law, s), n_values) for s in _SHRINKAGE]
     best = max(range(len(scores)), key=lambda i: float(scores[i].sum()))
     # By row, over columns that are independent.
-    gain = scores[best] - _doubted(Y[held].square().sum(1), known[held].sum(1))
+    alone = slice(Y.shape[1] - n_values)
+    gain = scores[best] - _doubted(Y[held, alone].square().sum(1), known[held, alone].sum(1))
     if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
     shift, loadings, own = _shrink(*_analyse(Y, known, most), _SHRINKAGE[best])
@@ -119,11 +136,23 @@ def _shrink(shift, loadings, own, share):
     return shift, loadings * (1 - share) ** 0.5, own + share * loadings.square().sum(1)
 
 
-def _log_likelihood(Y, known, shift, loadings, own):
+def _log_likelihood(Y, known, law, n_values=0):
     """Twice the log-likelihood of what is known of each row, (n,), but for a constant.
 
-    Of rows that do not fit as of ones that are doubted: a few must not decide for all.
+    It is that given the last n_values. Of rows that do not fit as of ones that are doubted: a few
+    must not decide for all.
     """
+    distance, log_det = _distance(Y, known, *law)
+    n_known = known.sum(1)
+    if n_values:
+        given, among = known[:, -n_values:], [part[-n_values:] for part in law]
+        off, spread = _distance(Y[:, -n_values:], given, *among)
+        distance, log_det, n_known = distance - off, log_det - spread, n_known - given.sum(1)
+    return _doubted(distance, n_known) - log_det
+
+
+def _distance(Y, known, shift, loadings, own):
+    """Squared distance of what is known of each row, and the log-determinant, each (n,)."""
     off, weight = Y - shift, known / own
     drawn = (weight * off) @ loadings
     if known.all():
@@ -132,10 +161,8 @@ def _log_likelihood(Y, known, shift, loadings, own):
     else:
         precision = _precision(weight, loadings)
         factors = torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]
-    explained = (drawn * factors).sum(1)
-    distance = (weight * off * off).sum(1) - explained
-    log_det = (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
-    return _doubted(distance, known.sum(1)) - log_det
+    distance = (weight * off * off).sum(1) - (drawn * factors).sum(1)
+    return distance, (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
 
 
 def _doubted(distance, n_known):

@@ -38,7 +38,7 @@ class Laws:
     mixtures : tuple of three ndarrays (D', K) or None
         For components that are not atoms.
     factors : (mean, std, loadings) or None
-        Of the joint Gaussian, after the components of what tells classes apart, see `JointLaw`.
+        Of the joint Gaussian: of components, and of what tells classes apart, see `JointLaw`.
     """
 
     share: float
@@ -65,7 +65,8 @@ class KnownLaws:
         together = self._wants_joint() and self.ends.active.any()
         gaussian = self.preconditioning == "gaussian"
         if together or (self._smooth().any() and not gaussian):
-            X = _some_rows(X) if self._wide else X
+            if self._wide:
+                X, labels = _some_rows(X), None if labels is None else _some_rows(labels)
             z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
             most = _FACTORS_OF_IMAGES if self.shape and holes is None else None
@@ -90,7 +91,7 @@ class KnownLaws:
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
             mixtures = _marginals.fit_mixtures(some, **limits if self._wide else {})
         if together:
-            factors = fit_joint(*_with_classes(z, holes, labels), most_factors)
+            factors = fit_joint(z, holes, most_factors, labels)
         return Laws(1.0, tables, mixtures, factors)
 
     def _fit_clusters(self, X, z, holes, most_factors):
@@ -294,15 +295,9 @@ class KnownLaws:
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 
-def _with_classes(z, holes, labels):
-    """Components z (n, D) and holes, followed by what tells the classes of labels apart."""
-    if labels is None:
-        return z, holes
-    classes = (labels[:, None] == np.arange(labels.max())).astype(z.dtype)
-    known = None if holes is None else np.zeros(classes.shape, bool)
-    return np.hstack([z, classes]), None if holes is None else np.hstack([holes, known])
-
-
 def _some_rows(X):
-    """Every k-th row, so many that they are enough for the marginals of a wide image."""
-    return X[:: -(-len(X) // _WIDE_ROWS)]
+    """Rows of X, or all, so many that they are enough for the marginals of a wide image.
+
+    They are drawn: rows may come in the order of classes, or in turn.
+    """
+    return X[np.sort(np.random.default_rng(0).permutation(len(X))[:_WIDE_ROWS])]

@@ -265,6 +265,15 @@ def test_expected_values_need_no_draws(make):
     np.testing.assert_array_equal(few[known], X[:8][known])
 
 
+def test_expected_values_of_a_constant_column_are_its_value():
+    X = continuous()
+    X[:, 1] = 0.3
+    gen = small(bin_width=[None, 0.1, None], **RATE).fit(X)
+    partial = X[:3].copy()
+    partial[:, 1] = np.nan
+    assert (gen.conditional_mean(partial)[:, 1] == 0.3).all()
+
+
 def test_expected_values_of_pictures_and_of_constant_columns():
     X = np.random.default_rng(0).integers(0, 4, (30, 4, 3)).astype(np.uint8)
     X[:, 0, 0] = 2

@@ -365,3 +365,42 @@ def test_labels_are_known_where_values_are_missing():
     generator = GUDGenerator(class_conditional=True, max_iter=0, random_state=0).fit(X, y)
     for k, label in enumerate("abc"):
         np.testing.assert_allclose(generator.sample(1500, y=label).mean(0), CENTRES[k], atol=0.3)
+
+
+@pytest.mark.parametrize("n_classes", [30, 400])
+def test_many_small_classes_do_not_hide_what_columns_say_of_each_other(n_classes):
+    rng = np.random.default_rng(0)
+    Z = rng.multivariate_normal(np.zeros(4), 0.1 * np.eye(4) + 0.9, 400)
+    labels = rng.permutation(np.arange(400) % n_classes)
+    mean, std, loadings = fit_joint(Z, labels=labels)
+    # Too many of them are left out.
+    assert len(mean) == (33 if n_classes == 30 else 4)
+    assert ((loadings[:4] @ loadings[:4].T)[~np.eye(4, dtype=bool)] > 0.8).all()
+
+
+def test_classes_alone_are_no_reason_for_a_law():
+    rng = np.random.default_rng(0)
+    Z, labels = rng.normal(size=(1000, 10)), rng.integers(0, 10, 1000)
+    assert fit_joint(Z, labels=labels) is None
+    Z[labels == 3] += 2.0
+    assert fit_joint(Z, labels=labels) is not None
+
+
+def test_guidance_reaches_what_is_known_before_training(untrained_classes):
+    plain = untrained_classes.sample(400, y="b", guidance=0.0)
+    whole = classes(3000)[0].mean(0)
+    np.testing.assert_allclose(plain.mean(0), whole, atol=0.4)
+    own, far = (untrained_classes.sample(400, y="b", guidance=w).mean(0) for w in (1.0, 2.0))
+    assert whole[0] + 1 < own[0] < far[0] - 0.2
+
+
+def test_wide_pictures_have_classes_too():
+    rng = np.random.default_rng(0)
+    y = np.arange(4200) % 2
+    X = np.zeros((4200, 33, 33))
+    X[:, :2, :2] = rng.normal(size=(4200, 2, 2)) + 4 * y[:, None, None]
+    generator = GUDGenerator(
+        network="mlp", class_conditional=True, max_iter=0, random_state=0
+    ).fit(X, y)
+    drawn = generator.sample(64, y=1)[:, :2, :2]
+    assert abs(drawn.mean() - 4) < 0.5

@@ -56,7 +56,12 @@ class JointLaw:
         if labels is None:
             labels = torch.full((len(x),), n_values + 1, device=x.device)
         values, level = _values_of(labels, self.joint.std[d:])
-        heard = self.joint.hear(torch.cat([x, values], 1), torch.cat([gamma, level], 1))
+        known = labels > n_values
+        if gamma.stride(0) == 0 and bool((known == known[0]).all()):
+            gamma = torch.cat([gamma[:1], level[:1]], 1).expand(len(x), -1)
+        else:
+            gamma = torch.cat([gamma, level], 1)
+        heard = self.joint.hear(torch.cat([x, values], 1), gamma)
         # A row is doubted for its values given the class, not for a rare class.
         distance = heard.distance - self._distances(d)[labels]
         seen = self.joint.tell(heard, doubt(distance, d))

@@ -138,6 +138,8 @@ class Conditioned:
             labels = self.labels.repeat(len(x) // len(self.labels))
             mu, correction = terms(x, gamma, labels)
             if self.guidance != 1:
-                plain = terms(x, gamma, torch.full_like(labels, self.null))[1]
+                start, plain = terms(x, gamma, torch.full_like(labels, self.null))
+                # What is not learned may know of labels, too.
+                plain = start - mu + plain
                 correction = plain + self.guidance * (correction - plain)
             return mu, correction
