@@ -159,6 +159,18 @@ def test_without_a_label_the_law_is_that_of_all_classes():
             torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("labels", [[1] * 6, [3] * 6, [0, 1, 2, 0, 1, 2], [0, 3, 2, 3, 1, 2]])
+def test_rows_at_one_level_are_told_by_their_own_labels(labels):
+    law, _, _ = labelled()
+    x, gamma = states(n=6)
+    labels, one = torch.tensor(labels), gamma[1:2].expand_as(gamma)
+    found = law.posterior(x, one, labels)
+    for k in range(6):
+        alone = law.posterior(x[k : k + 1], one[k : k + 1].clone(), labels[k : k + 1])
+        for part, expected in zip(found, alone, strict=True):
+            torch.testing.assert_close(part.expand_as(x)[k : k + 1], expected)
+
+
 def test_rows_of_a_rare_class_are_not_doubted():
     loadings = torch.tensor([[0.6], [0.6], [0.6]], dtype=torch.float64)
     mean, std = torch.tensor([[0.0, 0.0, 1e-4], [1.0, 1.0, 1e-2]], dtype=torch.float64)
