@@ -21,7 +21,7 @@ from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import LOG_2PI
 from gudlearn.diffusion.process import marginal_std, perturb
 from gudlearn.diffusion.solvers import integrate, start_near, time_grid
-from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
+from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma, Told
 from gudlearn.nn.denoiser import Conditioned
 
 # Rows times noise draws that go through the network at once.
@@ -240,17 +240,18 @@ class Model:
             z = torch.where(known[1], known[0], z)
         if not len(self.active):
             return z
-        x, path = self._outset(keys, known)
-        denoise = self.given(labels, guidance)
+        x, denoise = self._outset(keys), self.given(labels, guidance)
         if guide is not None:
             denoise = guide(denoise, z, keys)
         times = time_grid(self.path, sampler.steps).to(x)
         with self.arithmetic():
-            if known is not None or guide is not None:
-                x = self._nearer(denoise, x, path)
+            if known is not None:
+                denoise, x = self._told(denoise, keys, known, x)
+            elif guide is not None:
+                x = self._nearer(denoise, x)
             x = integrate(
                 denoise,
-                path,
+                self.path,
                 x,
                 times,
                 sampler.build(),
@@ -269,35 +270,36 @@ class Model:
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         if len(self.active):
-            x, path = self._outset(keys, known)
-            denoise = self.given(labels)
+            x, denoise = self._outset(keys), self.given(labels)
             with self.arithmetic():
-                x = self._nearer(denoise, x, path)
-                z[:, self.active] = denoise(x, path(z.new_ones(1)).expand_as(x))
+                denoise, x = self._told(denoise, keys, known, x)
+                z[:, self.active] = denoise(x, self.path(z.new_ones(1)).expand_as(x))
         return torch.where(known[1], known[0], z)
 
-    def _outset(self, keys, known):
-        """The active components at t = 1, those that are known at their floor, and their path."""
-        d, ones = len(self.active), torch.ones(1, dtype=self.dtype, device=self.device)
-        gamma_1 = self.path(ones).expand(len(keys), -1)
+    def _outset(self, keys):
+        """The active components at t = 1."""
+        d = len(self.active)
         u = keyed_uniform(keys, d, _START).to(self.dtype)
         eps = keyed_normal(keys, d, _START).to(self.dtype)
-        x = self.denoiser.marginals.draw(u, eps, gamma_1)
-        if known is None:
-            return x, self.path
-        path = self.stated(known[1], torch.zeros_like(known[1]))
-        eps = keyed_normal(keys, d, (1 << 3) + _START).to(self.dtype)
-        floor = perturb(known[0][:, self.active], eps, self.path(torch.zeros_like(ones)))
-        return torch.where(path.given, floor, x), path
+        return self.denoiser.marginals.draw(u, eps, self._gamma_1().expand_as(u))
 
-    def _nearer(self, denoise, x, path):
-        """The active components at t = 1, moved by what is known."""
-        wanted = torch.ones_like(x, dtype=torch.bool)
-        if isinstance(path, StatedGamma):
-            # A row of which nothing is known is one of all.
-            wanted = path.wanted & path.given.any(1, keepdim=True)
-        gamma_1 = path(torch.ones(1, dtype=self.dtype, device=self.device))
-        return start_near(denoise, x, gamma_1, self.denoiser.marginals.mean, wanted)
+    def _told(self, denoise, keys, known, x):
+        """A denoiser that knows components, see `sample`, and x at t = 1 moved by what is known."""
+        z, given = known
+        states = self.stated(given, torch.zeros_like(given))
+        eps = keyed_normal(keys, len(self.active), (1 << 3) + _START).to(self.dtype)
+        floor = perturb(z[:, self.active], eps, self.path(z.new_zeros(1)))
+        denoise = Told(denoise, states, floor)
+        # A row of which nothing is known is one of all.
+        return denoise, self._nearer(denoise, x, states.given.any(1, keepdim=True))
+
+    def _nearer(self, denoise, x, moved=None):
+        """Components at t = 1, of all rows or of the moved ones, moved by what is known."""
+        moved = torch.ones_like(x, dtype=torch.bool) if moved is None else moved
+        return start_near(denoise, x, self._gamma_1(), self.denoiser.marginals.mean, moved)
+
+    def _gamma_1(self):
+        return self.path(torch.ones(1, dtype=self.dtype, device=self.device))
 
     def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
         """What `sample` passes through, at n_states of its times; there are active components.

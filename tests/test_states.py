@@ -17,7 +17,7 @@ from gudlearn.diffusion.likelihood import correction_integrand, level_divergence
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.diffusion.process import perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
-from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
+from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma, Told
 
 D = 4
 MIXING = torch.tensor(np.random.default_rng(5).normal(size=(D, D)))
@@ -104,6 +104,18 @@ def test_the_chain_rule_of_parts():
         for s in ([0, 0, 0, 0], [0, 0, MISSING, MISSING], [GIVEN, GIVEN, 0, 0])
     )
     assert abs(float(whole - part - rest)) < 0.03
+
+
+def test_whoever_is_told_does_not_hear_what_the_solver_makes_of_it():
+    path = stated([GIVEN, WANTED, MISSING, WANTED], n=3)
+    heard = []
+    floor, x = normal(3, D), normal(3, D, seed=1)
+    told = Told(lambda x, gamma: heard.append((x, gamma)) or x, path, floor)
+    gamma = PATH(torch.full((1,), 0.5).double()).expand(3, D)
+    told(x, gamma)
+    ((seen, level),) = heard
+    assert torch.equal(seen[:, 0], floor[:, 0]) and torch.equal(seen[:, 1:], x[:, 1:])
+    assert torch.equal(level, path(torch.full((1,), 0.5).double()))
 
 
 def test_windows_do_not_change_the_bound():

@@ -22,9 +22,12 @@ expectation propagation (Minka 2001, https://arxiv.org/abs/1301.2294) makes of o
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 # Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
 FAR = 4.0
+# Noise levels that go through a product of matrices at once.
+_BLOCK = 32
 
 
 class JointGaussian:
@@ -53,21 +56,23 @@ class JointGaussian:
 
     def hear(self, x, gamma):
         """What all noisy values x (B, D) say of each component."""
-        if gamma.stride(0) == 0:
-            # All rows are at one level, and so is what depends on it alone.
-            gamma = gamma[:1]
-        precision = (-gamma).exp() * self.std.square()
-        y = (x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean) / self.std
-        k = self.loadings.shape[1]
+        kinds, place = _distinct(gamma)
+        precision = (-kinds).exp() * self.std.square()
         weight = 1 / (self._own + 1 / precision)
-        of_factors = (weight @ self._products).view(-1, k, k)
-        of_factors = of_factors + torch.eye(k, dtype=y.dtype, device=y.device)
+        k = self.loadings.shape[1]
+        of_factors = _product(weight, self._products).view(-1, k, k)
+        covariance = _inverse(of_factors + torch.eye(k).to(of_factors))
+        variance = _product(covariance.flatten(1), self._products.T)
+        stretch = torch.rsqrt(torch.sigmoid(-kinds))
+        precision, weight, variance, stretch = torch.stack(
+            [precision, weight, variance, stretch], 1
+        )[place].unbind(1)
+        covariance = covariance[place]
+        y = (x * stretch - self.mean) / self.std
         # Of the factors, from all components.
-        covariance = _inverse(of_factors)
         drawn = (weight * y) @ self.loadings
         factors = torch.einsum("bij,bj->bi", covariance, drawn)
         mean = factors @ self.loadings.T
-        variance = covariance.flatten(1) @ self._products.T
         # Without the component itself: a downdate of rank one.
         leverage = weight * variance
         rest = 1 - leverage
@@ -98,7 +103,7 @@ class Heard(NamedTuple):
         The values.
     mean : Tensor of shape (B, D)
         Of each component given the values of all others.
-    precision, variance : Tensor of shape (B, D), or (1, D) where all rows are at one noise level
+    precision, variance : Tensor of shape (B, D), or (1, D) where all rows share one noise level
         Of the noise; of each component given the values of all others.
     distance : Tensor of shape (B,)
         Squared, of all values from the mean.
@@ -121,6 +126,31 @@ def doubt(distance, n_values):
     standard deviation of the root of twice that; beyond four of them belief falls in proportion.
     """
     return (distance / (n_values + FAR * (2 * n_values) ** 0.5)).clamp(min=1)
+
+
+def _distinct(rows):
+    """Rows (B, D) without those that are there before, and where each row is among them.
+
+    Rows that share their memory stay one; in training all differ.
+    """
+    if rows.stride(0) == 0:
+        return rows[:1], slice(None)
+    if not torch.is_grad_enabled():
+        key = rows @ torch.arange(1, rows.shape[1] + 1).sqrt().to(rows)
+        kinds, place = torch.unique(key, return_inverse=True)
+        if len(kinds) < len(rows):
+            first = torch.arange(len(rows), device=rows.device)
+            first = torch.zeros_like(kinds, dtype=first.dtype).scatter_(0, place, first)
+            # Rows of one key may differ.
+            if torch.equal(rows[first[place]], rows):
+                return rows[first], place
+    return rows, slice(None)
+
+
+def _product(rows, matrix):
+    """Rows (n, m) times a matrix in blocks of one size: a row's bits do not depend on n."""
+    padded = nn.functional.pad(rows, (0, 0, 0, -len(rows) % _BLOCK))
+    return torch.cat([block @ matrix for block in padded.split(_BLOCK)])[: len(rows)]
 
 
 def _inverse(matrices):

@@ -46,12 +46,13 @@ class StatedGamma:
         self._gamma_missing = missing_level(log_variances, path.gamma_1)
 
     def _rows(self, values, t):
-        """Values (n, D) of the rows that times (B,) belong to: all n of them again and again."""
+        """Values (n, D) of the rows that B times or levels are of: all n of them repeatedly."""
         return values if len(t) <= len(values) else values.repeat(len(t) // len(values), 1)
 
-    def _stand(self, gamma, t):
-        gamma = torch.where(self._rows(self.given, t), self.gamma_0.to(t), gamma)
-        return torch.where(self._rows(self.missing, t), self._gamma_missing.to(t), gamma)
+    def stand(self, gamma):
+        """Levels gamma (B, D) of the path with those of components that stand still put in."""
+        gamma = torch.where(self._rows(self.given, gamma), self.gamma_0.to(gamma), gamma)
+        return torch.where(self._rows(self.missing, gamma), self._gamma_missing.to(gamma), gamma)
 
     def _own_times(self, t):
         if self.start is None:
@@ -64,7 +65,7 @@ class StatedGamma:
 
         Times (B,) are one for all n rows, (1,), or one for each of a multiple of n rows.
         """
-        return self._stand(self.path(self._own_times(t)), t)
+        return self.stand(self.path(self._own_times(t)))
 
     def gamma_and_rate(self, t):
         """Return gamma(t) and its derivative in t, each of shape (B, D); zero where it stands."""
@@ -73,4 +74,25 @@ class StatedGamma:
         if self.start is not None:
             # At the ends of its window a component has the rate of the inside.
             rate = rate / self._rows(self.width, t) * ((own > 0) & (own < 1))
-        return self._stand(gamma, t), rate * self._rows(self.wanted, t)
+        return self.stand(gamma), rate * self._rows(self.wanted, t)
+
+
+class Told:
+    """A denoiser that is told what is given, whatever a solver makes of it.
+
+    Parameters
+    ----------
+    denoise : callable (x, gamma) -> x0_hat
+    states : StatedGamma
+        Of n rows.
+    floor : Tensor of shape (n, D)
+        What is given, at its floor.
+    """
+
+    def __init__(self, denoise, states, floor):
+        self.denoise, self.states, self.floor = denoise, states, floor
+
+    def __call__(self, x, gamma):
+        """Denoise x (n, D) at noise levels gamma (n, D), of components that are not given."""
+        x = torch.where(self.states.given, self.floor, x)
+        return self.denoise(x, self.states.stand(gamma))

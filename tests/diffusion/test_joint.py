@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import gudlearn.diffusion.joint as joint_module
 from gudlearn.diffusion.gammas import load_forward_mode
 from gudlearn.diffusion.joint import JointGaussian
 from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
@@ -83,6 +84,44 @@ def test_rows_at_one_level_share_what_depends_on_it_alone():
     for value, expected in zip(law.absorb(x, one), law.absorb(x, one.clone()), strict=True):
         assert value.shape == x.shape
         torch.testing.assert_close(value, expected)
+
+
+def test_rows_whose_levels_are_equal_are_inverted_once(monkeypatch):
+    law, (x, gamma) = joint(), states()
+    law, x, mask = law.to(dtype=torch.float32), x.float(), torch.arange(len(x)) % 3
+    gamma = gamma[:3].float()[mask]
+    inverted = []
+    inverse = joint_module._inverse
+    monkeypatch.setattr(joint_module, "_inverse", lambda m: inverted.append(len(m)) or inverse(m))
+    apart = law.hear(x, gamma)
+    with torch.no_grad():
+        heard = law.hear(x, gamma)
+        # Other rows, and other masks, beside the third kind.
+        others = torch.cat([gamma[mask == 2], torch.rand(40, 4)])
+        beside = law.hear(torch.cat([x[mask == 2], x[:40]]), others)
+    assert inverted == [50, 3, 41]
+    for part, expected, alone in zip(heard, apart, beside, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(part[mask == 2], alone[: (mask == 2).sum()])
+
+
+def test_rows_of_one_key_that_differ_stay_apart():
+    # Levels so far apart that their weighted sum forgets the last of them.
+    gamma = torch.zeros(50, 4, dtype=torch.float64)
+    gamma[:, 0], gamma[1, 3] = 1e9, 1e-9
+    gamma[2] = gamma[1]
+    with torch.no_grad():
+        kinds, place = joint_module._distinct(gamma)
+    assert torch.equal(kinds[place], gamma)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_a_row_do_not_depend_on_the_other_rows(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows, matrix = (torch.rand(70, 50, generator=generator).to(dtype) for _ in range(2))
+    found = joint_module._product(rows, matrix.T)
+    for some in (slice(0, 1), slice(40, 43), torch.arange(69, -1, -1)):
+        assert torch.equal(joint_module._product(rows[some], matrix.T), found[some])
 
 
 @pytest.mark.parametrize("kind", ["atoms", "mixture"])
