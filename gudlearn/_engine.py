@@ -156,11 +156,13 @@ class Engine:
         split = self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
         return _only(split, self._scored(X))
 
-    def bound(self, X, labels=None, given=None):
+    def bound(self, X, labels=None, given=None, new=False):
         """The bound by component, in nats and in the units of X; (n, D) or (n, D + F).
 
-        What is missing, NaN, and what is given, (n, F) bool, adds zero.
+        What is missing, NaN, and what is given, (n, F) bool, adds zero. Rows that are remembered
+        are not told of themselves where all count as new.
         """
+        own = self.encoding.places(row_keys(X), self.model.device) if new else None
         scored = self._scored(X, given)
         path = None if scored is None else scored[0]
         labels = None if labels is None else labels.to(self.model.device)
@@ -174,7 +176,7 @@ class Engine:
             z, levels, log_beyond, keys = self._encoded(X, draw)
             cost = model.marginal_bound(z) / draws
             strata = torch.arange(draw, n_times, draws, device=model.device)
-            cost[:, model.active] += model.correction(z, keys, strata, n_times, labels, path)
+            cost[:, model.active] += model.correction(z, keys, strata, n_times, labels, path, own)
             total = total - cost
         total[_too_far(z)] = -torch.inf
         return _only(self._in_user_units(total, levels, log_beyond), scored)

@@ -9,7 +9,8 @@ from gudlearn._model import Model
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
 from gudlearn._states import make_states
-from gudlearn._training import Trainer, Validation, to_tensors
+from gudlearn._training import Batch, Trainer, Validation, to_tensors
+from gudlearn.diffusion.kernels import WIDTHS
 from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
 
@@ -73,9 +74,10 @@ def new_network(encoding, spec, seed, n_classes):
         torch.random.default_generator.manual_seed(seed)
         if isinstance(spec, ImageNetwork):
             return make_image_network(encoding, spec, n_classes)
-        marginals = encoding.marginals()
-        n_channels = Denoiser.n_channels(marginals, encoding.law())
-        return build_network(spec, len(marginals.mean), n_channels, n_classes)
+        marginals, kernels = encoding.marginals(), encoding.kernels()
+        n_channels = Denoiser.n_channels(marginals, encoding.law(), kernels)
+        n_guesses = 0 if kernels is None else len(WIDTHS)
+        return build_network(spec, len(marginals.mean), n_channels, n_classes, n_guesses)
 
 
 def build_denoiser(encoding, spec, weights, n_classes):
@@ -84,7 +86,7 @@ def build_denoiser(encoding, spec, weights, n_classes):
     if network is None:
         return None
     network.load_state_dict(to_tensors(weights))
-    return Denoiser(network, encoding.marginals(), encoding.law())
+    return Denoiser(network, encoding.marginals(), encoding.law(), encoding.kernels())
 
 
 def build_model(encoding, spec, weights, time_weights, n_classes, device):
@@ -182,6 +184,8 @@ class ComponentRows:
         What the data do not tell.
     filled : bool
         Whether something stands there that may be shown to a network.
+    own : LongTensor of shape (n,) or None
+        The remembered rows that they are.
     """
 
     def __init__(self, encoding, X, device, labels=None, null=0):
@@ -189,6 +193,7 @@ class ComponentRows:
         self.labels = None if labels is None else labels.to(device)
         self.null = null
         self._keys = row_keys(X)
+        self.own = encoding.places(self._keys, device)
         X, self.missing = _without_holes(encoding, X, device)
         self._put(X)
         self.filled = False
@@ -213,8 +218,12 @@ class ComponentRows:
             self._z = torch.from_numpy(z).to(self.device, torch.float32)
 
     def take(self, index, generator):
-        """Components of some rows, their labels, some replaced by none, and what is missing."""
-        return self._z[index], _some_labels(self, index, generator), _some(self.missing, index)
+        """Components of some rows, and what a denoiser is told of them; see `Batch`.
+
+        Some of the labels are replaced by none.
+        """
+        labels = _some_labels(self, index, generator)
+        return Batch(self._z[index], labels, _some(self.missing, index), _some(self.own, index))
 
     def components(self, index):
         """Components of some rows without chance."""
@@ -232,6 +241,9 @@ class ImageRows:
     flips : bool
         Whether half of the images are mirrored, left to right.
     """
+
+    # No images are remembered.
+    own = None
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
@@ -275,7 +287,7 @@ class ImageRows:
         """Begin a pass."""
 
     def take(self, index, generator):
-        """Components of some rows, their labels, some replaced by none, and what is missing."""
+        """Components of some images, and what a denoiser is told of them, as of `ComponentRows`."""
         X, holes = self.X[index].to(torch.float32), _some(self._holes, index)
         if self.flips:
             mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
@@ -284,7 +296,8 @@ class ImageRows:
         if self._width is not None:
             u = torch.rand(X.shape, generator=generator, device=self.device)
             X = X + self._width * (u - 0.5)
-        return self._rotate(X), _some_labels(self, index, generator), self._missing(holes)
+        labels = _some_labels(self, index, generator)
+        return Batch(self._rotate(X), labels, self._missing(holes))
 
     def _mirror(self, X, which):
         pictures = X.view(-1, *self.encoding.shape)
@@ -387,5 +400,6 @@ def make_validation(engine, X, labels, seed):
         n_dimensions=n_dimensions,
         seed=seed,
         missing=missing,
+        own=engine.encoding.places(row_keys(X), engine.model.device),
         chunk=128 if images else 4096,
     )

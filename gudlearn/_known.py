@@ -8,7 +8,9 @@ import torch
 from gudlearn import _clusters, _marginals
 from gudlearn._columns import row_batches
 from gudlearn._joint import MOST_COMPONENTS, fit_joint
+from gudlearn._random import row_keys
 from gudlearn.diffusion.joint import JointGaussian
+from gudlearn.diffusion.kernels import RowKernels
 from gudlearn.diffusion.laws import ClusteredLaw, JointLaw
 from gudlearn.diffusion.levels import alpha
 from gudlearn.diffusion.observation import BinnedObservation
@@ -47,11 +49,30 @@ class Laws:
     factors: tuple | None
 
 
+@dataclass(frozen=True)
+class Remembered:
+    """Rows of training that the network looks up.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N, D'), float32
+        Active components.
+    known : ndarray of shape (N, D'), bool, or None
+    keys : ndarray of shape (N,), int64
+        Of the rows in the user's units, in rising order.
+    """
+
+    rows: np.ndarray
+    known: np.ndarray | None
+    keys: np.ndarray
+
+
 class KnownLaws:
     """The half of an encoding that fits laws to components, and hands them to floor 0.
 
     Attributes
     ----------
+    remembered : Remembered or None
     laws : Laws
         Of all rows, tables of all binned columns.
     clusters : list of Laws
@@ -285,6 +306,31 @@ class KnownLaws:
         if len(laws) == 1:
             return laws[0]
         return ClusteredLaw(torch.tensor([p.share for p in parts], dtype=torch.float64), laws)
+
+    def remember(self, X):
+        """Keep rows X (n, F), which may hold NaN, for the network to look up."""
+        keys = row_keys(X).numpy()
+        order = np.argsort(keys, kind="stable")
+        rows, holes = self._components_of(X[order])
+        known = None if holes is None else ~holes
+        self.remembered = Remembered(rows.astype(np.float32), known, keys[order])
+
+    def kernels(self):
+        """Kernel densities around the remembered rows, or None."""
+        if self.remembered is None:
+            return None
+        marginals, kept = self.marginals(), self.remembered
+        known = None if kept.known is None else torch.from_numpy(kept.known)
+        rows = torch.from_numpy(kept.rows).to(marginals.mean.dtype)
+        return RowKernels(rows, known, marginals.mean, marginals.variance)
+
+    def places(self, keys, device):
+        """The remembered row that each row of these keys is, -1 where it is none; or None."""
+        if self.remembered is None:
+            return None
+        kept, keys = self.remembered.keys, keys.cpu().numpy()
+        place = np.searchsorted(kept, keys).clip(max=len(kept) - 1)
+        return torch.from_numpy(np.where(kept[place] == keys, place, -1)).to(device)
 
     def observation(self):
         """How the binned columns are read, or None."""

@@ -20,10 +20,12 @@ from gudlearn._images import ImageContainer, image_basis, understand
 from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._resolve import resolve, same_parameters
-from gudlearn._training import to_arrays
+from gudlearn._training import Batch, to_arrays
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
+# Rows of a table that are kept to be looked up, where that is left to us; below so few none are.
+_MOST_REMEMBERED, _FEWEST_REMEMBERED = 2048, 10
 # Share of rows in mixed states where values are missing.
 _RATE_WITH_HOLES = 0.3
 # Rows, or images, on which the best density of times for scores is measured.
@@ -44,8 +46,14 @@ class Learner:
             raise
 
     def _prepare(self, X, y, again):
-        """Validate everything; learn the encoding unless it is kept. Rows of X, and labels."""
+        """Validate everything; learn the encoding unless it is kept.
+
+        Returns
+        -------
+        rows of X, their labels or None, and a seed
+        """
         self._validate_params()
+        seed = derive_seed(self.random_state)
         schedule = resolve("schedule", self.schedule)
         resolve("sampler", self.sampler).build()
         resolve("network", self.network)
@@ -66,7 +74,7 @@ class Learner:
             self.conditional_rate_ = self._rate(X)
             _fitting.build_path(self._encoding, schedule)
             self.schedule_ = schedule
-            return X, self._labels(y, len(X))
+            return X, self._labels(y, len(X)), seed
         X, container = self._first_rows(X)
         self._check_holes(X)
         self.conditional_rate_ = self._rate(X)
@@ -83,7 +91,7 @@ class Learner:
         self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
         self.bin_width_ = bins.width if bins.discrete.any() else None
         _fitting.build_path(self._encoding, schedule)
-        seed = derive_seed(self.random_state)
+        self._remember(X, seed)
         fresh = _fitting.new_network(self._encoding, network, seed, self._n_classes)
         self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
         self.n_parameters_ = 0 if fresh is None else sum(p.numel() for p in fresh.parameters())
@@ -92,7 +100,7 @@ class Learner:
         self.best_validation_score_ = None
         self.n_iter_ = 0
         self._fitted_with = self._lasting_parameters()
-        return X, labels
+        return X, labels, seed
 
     def _rate(self, X):
         """Share of rows in mixed states, for a set of rows."""
@@ -114,6 +122,22 @@ class Learner:
         types = Container(None, [container.dtype] * X.shape[1], "numpy")
         names = self._column_names()
         return make_bins(self.bin_width, bin_range, types, X, names, alike=True)
+
+    def _remember(self, X, seed):
+        """Keep some of the rows that are trained on for the network to look up."""
+        most = self.retrieval
+        if most == "auto":
+            most = 0 if self._has_images or len(X) > _MOST_REMEMBERED else _MOST_REMEMBERED
+        elif most and self._has_images:
+            raise ValueError(
+                f"retrieval={most} keeps rows of a table, but X holds images. Pass 0 or 'auto'."
+            )
+        if most and self._encoding.ends.active.any():
+            held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
+            rows = np.random.default_rng(seed).permutation(len(X))
+            rows = rows[np.isin(rows, held_out, invert=True)][:most]
+            if len(rows) >= _FEWEST_REMEMBERED:
+                self._encoding.remember(X[np.sort(rows)])
 
     # Labels
 
@@ -177,7 +201,7 @@ class Learner:
     def _lasting_parameters(self):
         """What weights and marginals rest on."""
         names = ("basis", "network", "preconditioning", "bin_width", "bin_range", "shape")
-        names += ("class_conditional",)
+        names += ("class_conditional", "retrieval")
         return {name: clone(getattr(self, name), safe=False) for name in names}
 
     def _refuse_changes(self):
@@ -323,9 +347,10 @@ class Learner:
         data.renew(0)
         some = torch.arange(0, len(data), max(1, len(data) // n_rows), device=trainer.device)
         missing = None if data.filled else data.missing
-        others = (None if v is None else v[some] for v in (data.labels, missing))
+        others = (None if v is None else v[some] for v in (data.labels, missing, data.own))
         n_pairs = 1 if self._has_images else 2
-        self.time_weights_ = trainer.time_weights(data.components(some), *others, n_pairs=n_pairs)
+        batch = Batch(data.components(some), *others)
+        self.time_weights_ = trainer.time_weights(batch, n_pairs=n_pairs)
         self._measured_on = _fitting.levels_of(trainer.path)
 
     def _loss_units(self, X):

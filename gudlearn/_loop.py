@@ -152,16 +152,16 @@ def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
             if spent >= 1:
                 break
             decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-            x0, labels, missing = data.take(rows, trainer.generator)
-            losses.append(trainer.step(x0, decay, labels, missing, data.filled))
+            batch = data.take(rows, trainer.generator)
+            losses.append(trainer.step(batch, decay, data.filled))
             # On a GPU only every 16th step waits for its loss, and the end of the pass.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
-                _guard(trainer, losses[-1], x0, blame)
+                _guard(trainer, losses[-1], batch.x0, blame)
         if not losses:
             break
         mean_loss = torch.stack(losses).mean()
         # The last step may have spoilt the weights that no loss has seen yet.
-        _guard(trainer, mean_loss + 0 * trainer.weight_norm(), x0, blame)
+        _guard(trainer, mean_loss + 0 * trainer.weight_norm(), batch.x0, blame)
         factor, offset = units
         log.losses.append(factor * float(mean_loss) + offset)
         spent = 1.0 if endless else budget.spent(len(log.losses))

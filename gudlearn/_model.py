@@ -97,9 +97,9 @@ class Model:
         """Whether the network is one of images: then rows go through it in small batches."""
         return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
 
-    def given(self, labels=None, guidance=1.0):
-        """The denoiser given labels."""
-        return Conditioned(self.denoiser, labels, guidance=guidance, null=self.null)
+    def given(self, labels=None, guidance=1.0, own=None):
+        """The denoiser given labels, that is not to look up remembered rows `own`, if any."""
+        return Conditioned(self.denoiser, labels, guidance=guidance, null=self.null, own=own)
 
     def arithmetic(self):
         """The context in which networks are called: inside one, weights are rounded once."""
@@ -128,7 +128,7 @@ class Model:
         log_variances = self._tensor(self.ends.variances)[self.active].log()
         return StatedGamma(self.path, state[:, self.active], log_variances)
 
-    def correction(self, z, keys, strata, n_strata, labels=None, path=None):
+    def correction(self, z, keys, strata, n_strata, labels=None, path=None, own=None):
         """What the network adds to the bound, from some of n_strata strata of time; (B, D').
 
         On a path of `stated` it is that of the wanted components.
@@ -140,7 +140,7 @@ class Model:
         offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
         total = torch.zeros_like(x0)
         per_call = max(1, (_IMAGE_BATCH if self.sees_images else _BATCH) // len(x0))
-        split = self.given(labels).split
+        split = self.given(labels, own=own).split
         for first in range(0, len(strata), per_call):
             some = strata[first : first + per_call]
             u = ((some + offset[:, some]) / n_strata).T.flatten()

@@ -59,11 +59,18 @@ class Scores:
         """
         return self._log_likelihood(*self._checked(X, y, given_columns))
 
-    def _log_likelihood(self, X, labels, given, engine):
+    def _log_likelihood(self, X, labels, given, engine, new=False):
         if self.likelihood == "flow":
             return engine.each_chunk(X, engine.flow, labels)
         # Summed chunk by chunk: the components of many images would not fit in memory.
-        return engine.each_chunk(X, lambda *chunk: engine.bound(*chunk).sum(1), labels, given)
+        def score(*chunk):
+            return engine.bound(*chunk, new=new).sum(1)
+
+        return engine.each_chunk(X, score, labels, given)
+
+    def _scores_as_new(self, X):
+        """Scores of rows that may be remembered, as if they were not; a flow's as they are."""
+        return self._log_likelihood(*self._checked(X, None), new=True)
 
     def score_components(self, X, y=None, *, given_columns=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.

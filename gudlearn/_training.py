@@ -1,6 +1,7 @@
 """A denoiser in training: its steps, the average of its weights, and what judges it."""
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,7 +9,31 @@ import torch
 from gudlearn.diffusion.likelihood import correction_integrand
 from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
 from gudlearn.diffusion.states import MISSING, WANTED, StatedGamma
-from gudlearn.nn.denoiser import Conditioned, Denoiser
+from gudlearn.nn.denoiser import Conditioned
+
+
+class Batch(NamedTuple):
+    """Rows of training.
+
+    Parameters
+    ----------
+    x0 : Tensor of shape (B, D)
+    labels : LongTensor of shape (B,) or None
+    missing : BoolTensor of shape (B, D) or None
+        What the data do not tell, and nothing is to be learned of.
+    own : LongTensor of shape (B,) or None
+        The remembered rows that they are, see `RowKernels`.
+    """
+
+    x0: torch.Tensor
+    labels: torch.Tensor | None = None
+    missing: torch.Tensor | None = None
+    own: torch.Tensor | None = None
+
+    def part(self, index):
+        """The rows of an index."""
+        return Batch(*(None if part is None else part[index] for part in self))
+
 
 LOSSES = {"likelihood": bound_integrand, "uniform": noise_loss}
 
@@ -61,24 +86,19 @@ class Trainer:
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self.times = AdaptiveTimes(device=self.device)
         # The same denoiser with the moving average of the weights: what is kept in the end.
-        self.averaged = Denoiser(
-            copy.deepcopy(denoiser.network), denoiser.marginals, denoiser.law
-        ).eval()
+        self.averaged = denoiser.averaging(copy.deepcopy(denoiser.network)).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
         # Running statistics, as of a BatchNorm, are averages already.
         pairs = zip(self.averaged.network.buffers(), denoiser.network.buffers(), strict=True)
         self._buffers = list(pairs)
         self.steps = 0
 
-    def batch_loss(self, x0, labels=None, missing=None, filled=False):
+    def batch_loss(self, batch, filled=False):
         """Loss of a batch at stratified times.
 
         Parameters
         ----------
-        x0 : Tensor of shape (B, D)
-        labels : LongTensor of shape (B,) or None
-        missing : BoolTensor of shape (B, D) or None
-            What the data do not tell, and nothing is to be learned of.
+        batch : Batch
         filled : bool
             Whether something is there that the rest may be learned from.
 
@@ -88,13 +108,14 @@ class Trainer:
         mean : scalar Tensor, nats per component that was wanted
         terms, bins : Tensor of shape (B,), see `AdaptiveTimes.update`
         """
-        given = () if labels is None else (labels,)
+        x0, missing = batch.x0, batch.missing
+        given = () if batch.labels is None else (batch.labels,)
 
         def denoise(x, gamma):
             if self.autocast is None:
-                return self._forward(x, gamma, *given)
+                return self._forward(x, gamma, *given, own=batch.own)
             with torch.autocast(self.device.type, self.autocast):
-                return self._forward(x, gamma, *given)
+                return self._forward(x, gamma, *given, own=batch.own)
 
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
         t, inverse_density, bins = self.times.sample(u)
@@ -114,7 +135,7 @@ class Trainer:
         terms = terms / (wanted / there).clamp(min=self.LEAST_PART).nan_to_num(1.0)
         return (terms * inverse_density).mean() / x0.shape[1], mean, terms, bins
 
-    def step(self, x0, factor, labels=None, missing=None, filled=False):
+    def step(self, batch, factor, filled=False):
         """One step of the optimiser on a batch; its mean loss as a tensor."""
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
@@ -122,11 +143,11 @@ class Trainer:
                 group["lr"] = rate * factor
             optimizer.zero_grad(set_to_none=True)
         loss = 0.0
-        for part in torch.arange(len(x0), device=self.device).tensor_split(self.n_parts):
-            share = len(part) / len(x0)
+        n_rows = len(batch.x0)
+        for part in torch.arange(n_rows, device=self.device).tensor_split(self.n_parts):
+            share = len(part) / n_rows
             if share:
-                some = (None if v is None else v[part] for v in (labels, missing))
-                part_loss, mean, terms, bins = self.batch_loss(x0[part], *some, filled)
+                part_loss, mean, terms, bins = self.batch_loss(batch.part(part), filled)
                 (share * part_loss).backward()
                 loss = loss + share * mean
                 self.times.update(bins, terms)
@@ -162,7 +183,7 @@ class Trainer:
         """State of the network with the averaged weights, as tensors."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
-    def time_weights(self, x0, labels=None, missing=None, n_bins=32, n_pairs=2):
+    def time_weights(self, batch, n_bins=32, n_pairs=2):
         """Standard deviation, over the noise, of the correction's integrand in bins of t.
 
         Scores draw times with this density: then their own noise is least. Pairs of draws for a
@@ -170,8 +191,9 @@ class Trainer:
         """
         spread = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
-        split = self.given(labels).split
-        path = self.observed(missing)
+        x0 = batch.x0
+        split = self.given(batch.labels, batch.own).split
+        path = self.observed(batch.missing)
 
         def draw(k):
             t = (k + torch.rand(len(x0), generator=generator, device=self.device)) / n_bins
@@ -191,10 +213,14 @@ class Trainer:
         state = torch.where(missing, MISSING, WANTED)
         return StatedGamma(self.path, state, self.states.log_variances)
 
-    def given(self, labels):
-        """The averaged denoiser given labels; images in training's arithmetic."""
+    def given(self, labels, own=None):
+        """The averaged denoiser given labels, and which remembered rows it is not to look up.
+
+        Images are seen in training's arithmetic.
+        """
         images = getattr(self.denoiser.network, "sees_images", False)
-        return Conditioned(self.averaged, labels, autocast=self.autocast if images else None)
+        autocast = self.autocast if images else None
+        return Conditioned(self.averaged, labels, autocast=autocast, own=own)
 
 
 def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
@@ -237,15 +263,18 @@ class Validation:
     seed : int
     labels : LongTensor of shape (n,) or None
     missing : BoolTensor of shape (n, D) or None
+    own : LongTensor of shape (n,) or None
+        The remembered rows that they are.
     chunk : int
         Rows times noise draws that go through the network at once.
     """
 
     def __init__(
-        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, chunk=4096
-    ):
+        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, own=None,
+        chunk=4096,
+    ):  # fmt: skip
         self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
-        self.missing, self.seed = missing, seed
+        self.missing, self.own, self.seed = missing, own, seed
         self.constant, self.n_dimensions = constant, n_dimensions
         self._density = None
 
@@ -254,7 +283,7 @@ class Validation:
 
         Parameters
         ----------
-        given : callable of labels to an averaged denoiser given them
+        given : callable of labels, and of the rows to leave out, to an averaged denoiser
         observed : callable of what is missing, or None, to the path of such rows
         times : AdaptiveTimes
         """
@@ -273,8 +302,10 @@ class Validation:
                 row, stratum = some % n, some // n
                 t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
                 eps = torch.randn(len(some), d, generator=generator, device=device)
-                split = given(None if self.labels is None else self.labels[row]).split
-                path = observed(None if self.missing is None else self.missing[row])
+                labels, missing, own = (
+                    None if v is None else v[row] for v in (self.labels, self.missing, self.own)
+                )
+                split, path = given(labels, own).split, observed(missing)
                 terms = correction_integrand(split, path, self.x0[row], t, eps).sum(1)
                 total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)

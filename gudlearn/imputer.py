@@ -25,9 +25,9 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
-        The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20))``, with columns
-        of whole numbers (64 different ones at most) as discrete ones. A ``conditional_rate`` of
-        "auto" is 0.5 in the copy that is fitted.
+        The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
+        retrieval="auto")``, with columns of whole numbers (64 different ones at most) as discrete
+        ones. A ``conditional_rate`` of "auto" is 0.5 in the copy that is fitted.
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -143,7 +143,7 @@ class GUDImputer(TransformerMixin, BaseEstimator):
 
     def _new_generator(self):
         if self.generator is None:
-            generator = GUDGenerator(sampler=DPMSolver(steps=20))
+            generator = GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto")
         else:
             generator = clone(self.generator)
         if not hasattr(generator, "conditional_rate"):

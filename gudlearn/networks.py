@@ -51,7 +51,7 @@ class MLP(BaseEstimator):
         self.n_blocks = n_blocks
         self.dropout = dropout
 
-    def build(self, n_components, n_channels, n_classes=0):
+    def build(self, n_components, n_channels, n_classes=0, n_guesses=0):
         """Make the module.
 
         Parameters
@@ -62,6 +62,9 @@ class MLP(BaseEstimator):
             C, inputs per component.
         n_classes : int, default=0
             Classes of labels, the one that stands for none left out; 0 where there are no labels.
+        n_guesses : int, default=0
+            Of what is to be found, among the inputs. The module then answers with (B, 1 + G, D):
+            its own word, and how far to go towards each.
 
         Returns
         -------
@@ -69,7 +72,9 @@ class MLP(BaseEstimator):
         """
         self._validate_params()
         dropout = 0.0 if self.dropout == "auto" else self.dropout
-        return ResidualMLP(n_components, n_channels, self.width, self.n_blocks, dropout, n_classes)
+        return ResidualMLP(
+            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_guesses
+        )
 
     def _sized(self, n_rows, shape):
         """This specification with "auto" resolved for a number of rows."""
@@ -350,10 +355,10 @@ class _ZeroStart(nn.Module):
         return self.gain * self.module(inputs, gamma, *labels)
 
 
-def build_network(spec, n_components, n_channels, n_classes=0):
+def build_network(spec, n_components, n_channels, n_classes=0, n_guesses=0):
     """Build a network of components of ours, or anyone's module so that it too starts at zero."""
     if isinstance(spec, MLP):
-        return spec.build(n_components, n_channels, n_classes)
+        return spec.build(n_components, n_channels, n_classes, n_guesses)
     build = getattr(spec, "build", spec)
     module = build(n_components, n_channels)
     if not isinstance(module, nn.Module):

@@ -20,7 +20,8 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         The model, not fitted; None is ``GUDGenerator()``. Parameters are reached as
         ``generator__max_iter``.
     contamination : float in (0, 0.5], default=0.1
-        Share of the training rows below the threshold.
+        Share of the training rows below the threshold. Rows that the generator keeps to look up
+        (its ``retrieval``) count as new ones here.
     random_state : int, RandomState instance or None, default=None
         Where not None it is given to the generator.
 
@@ -78,7 +79,8 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         if self.random_state is not None:
             generator.set_params(random_state=self.random_state)
         generator.fit(X)
-        scores = generator.score_samples(X)
+        # Rows that the model remembers must not look likelier than new ones.
+        scores = getattr(generator, "_scores_as_new", generator.score_samples)(X)
         self.generator_ = generator
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_

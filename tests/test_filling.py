@@ -97,12 +97,12 @@ def test_filled_rows_are_seen_whole(shape):
     data = gen._rows_on_device(X, None, gen._make_trainer(len(X), 0))
     data.renew(0)
     everything = torch.arange(40)
-    before, _, missing = data.take(everything, torch.Generator().manual_seed(0))
+    before, _, missing, _ = data.take(everything, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(missing, np.isnan(X))
     assert not data.filled
     data.fill(np.where(np.isnan(X), 7.5, X))
     data.renew(1)
-    after, _, still = data.take(everything, torch.Generator().manual_seed(0))
+    after, _, still, _ = data.take(everything, torch.Generator().manual_seed(0))
     assert data.filled
     torch.testing.assert_close(still, missing)
     torch.testing.assert_close(before[~missing], after[~missing])
@@ -117,8 +117,8 @@ def test_what_was_filled_in_is_shown_and_not_learned():
     trainer = gen._make_trainer(len(X), 0)
     data = gen._rows_on_device(X, None, trainer)
     data.renew(0)
-    x0, _, missing = data.take(torch.arange(64), trainer.generator)
-    seen, count = [], np.isnan(X).sum(0)
+    batch = data.take(torch.arange(64), trainer.generator)
+    seen, missing, count = [], batch.missing, np.isnan(X).sum(0)
 
     def loss(denoise, path, x0, t, eps):
         seen.append(path.wanted)
@@ -126,7 +126,7 @@ def test_what_was_filled_in_is_shown_and_not_learned():
 
     trainer._loss = loss
     for filled in (False, True):
-        _, mean, terms, _ = trainer.batch_loss(x0, None, missing, filled)
+        _, mean, terms, _ = trainer.batch_loss(batch, filled)
         assert float(mean) < 10 and float(terms.max()) < 100
     kept, shown = ((missing & wanted).sum(0).numpy() for wanted in seen)
     assert (kept == 0).all() and (shown > count / 2).all()
@@ -214,7 +214,7 @@ def test_flipped_images_keep_their_holes_beside_a_constant_pixel():
     X[::2, 1, 3] = np.nan
     gen = small(network=UNet(width=8), random_flips=True, max_iter=0, basis="identity").fit(X)
     data = gen._rows_on_device(X.reshape(50, 8), None, gen._make_trainer(50, 0))
-    _, _, missing = data.take(torch.arange(50), torch.Generator().manual_seed(0))
+    missing = data.take(torch.arange(50), torch.Generator().manual_seed(0)).missing
     columns = gen._encoding.columns[gen._encoding.ends.active]
     places = [{int(columns[j]) for j in row.nonzero()[:, 0]} for row in missing]
     # Pixel 7 lies opposite pixel 4.

@@ -22,6 +22,7 @@ from gudlearn import (
     WaveletBasis,
 )
 from gudlearn._images import ImageContainer, make_gamma_maps, make_rotation, understand
+from gudlearn._training import Batch
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.nn.denoiser import Conditioned, Denoiser
 from gudlearn.nn.layers import Conv
@@ -379,7 +380,7 @@ def test_flips_mirror_the_law():
     trainer = gen._make_trainer(len(X), 0)
     rows = gen._rows_on_device(X.reshape(40, -1), None, trainer)
     index = torch.zeros(400, dtype=torch.long)
-    z = rows.take(index, trainer.generator)[0]
+    z = rows.take(index, trainer.generator).x0
     plain = rows.components(index[:1])
     mirrored = rows.components(torch.zeros(1, dtype=torch.long))
     pixels = gen.basis_.inverse_transform(z.double().numpy()).reshape(400, 2, 4)
@@ -451,7 +452,7 @@ def test_a_batch_in_parts_makes_the_same_step():
         gen = tiny(accumulation_steps=parts, optimizer="adamw", precision="fp32").fit(X[:2])
         trainer = gen._make_trainer(64, 0)
         x0 = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
-        losses = [float(trainer.step(x0, 1.0)) for _ in range(30)]
+        losses = [float(trainer.step(Batch(x0), 1.0)) for _ in range(30)]
         steps.append(np.mean(losses))
         assert trainer.steps == 30
     # The draws of the parts differ: the means of thirty losses agree within their noise.

@@ -10,7 +10,7 @@ from gudlearn import PCABasis
 from gudlearn._fitting import hold_out
 from gudlearn._loop import Budget, learning_rate_factor, run_passes
 from gudlearn._states import RandomStates
-from gudlearn._training import Trainer, Validation, to_arrays, to_tensors
+from gudlearn._training import Batch, Trainer, Validation, to_arrays, to_tensors
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.networks import MLP
@@ -63,7 +63,7 @@ class Rows:
         self.passes += 1
 
     def take(self, index, generator):
-        return self.x[index], None, None
+        return Batch(self.x[index])
 
 
 def validation(n=256, **parameters):
@@ -248,7 +248,7 @@ def test_the_average_follows_the_weights():
     trainer = make_trainer()
     before = trainer.averaged_state()
     for _ in range(5):
-        trainer.step(rows(64), 1.0)
+        trainer.step(Batch(rows(64)), 1.0)
     after, now = trainer.averaged_state(), trainer.denoiser.network.state_dict()
     moved = [(after[k] - before[k]).norm() for k in after]
     left = [(now[k] - after[k]).norm() for k in after]
@@ -259,17 +259,17 @@ def test_a_step_follows_its_generator_alone():
     losses = []
     for _ in range(2):
         trainer = make_trainer(seed=7)
-        losses.append([float(trainer.step(rows(64), 1.0)) for _ in range(4)])
+        losses.append([float(trainer.step(Batch(rows(64)), 1.0)) for _ in range(4)])
         torch.rand(3)
     assert losses[0] == losses[1]
     other = make_trainer(seed=8)
-    assert [float(other.step(rows(64), 1.0)) for _ in range(4)] != losses[0]
+    assert [float(other.step(Batch(rows(64)), 1.0)) for _ in range(4)] != losses[0]
 
 
 def test_validation_has_the_same_noise_at_every_call():
     trainer, held_out = make_trainer(), validation()
     for _ in range(60):
-        trainer.step(rows(256), 1.0)
+        trainer.step(Batch(rows(256)), 1.0)
     first = held_out.score(trainer.given, trainer.observed, trainer.times)
     assert first == held_out.score(trainer.given, trainer.observed, trainer.times)
     trainer.times.update(torch.tensor([0]), torch.tensor([1e6]))
@@ -279,7 +279,7 @@ def test_validation_has_the_same_noise_at_every_call():
 def test_validation_does_not_depend_on_the_chunk():
     trainer = make_trainer()
     for _ in range(30):
-        trainer.step(rows(256), 1.0)
+        trainer.step(Batch(rows(256)), 1.0)
     whole_set = validation().score(trainer.given, trainer.observed, trainer.times)
     chunked = validation(chunk=64).score(trainer.given, trainer.observed, trainer.times)
     assert chunked == pytest.approx(whole_set, abs=1e-6)
@@ -287,10 +287,10 @@ def test_validation_does_not_depend_on_the_chunk():
 
 def test_times_of_scores_are_dense_where_the_correction_is_noisy():
     trainer = make_trainer()
-    np.testing.assert_array_equal(trainer.time_weights(rows(32)), np.ones(32))
+    np.testing.assert_array_equal(trainer.time_weights(Batch(rows(32))), np.ones(32))
     for _ in range(100):
-        trainer.step(rows(256), 1.0)
-    weights = trainer.time_weights(rows(64))
+        trainer.step(Batch(rows(256)), 1.0)
+    weights = trainer.time_weights(Batch(rows(64)))
     assert weights.shape == (32,) and (weights > 0).all()
     # Where all is noise, or nothing is, the correction says nothing.
     assert weights[10:22].mean() > 2 * weights[[0, 1, 30, 31]].mean()
@@ -393,12 +393,12 @@ def test_weights_decay():
 
 def test_gradients_are_clipped():
     trainer = make_trainer()
-    trainer.step(rows(), 0.0)
+    trainer.step(Batch(rows()), 0.0)
     norm = sum(float(p.grad.square().sum()) for p in trainer.denoiser.parameters()) ** 0.5
     assert norm <= trainer.MAX_GRADIENT_NORM * (1 + 1e-5)
     # The same gradient is longer where nothing clips it.
     trainer.MAX_GRADIENT_NORM = 1e9
-    trainer.step(1e3 * rows(), 0.0)
+    trainer.step(Batch(1e3 * rows()), 0.0)
     norm = sum(float(p.grad.square().sum()) for p in trainer.denoiser.parameters()) ** 0.5
     assert norm > 1
 

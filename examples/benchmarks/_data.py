@@ -13,7 +13,9 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 TABLES = ("letter", "magic", "california", "wine_quality")
 SETS = ("digits", *TABLES)
-EXTRA_SETS = ("digits_scaled", "small", "small_density")
+# Tables of some hundred rows, where `retrieval` is measured.
+FEW_ROWS = ("breast_cancer", "diabetes", "concrete", "letter_2000")
+EXTRA_SETS = ("digits_scaled", "small", "small_density", *FEW_ROWS)
 
 MOST_DECIMALS = 6
 AGREEMENT = 0.999
@@ -61,13 +63,14 @@ def read_table(directory, name):
 
 def load(name, directory=None):
     """Load one data set by name; the tables need the folder given with `--data`."""
-    if name in TABLES:
+    if name in (*TABLES, "concrete", "letter_2000"):
         if directory is None:
             raise SystemExit(f"{name} is read from a folder: pass --data DIR.")
-        X, columns = read_table(directory, name)
-        if name == "letter":
+        X, columns = read_table(directory, name.removesuffix("_2000"))
+        if name.startswith("letter"):
+            X = X[:2000] if name == "letter_2000" else X
             return Dataset(name, X, columns, np.ones(X.shape[1]))
-        if name == "wine_quality":
+        if name in ("wine_quality", "concrete"):
             X, width = to_decimal_grid(X)
             return Dataset(name, X, columns, width)
         return Dataset(name, X, columns, None)
@@ -76,13 +79,14 @@ def load(name, directory=None):
         step = 1.0 if name == "digits" else 1 / 16
         columns = tuple(f"pixel{j}" for j in range(X.shape[1]))
         return Dataset(name, X * step, columns, np.full(X.shape[1], step), y)
-    if name == "small":
+    if name in ("small", "diabetes"):
         bunch = load_diabetes(scaled=False)
-        X, width = to_decimal_grid(bunch.data[:200])
+        X, width = to_decimal_grid(bunch.data[:200] if name == "small" else bunch.data)
         return Dataset(name, X, tuple(bunch.feature_names), width)
-    if name == "small_density":
+    if name in ("small_density", "breast_cancer"):
         bunch = load_breast_cancer()
-        return Dataset(name, bunch.data[:200], tuple(bunch.feature_names), None)
+        X = bunch.data[:200] if name == "small_density" else bunch.data
+        return Dataset(name, X, tuple(bunch.feature_names), None)
     raise SystemExit(f"Unknown set {name!r}: choose from {', '.join(SETS + EXTRA_SETS)}.")
 
 

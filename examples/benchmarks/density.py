@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 GUDLEARN = {
     "gudlearn": {},  # the defaults, with the budget as max_time
     "gudlearn-plain": {"max_time": None},  # the defaults and nothing else
+    "gudlearn-retrieval": {"retrieval": "auto"},  # and a network that looks rows up
     # behind a MarginalGaussianizer, whose columns are normal already; continuous sets only
     "gudlearn-gaussianized": {"preconditioning": "gaussian"},
 }

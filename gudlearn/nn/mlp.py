@@ -28,19 +28,24 @@ class ResidualMLP(nn.Module):
     dropout : float in [0, 1)
     n_classes : int
         Labels beside the one that stands for none; 0 where there are none.
+    n_guesses : int
+        Of x0 among the inputs; how far to go towards each is answered, too.
     """
 
     EMBEDDING = 64
 
-    def __init__(self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0):
+    def __init__(
+        self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_guesses=0
+    ):
         super().__init__()
         self.width, self.n_blocks, self.dropout = width, n_blocks, dropout
+        self.n_guesses = n_guesses
         self.embedding = GammaEmbedding(n_components, self.EMBEDDING)
         self.modulation = nn.Linear(self.EMBEDDING, width)
         self.first = nn.Linear(n_channels * n_components, width)
         self.labels = nn.Embedding(n_classes + 1, width) if n_classes else None
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * n_blocks))
-        self.last = nn.Linear(width, n_components)
+        self.last = nn.Linear(width, (1 + n_guesses) * n_components)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -49,7 +54,10 @@ class ResidualMLP(nn.Module):
         return [layer.weight for layer in self.inner]
 
     def forward(self, inputs, gamma, labels=None):
-        """Inputs (B, C, D), noise levels (B, D) and labels (B,), if any, to outputs (B, D)."""
+        """Inputs (B, C, D), noise levels (B, D) and labels (B,), if any, to outputs (B, D).
+
+        With G guesses it is (B, 1 + G, D).
+        """
         with full_precision(inputs.device.type):
             hidden = self.first(inputs.flatten(1)) + self.modulation(self.embedding(gamma))
             if labels is not None:
@@ -61,4 +69,5 @@ class ResidualMLP(nn.Module):
                 h = F.dropout(h, self.dropout, self.training)
             hidden = hidden + self.inner[2 * block + 1](h)
         with full_precision(inputs.device.type):
-            return self.last(F.layer_norm(hidden, (self.width,)).to(self.last.weight.dtype))
+            out = self.last(F.layer_norm(hidden, (self.width,)).to(self.last.weight.dtype))
+        return out.view(len(out), 1 + self.n_guesses, -1) if self.n_guesses else out
