@@ -4,12 +4,14 @@ Rows come as clean scaled components z (B, D) and whole-number levels (B, F); no
 row. Everything is in nats, in the units of z.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from gudlearn._random import keyed_normal, keyed_uniform
+from gudlearn.diffusion.gammas import moving_share
 from gudlearn.diffusion.levels import alpha
 from gudlearn.diffusion.likelihood import (
     correction_integrand,
@@ -20,13 +22,15 @@ from gudlearn.diffusion.likelihood import (
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import LOG_2PI
 from gudlearn.diffusion.process import marginal_std, perturb
-from gudlearn.diffusion.solvers import integrate, start_near, time_grid
+from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma, Told
 from gudlearn.nn.denoiser import Conditioned
 
 # Rows times noise draws that go through the network at once.
 _BATCH, _IMAGE_BATCH = 1024, 128
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
+# Steps half of the way from noise where components move all of the time, and the most of them.
+_STEPS_HALFWAY, _MOST_HALFWAY = 2, 100
 # Gauss-Hermite nodes for expectations over one normal.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
 
@@ -263,24 +267,32 @@ class Model:
         return z if known is None else torch.where(known[1], known[0], z)
 
     def expect(self, keys, known, labels=None):
-        """Expected components (B, D) given the known ones, by the denoiser's answer to noise.
+        """Expected components (B, D) given the known ones, on the way from the noise of each key.
 
-        What is known is a pair as in `sample`. The noise of each key is another: means of several
-        keys do not depend on what the network makes of it.
+        What is known is a pair as in `sample`. A solver's few steps lead from noise, and from its
+        mirror image, to t = 1/2; there the denoiser says what is to be expected, and the mean of
+        its answers over the states of keys is what is expected of all. At t = 1 one answer would
+        do, were networks as good there.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         if len(self.active):
-            x, denoise = self._outset(keys), self.given(labels)
-            with self.arithmetic():
-                denoise, x = self._told(denoise, keys, known, x)
-                z[:, self.active] = denoise(x, self.path(z.new_ones(1)).expand_as(x))
+            steps = min(math.ceil(_STEPS_HALFWAY / moving_share(self.path)), _MOST_HALFWAY)
+            times = torch.linspace(1, 0.5, steps + 1, dtype=torch.float64).to(z)
+            for mirrored in (False, True):
+                x, denoise = self._outset(keys, mirrored), self.given(labels)
+                with self.arithmetic():
+                    denoise, x = self._told(denoise, keys, known, x)
+                    x = integrate(denoise, self.path, x, times, DPMSolverStep())
+                    z[:, self.active] += 0.5 * denoise(x, self.path(times[-1:]).expand_as(x))
         return torch.where(known[1], known[0], z)
 
-    def _outset(self, keys):
-        """The active components at t = 1."""
+    def _outset(self, keys, mirrored=False):
+        """The active components at t = 1, or the mirror images of their noise."""
         d = len(self.active)
         u = keyed_uniform(keys, d, _START).to(self.dtype)
         eps = keyed_normal(keys, d, _START).to(self.dtype)
+        if mirrored:
+            u, eps = 1 - u, -eps
         return self.denoiser.marginals.draw(u, eps, self._gamma_1().expand_as(u))
 
     def _told(self, denoise, keys, known, x):

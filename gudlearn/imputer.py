@@ -34,7 +34,7 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         What is filled in: the mean or median given what is known of the row, each entry by itself,
         or one draw. Means are best in square error; draws have the law of the data.
     n_samples : int, default=30
-        Draws for a median. For a mean, answers of the denoiser, see
+        Draws for a median. For a mean, draws of noise, see
         :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
     add_indicator : bool, default=False
         Whether columns follow that say what was missing, as of
@@ -217,20 +217,19 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         return X if nan else np.where(X == self.missing_values, np.nan, X)
 
     def _complete(self, X, n_samples, by_value, expected=False):
-        """Draws of the kept columns of rows with something missing, (n_samples, n, F')."""
+        """Draws of the kept columns of rows with something missing, (n_draws, n, F')."""
         rows = X[:, self._kept].astype(np.float64)
         wanted = np.isnan(rows).any(axis=1)
-        found = np.repeat(rows[None], n_samples, axis=0)
         if not wanted.any():
-            return found
+            return np.repeat(rows[None], n_samples, axis=0)
         generator, partial = self.generator_, rows[wanted]
         if generator.bin_width_ is not None:
             # What is known may lie beside the grid that was fitted; it is not changed.
             whole = ~np.isnan(generator.bin_width_) & (self.generator is None)
             partial = np.where(whole, np.rint(partial), partial)
-        found[:, wanted] = generator._complete_rows(
-            partial, n_samples, self._seed, by_value, expected
-        )
+        drawn = generator._complete_rows(partial, n_samples, self._seed, by_value, expected)
+        found = np.repeat(rows[None], len(drawn), axis=0)
+        found[:, wanted] = drawn
         return found
 
     def _in_place(self, X, filled):

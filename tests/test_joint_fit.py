@@ -188,7 +188,7 @@ def test_untrained_conditionals_are_those_of_the_gaussian(untrained):
     assert error < 0.2
 
 
-def test_expected_values_are_those_of_the_gaussian_and_of_no_draw():
+def test_expected_values_are_those_of_the_gaussian_after_few_draws():
     X = gaussian_rows(4000)
     generator = GUDGenerator(max_iter=0, conditional_rate=0.5, random_state=0).fit(X)
     mean, covariance = law_of(generator)
