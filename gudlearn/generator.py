@@ -71,10 +71,11 @@ class GUDGenerator(
     retrieval : int or "auto", default=0
         Rows of a table, at most, that are kept for the network to look up: kernel densities around
         them are among its inputs. In training no row is told of itself. Where rows have near
-        neighbours, as in many small tables, densities and conditionals gain much; time grows with
-        the rows kept. Scores of these rows themselves are too good, as those of any kernel
-        density, and rows that overlap, as windows of a series do, teach the network to copy.
-        "auto" is 2048 for a table of so many rows or fewer, and 0 for others.
+        neighbours, as in many small tables, conditionals gain much, and densities of continuous
+        columns; of discrete ones they do not. Time grows with the rows kept. Scores of these rows
+        themselves are too good, as those of any kernel density, and rows that overlap, as windows
+        of a series do, teach the network to copy. "auto" is 2048 for a table of so many rows or
+        fewer, and 0 for others.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False
