@@ -7,8 +7,13 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._constraints import HasMethods, Interval
+from gudlearn._constraints import HasMethods, Interval, StrOptions
+from gudlearn._random import derive_seed, row_keys, seed_keys
+from gudlearn._ties import SpreadTies
 from gudlearn.generator import GUDGenerator
+
+# Draws of the ties of a row that is scored.
+_N_DRAWS = 2
 
 
 class GUDOutlierDetector(OutlierMixin, BaseEstimator):
@@ -19,6 +24,12 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
     generator : GUDGenerator or None, default=None
         The model, not fitted; None is ``GUDGenerator()``. Parameters are reached as
         ``generator__max_iter``.
+    ties : {"spread", "keep"}, default="spread"
+        What becomes of columns of a table whose values repeat (at most half as many different ones
+        as rows). A value that many rows share would make any row likely. "spread" puts normal
+        scores in the place of values, with ties spread at random over the scores that they share:
+        what is odd is then a rare value, or one that does not go with the others. "keep" leaves
+        the density as it is, and so does a generator with a ``bin_width``, and images.
     contamination : float in (0, 0.5], default=0.1
         Share of the training rows below the threshold. Rows that the generator keeps to look up
         (its ``retrieval``) count as new ones here.
@@ -40,6 +51,15 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
     -----
     Rows with NaN are judged by what is there, where the basis does not mix columns.
 
+    Log-likelihoods are densities in units of the normal scores in columns that are spread (two
+    draws of the ties, whose random numbers are keyed by the values of a row, and their mean), in
+    those of the data in others.
+
+    References
+    ----------
+    Rueschendorf (2009), "On the distributional transform, Sklar's theorem, and the empirical copula
+    process", https://doi.org/10.1016/j.jspi.2009.05.030
+
     Examples
     --------
     >>> import numpy as np
@@ -52,12 +72,14 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
 
     _parameter_constraints = {
         "generator": [None, HasMethods("score_samples")],
+        "ties": [StrOptions({"spread", "keep"})],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "random_state": ["random_state"],
     }
 
-    def __init__(self, generator=None, *, contamination=0.1, random_state=None):
+    def __init__(self, generator=None, *, ties="spread", contamination=0.1, random_state=None):
         self.generator = generator
+        self.ties = ties
         self.contamination = contamination
         self.random_state = random_state
 
@@ -78,15 +100,38 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         generator = GUDGenerator() if self.generator is None else clone(self.generator)
         if self.random_state is not None:
             generator.set_params(random_state=self.random_state)
+        rows = self._table(X, generator)
+        ties = None if rows is None else SpreadTies(rows)
+        if ties is not None and len(ties.columns):
+            # Equal rows are spread apart, too.
+            seed = derive_seed(getattr(generator, "random_state", 0))
+            X = _in_place(X, ties, ties.spread(rows, seed_keys(seed, len(rows))))
+        else:
+            ties = None
         generator.fit(X)
         # Rows that the model remembers must not look likelier than new ones.
         scores = getattr(generator, "_scores_as_new", generator.score_samples)(X)
-        self.generator_ = generator
+        self.generator_, self._ties = generator, ties
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_
         if hasattr(generator, "feature_names_in_"):
             self.feature_names_in_ = generator.feature_names_in_
         return self
+
+    def _table(self, X, generator):
+        """Rows of numbers whose ties may be spread, (n, F) float64; None where they are kept."""
+        binned = not isinstance(getattr(generator, "bin_width", "auto"), str)
+        if self.ties == "keep" or binned or getattr(generator, "shape", None) is not None:
+            return None
+        try:
+            rows = np.asarray(X)
+            # The generator says what is wrong with other data.
+            if rows.ndim != 2 or rows.dtype.kind not in "biufO":
+                return None
+            rows = rows.astype(np.float64)
+        except (TypeError, ValueError):
+            return None
+        return rows if len(rows) and not np.isinf(rows).any() else None
 
     def score_samples(self, X):
         """Log-likelihood of each row, in nats; low for outliers.
@@ -100,7 +145,17 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
         """
         check_is_fitted(self)
-        return self.generator_.score_samples(X)
+        rows = None if self._ties is None else self._table(X, self.generator_)
+        if rows is None or rows.shape[1] != self._ties.n_features:
+            return self.generator_.score_samples(X)
+        keys = row_keys(rows)
+        draws = [
+            self.generator_.score_samples(
+                _in_place(X, self._ties, self._ties.spread(rows, keys, draw))
+            )
+            for draw in range(_N_DRAWS)
+        ]
+        return np.mean(draws, axis=0)
 
     def decision_function(self, X):
         """Log-likelihood above the threshold, in nats; negative for outliers.
@@ -135,3 +190,13 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
         return tags
+
+
+def _in_place(X, ties, spread):
+    """X, an array or a DataFrame, with the columns of spread ties in the place of its own."""
+    if not hasattr(X, "iloc"):
+        return spread
+    X = X.copy()
+    for j in ties.columns:
+        X.isetitem(j, spread[:, j])
+    return X

@@ -1,10 +1,16 @@
 """The outlier detector."""
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator
+from scipy.stats import kstest
+from sklearn.base import BaseEstimator, clone
 
 from gudlearn import GUDOutlierDetector
+from gudlearn._random import row_keys
+from gudlearn._ties import SpreadTies
 from small import continuous, small
 
 
@@ -34,6 +40,7 @@ def test_rows_with_holes_are_judged_by_what_is_there():
     [
         ({"contamination": 0.0}, "contamination"),
         ({"contamination": 0.6}, "contamination"),
+        ({"ties": "drop"}, "ties"),
         ({"generator": BaseEstimator()}, "generator"),
     ],
     ids=repr,
@@ -41,3 +48,82 @@ def test_rows_with_holes_are_judged_by_what_is_there():
 def test_parameters_that_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         GUDOutlierDetector(**parameters).fit(continuous())
+
+
+def repeated(n_rows=400, seed=0):
+    """Half of the rows have zero in the first column, which the second goes with in both halves."""
+    rng = np.random.default_rng(seed)
+    zero = rng.random(n_rows) < 0.5
+    first = np.where(zero, 0.0, 1 + rng.poisson(5, n_rows))
+    second = np.where(zero, -2.0, 2.0) + 0.3 * rng.normal(size=n_rows)
+    return np.c_[first, second]
+
+
+def test_a_value_that_many_share_is_not_likely_for_it():
+    X = repeated()
+    odd = [[0.0, 2.0], [5.0, -2.0]]
+    spread = GUDOutlierDetector(small(max_iter=200)).fit(X)
+    assert (spread.predict(odd) == -1).all()
+    zero = X[:, 0] == 0
+    means = [spread.score_samples(X[some]).mean() for some in (zero, ~zero)]
+    kept = GUDOutlierDetector(small(max_iter=60), ties="keep").fit(X)
+    gap = np.subtract(*(kept.score_samples(X[some]).mean() for some in (zero, ~zero)))
+    # Zeros are a spike of the density; their scores are those of any other row.
+    assert gap > 2 and abs(means[0] - means[1]) < 0.5 * gap
+
+
+def test_spread_columns_are_standard_normal_and_others_stay():
+    X = repeated(2000)
+    X[::7, 0] = np.nan
+    ties = SpreadTies(X)
+    assert ties.columns.tolist() == [0]
+    found = ties.spread(X, row_keys(X))
+    np.testing.assert_array_equal(found[:, 1], X[:, 1])
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(X))
+    known = found[~np.isnan(found[:, 0]), 0]
+    assert kstest(known, "norm").pvalue > 0.01
+    # Order is kept, and ties are broken in another way in another draw.
+    order = np.argsort(X[:, 0])[: len(known)]
+    steps = np.diff(X[order, 0]) > 0
+    assert (np.diff(found[order, 0])[steps] > 0).all()
+    assert (ties.spread(X, row_keys(X), 1)[:, 0] != found[:, 0]).all()
+
+
+def test_scores_of_values_beyond_the_seen_ones_go_on():
+    X = repeated()
+    ties = SpreadTies(X)
+    rows = np.c_[[0.5, X[:, 0].max() + 1, X[:, 0].max() + 101, -50.0], np.zeros(4)]
+    scores = ties.spread(rows, row_keys(rows))[:, 0]
+    assert scores[1] > 2 and scores[3] < -3
+    assert scores[2] - scores[1] == pytest.approx(100 / X[:, 0].std())
+    # No row has this one: it lies between those that were seen.
+    assert abs(scores[0]) < 0.3
+
+
+def test_frames_keep_their_names_and_scores_depend_on_no_other_row():
+    X = pd.DataFrame(repeated(60), columns=["first", "second"])
+    X["first"] = X["first"].astype(int)
+    detector = GUDOutlierDetector(small()).fit(X)
+    assert list(detector.feature_names_in_) == ["first", "second"]
+    scores = detector.score_samples(X)
+    np.testing.assert_allclose(detector.score_samples(X[20:23]), scores[20:23], rtol=1e-9)
+    again = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(again.score_samples(X), scores)
+    with pytest.raises(ValueError, match="feature"):
+        detector.score_samples(X[["second"]])
+
+
+@pytest.mark.parametrize(
+    ("detector", "X"),
+    [
+        (GUDOutlierDetector(small(), ties="keep"), repeated(60)),
+        (GUDOutlierDetector(small(bin_width=[1.0, np.nan])), repeated(60)),
+        (GUDOutlierDetector(small(shape=(1, 2), network="auto")), repeated(60)),
+        (GUDOutlierDetector(small()), continuous()),
+    ],
+    ids=["kept", "binned", "images", "no ties"],
+)
+def test_where_ties_are_kept_scores_are_those_of_the_generator(detector, X):
+    detector.fit(X)
+    expected = clone(detector.generator).fit(X).score_samples(X)
+    np.testing.assert_allclose(detector.score_samples(X), expected)
