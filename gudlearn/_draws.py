@@ -219,8 +219,8 @@ class Draws:
         deviation divided by the square root of their number. Where :meth:`conditioning_method`
         is "exact" samples are not drawn to their end: what the denoiser expects half of the way
         from noise has the same mean, and draws differ less there. They start from noise and its
-        mirror image in turn, whose errors cancel where the data are normal. It takes a fifth
-        of the time of samples of 20 steps.
+        mirror image in turn, whose errors cancel where the data are normal. It takes about half of
+        the time of samples of 20 steps.
         """
         answers = self._complete(n_samples, None, X, None, 1.0, random_state, expected=True)
         # A mean of equal numbers need not be that number.

@@ -57,7 +57,6 @@ class Encoding(KnownLaws):
     def __init__(self, bins, basis, preconditioning, names=None, shape=None):
         self.bins, self.basis, self.preconditioning = bins, basis, preconditioning
         self.names, self.shape = names, shape
-        self.remembered = None
 
     def fit(self, X, labels=None):
         """Learn from rows X (n, F) of any numeric dtype, and labels (n,) of classes 0, 1, ...."""

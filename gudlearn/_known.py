@@ -79,6 +79,8 @@ class KnownLaws:
         Of parts of the rows; empty where rows are taken as one.
     """
 
+    remembered = None
+
     def _fit_laws(self, X, labels):
         """Learn the laws from rows X (n, F) and labels (n,) or None, once all else is there."""
         tables = self._fit_tables(X)
@@ -308,9 +310,16 @@ class KnownLaws:
         return ClusteredLaw(torch.tensor([p.share for p in parts], dtype=torch.float64), laws)
 
     def remember(self, X):
-        """Keep rows X (n, F), which may hold NaN, for the network to look up."""
+        """Keep rows X (n, F), which may hold NaN, for the network to look up.
+
+        Of equal rows one is kept, or training would tell a row of itself by its copy, unless rows
+        take few values: then copies are the law.
+        """
         keys = row_keys(X).numpy()
         order = np.argsort(keys, kind="stable")
+        first = np.append(True, np.diff(keys[order]) != 0)
+        if 2 * first.sum() >= len(X):
+            order = order[first]
         rows, holes = self._components_of(X[order])
         known = None if holes is None else ~holes
         self.remembered = Remembered(rows.astype(np.float32), known, keys[order])

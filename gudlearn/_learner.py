@@ -24,8 +24,8 @@ from gudlearn._training import Batch, to_arrays
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
-# Rows of a table that are kept to be looked up, where that is left to us; below so few none are.
-_MOST_REMEMBERED, _FEWEST_REMEMBERED = 2048, 10
+# Rows of a table that are kept to be looked up, where that is left to us.
+_MOST_REMEMBERED = 2048
 # Share of rows in mixed states where values are missing.
 _RATE_WITH_HOLES = 0.3
 # Rows, or images, on which the best density of times for scores is measured.
@@ -50,10 +50,9 @@ class Learner:
 
         Returns
         -------
-        rows of X, their labels or None, and a seed
+        rows of X, their labels or None, and the seed of what was made anew, or None
         """
         self._validate_params()
-        seed = derive_seed(self.random_state)
         schedule = resolve("schedule", self.schedule)
         resolve("sampler", self.sampler).build()
         resolve("network", self.network)
@@ -74,7 +73,7 @@ class Learner:
             self.conditional_rate_ = self._rate(X)
             _fitting.build_path(self._encoding, schedule)
             self.schedule_ = schedule
-            return X, self._labels(y, len(X)), seed
+            return X, self._labels(y, len(X)), None
         X, container = self._first_rows(X)
         self._check_holes(X)
         self.conditional_rate_ = self._rate(X)
@@ -91,6 +90,7 @@ class Learner:
         self.basis_, self.schedule_, self.network_ = self._encoding.basis, schedule, network
         self.bin_width_ = bins.width if bins.discrete.any() else None
         _fitting.build_path(self._encoding, schedule)
+        seed = derive_seed(self.random_state)
         self._remember(X, seed)
         fresh = _fitting.new_network(self._encoding, network, seed, self._n_classes)
         self.weights_ = {} if fresh is None else to_arrays(fresh.state_dict())
@@ -136,7 +136,8 @@ class Learner:
             held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
             rows = np.random.default_rng(seed).permutation(len(X))
             rows = rows[np.isin(rows, held_out, invert=True)][:most]
-            if len(rows) >= _FEWEST_REMEMBERED:
+            # A row alone would have nobody to be told of.
+            if len(rows) > 1:
                 self._encoding.remember(X[np.sort(rows)])
 
     # Labels

@@ -30,7 +30,7 @@ from gudlearn.nn.denoiser import Conditioned
 _BATCH, _IMAGE_BATCH = 1024, 128
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
 # Steps half of the way from noise where components move all of the time, and the most of them.
-_STEPS_HALFWAY, _MOST_HALFWAY = 2, 100
+_STEPS_HALFWAY, _MOST_HALFWAY = 8, 100
 # Gauss-Hermite nodes for expectations over one normal.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
 

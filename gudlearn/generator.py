@@ -14,6 +14,7 @@ from gudlearn._draws import Draws
 from gudlearn._extension import Extends
 from gudlearn._learner import Learner
 from gudlearn._loop import Budget, run_passes
+from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs
 from gudlearn._scores import Scores
 from gudlearn.bases import BlockBasis, IdentityBasis
@@ -72,10 +73,10 @@ class GUDGenerator(
         Rows of a table, at most, that are kept for the network to look up: kernel densities around
         them are among its inputs. In training no row is told of itself. Where rows have near
         neighbours, as in many small tables, conditionals gain much, and densities of continuous
-        columns; of discrete ones they do not. Time grows with the rows kept. Scores of these rows
-        themselves are too good, as those of any kernel density, and rows that overlap, as windows
-        of a series do, teach the network to copy. "auto" is 2048 for a table of so many rows or
-        fewer, and 0 for others.
+        columns; of discrete ones they do not. Of equal rows one is kept, where most rows are
+        unique. Time grows with the rows kept. Scores of these rows themselves are too good, as
+        those of any kernel density, and rows that overlap, as windows of a series do, teach the
+        network to copy. "auto" is 2048 for a table of so many rows or fewer, and 0 for others.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weight of the noise levels in training: the bound's own, or equal for the noise.
     class_conditional : bool, default=False
@@ -339,6 +340,7 @@ class GUDGenerator(
         again = self.warm_start and hasattr(self, "weights_")
         with self._unchanged_on_error():
             X, labels, seed = self._prepare(X, y, again)
+            seed = derive_seed(self.random_state) if seed is None else seed
             trainer = self._make_trainer(len(X), seed)
         _TRAINERS.pop(self, None)
         budget.max_iter = self._n_passes(len(X))
@@ -371,6 +373,7 @@ class GUDGenerator(
             X, labels, seed = self._prepare(X, y, again)
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
+                seed = derive_seed(self.random_state) if seed is None else seed
                 trainer = self._make_trainer(len(X), seed)
             else:
                 path = _fitting.build_path(self._encoding, self.schedule_)

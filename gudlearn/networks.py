@@ -358,7 +358,8 @@ class _ZeroStart(nn.Module):
 def build_network(spec, n_components, n_channels, n_classes=0, n_guesses=0):
     """Build a network of components of ours, or anyone's module so that it too starts at zero."""
     if isinstance(spec, MLP):
-        return spec.build(n_components, n_channels, n_classes, n_guesses)
+        guesses = {"n_guesses": n_guesses} if n_guesses else {}
+        return spec.build(n_components, n_channels, n_classes, **guesses)
     build = getattr(spec, "build", spec)
     module = build(n_components, n_channels)
     if not isinstance(module, nn.Module):

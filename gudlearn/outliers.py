@@ -31,8 +31,7 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         what is odd is then a rare value, or one that does not go with the others. "keep" leaves
         the density as it is, and so does a generator with a ``bin_width``, and images.
     contamination : float in (0, 0.5], default=0.1
-        Share of the training rows below the threshold. Rows that the generator keeps to look up
-        (its ``retrieval``) count as new ones here.
+        Share of the training rows below the threshold; nearly so where ties are spread.
     random_state : int, RandomState instance or None, default=None
         Where not None it is given to the generator.
 
@@ -49,7 +48,9 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    Rows with NaN are judged by what is there, where the basis does not mix columns.
+    Rows with NaN are judged by what is there, where the basis does not mix columns. Rows that the
+    generator keeps to look up (its ``retrieval``) are scored as if they were new, but by
+    ``likelihood="flow"``.
 
     Log-likelihoods are densities in units of the normal scores in columns that are spread (two
     draws of the ties, whose random numbers are keyed by the values of a row, and their mean), in
@@ -109,8 +110,7 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         else:
             ties = None
         generator.fit(X)
-        # Rows that the model remembers must not look likelier than new ones.
-        scores = getattr(generator, "_scores_as_new", generator.score_samples)(X)
+        scores = _scores(generator, X)
         self.generator_, self._ties = generator, ties
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_
@@ -147,12 +147,10 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         rows = None if self._ties is None else self._table(X, self.generator_)
         if rows is None or rows.shape[1] != self._ties.n_features:
-            return self.generator_.score_samples(X)
+            return _scores(self.generator_, X)
         keys = row_keys(rows)
         draws = [
-            self.generator_.score_samples(
-                _in_place(X, self._ties, self._ties.spread(rows, keys, draw))
-            )
+            _scores(self.generator_, _in_place(X, self._ties, self._ties.spread(rows, keys, draw)))
             for draw in range(_N_DRAWS)
         ]
         return np.mean(draws, axis=0)
@@ -190,6 +188,11 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
         return tags
+
+
+def _scores(generator, X):
+    """Scores of rows, none of which is told of itself where a model looks rows up."""
+    return getattr(generator, "_scores_as_new", generator.score_samples)(X)
 
 
 def _in_place(X, ties, spread):

@@ -288,9 +288,12 @@ class GenerativePipeline(Pipeline):
             X = Z
         return X, log_det
 
-    def _log_density(self, X):
+    def _log_density(self, X, new=False):
         Z, log_det = self._forward(self._like_input(X))
-        return np.asarray(self.steps[-1][1].score_samples(Z), dtype=np.float64) + log_det
+        score = self.steps[-1][1].score_samples
+        if new:
+            score = getattr(self.steps[-1][1], "_scores_as_new", score)
+        return np.asarray(score(Z), dtype=np.float64) + log_det
 
     def score_samples(self, X):
         """Compute the log-likelihood of each row.
@@ -306,11 +309,18 @@ class GenerativePipeline(Pipeline):
             Log-density in nats, in the units of X; with `bin_width` a lower bound of the
             log-probability.
         """
+        return self._scores(X)
+
+    def _scores_as_new(self, X):
+        """Scores of rows, none of which is told of itself where the last step looks rows up."""
+        return self._scores(X, new=True)
+
+    def _scores(self, X, new=False):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         widths = getattr(self, "bin_width_", None)
         if widths is None:
-            return self._log_density(X)
+            return self._log_density(X, new)
         levels = self._levels(X)
         keys = row_keys(levels)
         shift, stride = (
@@ -321,7 +331,7 @@ class GenerativePipeline(Pipeline):
         total = np.zeros(len(X))
         for draw in range(_DRAWS):
             u = (shift + draw * stride / _DRAWS) % 1.0
-            total += self._log_density((levels + u - 0.5) * widths)
+            total += self._log_density((levels + u - 0.5) * widths, new)
         return total / _DRAWS + np.log(widths).sum()
 
     def score(self, X, y=None):

@@ -259,7 +259,7 @@ def test_expected_values_need_few_draws(make):
     known = ~np.isnan(partial)
     few, others = (gen.conditional_mean(partial, n_samples=4, random_state=k) for k in (0, 1))
     draws = gen.sample(400, given=partial)
-    assert np.abs(few - others).max() < 0.1 * X.std()
+    assert np.abs(few - others).max() < 0.15 * X.std()
     assert np.abs(few - draws.mean(0)).max() < 0.4 * X.std()
     assert (few >= X.min(0)).all() or make is continuous
     np.testing.assert_array_equal(few[known], X[:8][known])

@@ -205,6 +205,22 @@ def test_expected_values_are_those_of_the_gaussian_after_few_draws():
     np.testing.assert_array_equal(found[:, :2], rows[:, :2])
 
 
+@pytest.mark.parametrize("schedule", ["linear", "sequential"])
+def test_expected_values_of_two_clusters_are_between_them(schedule):
+    rng = np.random.default_rng(0)
+    cluster = rng.random((4000, 1)) < 0.3
+    X = np.where(cluster, 2.5, -2.5) + 0.5 * rng.normal(size=(4000, 2))
+    X[:, 0] = rng.normal(size=4000)
+    generator = GUDGenerator(
+        schedule=schedule, preconditioning="mixture", max_iter=0, conditional_rate=0.5,
+        random_state=0,
+    ).fit(X)  # fmt: skip
+    partial = np.tile([[0.0, np.nan]], (20, 1))
+    found = generator.conditional_mean(partial, n_samples=200)[:, 1]
+    # The law is not normal, and 4000 draws have a standard error of 0.04.
+    assert abs(found.mean() - X[:, 1].mean()) < 0.13
+
+
 def test_untrained_scores_are_drawn_where_their_noise_is(untrained):
     generator, X = untrained
 

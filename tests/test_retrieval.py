@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from gudlearn import GUDGenerator, GUDImputer, GUDOutlierDetector, _fitting
+from gudlearn import GenerativePipeline, GUDGenerator, GUDImputer, GUDOutlierDetector, _fitting
 from gudlearn._learner import _MOST_REMEMBERED
 from gudlearn._random import row_keys
 from gudlearn.diffusion.kernels import RowKernels
@@ -94,13 +95,30 @@ def test_a_row_counts_as_new_if_it_is_to(kept):
     assert (told - as_new)[remembered].mean() > 0.01
 
 
-def test_a_threshold_is_that_of_new_rows():
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_threshold_is_that_of_new_rows(pipeline):
     X = families()
-    detector = GUDOutlierDetector(small(max_iter=30, retrieval="auto"), contamination=0.2).fit(X)
+    model = small(max_iter=30, retrieval="auto")
+    if pipeline:
+        model = GenerativePipeline([("scale", StandardScaler()), ("model", model)])
+    detector = GUDOutlierDetector(model, contamination=0.2).fit(X)
+    assert (detector.predict(X) == -1).mean() == pytest.approx(0.2, abs=0.01)
     new = detector.predict(families(400, seed=1))
     assert (new == -1).mean() == pytest.approx(0.2, abs=0.07)
     told = detector.generator_.score_samples(X)
-    assert detector.offset_ < np.percentile(told, 20)
+    assert detector.offset_ < np.percentile(told, 20) - 0.01
+
+
+def test_no_row_is_told_of_its_copy():
+    X = np.repeat(families(120), 2, axis=0)
+    gen = small(retrieval="auto", validation_fraction=0).fit(X)
+    keys = gen._encoding.remembered.keys
+    assert len(keys) == len(np.unique(keys)) == 120
+    assert (gen._encoding.places(row_keys(X), "cpu") >= 0).all()
+    # Where rows take few values copies are the law.
+    few = np.random.default_rng(0).integers(0, 2, (60, 2)).astype(float)
+    gen = small(retrieval="auto", validation_fraction=0).fit(few)
+    assert len(gen._encoding.remembered.keys) == 60
 
 
 def test_a_copy_remembers(kept):
@@ -133,12 +151,13 @@ def test_what_is_missing_is_found_among_the_neighbours():
 def test_only_so_many_rows_are_kept():
     X = continuous(60)
     assert len(small(retrieval=20).fit(X)._encoding.remembered.keys) == 20
-    # Of so few nothing is to be learned.
-    assert small(retrieval=5).fit(X)._encoding.remembered is None
+    # A row alone would have nobody to be told of.
+    assert small(retrieval=1).fit(X)._encoding.remembered is None
     many = continuous(_MOST_REMEMBERED + 1)
     assert small(max_iter=0, retrieval="auto").fit(many)._encoding.remembered is None
     images = whole(20, 16).astype(np.uint8).reshape(20, 4, 4)
-    assert small(network="auto", max_iter=0, retrieval="auto").fit(images).n_iter_ == 0
+    fitted = small(network="auto", max_iter=0, retrieval="auto").fit(images)
+    assert fitted._encoding.remembered is None
 
 
 class Linear(nn.Module):

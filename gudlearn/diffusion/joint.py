@@ -148,7 +148,12 @@ def _distinct(rows):
 
 
 def _product(rows, matrix):
-    """Rows (n, m) times a matrix in blocks of one size: a row's bits do not depend on n."""
+    """Rows (n, m) times a matrix in blocks of one size: a row's bits do not depend on n.
+
+    In training they may.
+    """
+    if torch.is_grad_enabled():
+        return rows @ matrix
     padded = nn.functional.pad(rows, (0, 0, 0, -len(rows) % _BLOCK))
     return torch.cat([block @ matrix for block in padded.split(_BLOCK)])[: len(rows)]
 

@@ -62,12 +62,13 @@ class RowKernels:
             The remembered row that each row is, and that it is not told of; -1 is none.
         """
         noise = gamma.exp()
+        itself = None if own is None else own[:, None] == torch.arange(len(self.rows)).to(own)
         off = x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean
-        found = [self._posterior(off, noise, width**2 * self.variance, own) for width in WIDTHS]
+        found = [self._posterior(off, noise, width**2 * self.variance, itself) for width in WIDTHS]
         means, variances = zip(*found, strict=True)
         return torch.stack(means, 1), torch.stack(variances, 1)
 
-    def _posterior(self, off, noise, spread, own):
+    def _posterior(self, off, noise, spread, itself):
         precision = 1 / (spread + noise)
         terms = [precision * off, -0.5 * precision]
         if self.known is not None:
@@ -76,9 +77,8 @@ class RowKernels:
             own_term = precision.log() - precision * off.square()
             terms.append(0.5 * (own_term + wide.log() + off.square() / wide))
         weight = torch.cat([t.expand_as(off) for t in terms], 1) @ self._table.T
-        if own is not None:
-            row = torch.nonzero(own >= 0)[:, 0]
-            weight = weight.index_put((row, own[row]), weight.new_tensor(-torch.inf))
+        if itself is not None:
+            weight = weight.masked_fill(itself, -torch.inf)
         sums = weight.softmax(1) @ self._table
         first, second, *share = sums.split(off.shape[1], 1)
         if share:

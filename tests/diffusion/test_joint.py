@@ -115,6 +115,7 @@ def test_rows_of_one_key_that_differ_stay_apart():
     assert torch.equal(kinds[place], gamma)
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_products_of_a_row_do_not_depend_on_the_other_rows(dtype):
     generator = torch.Generator().manual_seed(0)
