@@ -15,7 +15,7 @@ FLOORS = [
         *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
         *("_engine", "_filling", "_fitting", "_images", "_inversion", "_joint", "_known", "_loop"),
         *("_marginals", "_model", "_resolve", "_rolling", "_states", "_training"),
-        *("conditioning", "networks", "samplers", "schedules", "transformers"),
+        *("conditioning", "networks", "samplers", "schedules", "_ties", "transformers"),
     ],
     [
         *("_built", "_draws", "_extension", "_learner", "_scores"),
