@@ -120,7 +120,8 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _table(self, X, generator):
         """Rows of numbers whose ties may be spread, (n, F) float64; None where they are kept."""
-        binned = not isinstance(getattr(generator, "bin_width", "auto"), str)
+        width = getattr(generator, "bin_width", None)
+        binned = width is not None and not isinstance(width, str)
         if self.ties == "keep" or binned or getattr(generator, "shape", None) is not None:
             return None
         try:

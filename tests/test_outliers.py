@@ -72,6 +72,13 @@ def test_a_value_that_many_share_is_not_likely_for_it():
     assert gap > 2 and abs(means[0] - means[1]) < 0.5 * gap
 
 
+def test_ties_of_columns_that_are_said_to_be_continuous_are_spread():
+    X = repeated(60)
+    detector = GUDOutlierDetector(small(bin_width=None)).fit(X)
+    as_they_are = clone(detector.generator).fit(X).score_samples(X)
+    assert np.abs(detector.score_samples(X) - as_they_are).min() > 1e-3
+
+
 def test_spread_columns_are_standard_normal_and_others_stay():
     X = repeated(2000)
     X[::7, 0] = np.nan
