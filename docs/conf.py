@@ -25,7 +25,7 @@ templates_path = ["_templates"]
 
 autosummary_generate = True
 autodoc_typehints = "none"
-# Members are listed on the page of their class; methods inherited from scikit-learn are not.
+# Members are listed on the page of their class, those of our mixins too; scikit-learn's are not.
 numpydoc_show_class_members = False
 myst_heading_anchors = 2
 
@@ -50,9 +50,11 @@ html_sidebars = {"getting_started": [], "benchmarks": [], "changelog": []}
 warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
 
 
-def skip_metadata_requests(app, what, name, obj, skip, options):
-    """Leave out the ``set_..._request`` methods that scikit-learn adds to every estimator."""
-    return skip or (name.startswith("set_") and name.endswith("_request"))
+def skip_methods_of_others(app, what, name, obj, skip, options):
+    """Leave out what classes inherit from scikit-learn, and its ``set_..._request`` methods."""
+    module = getattr(getattr(obj, "fget", obj), "__module__", None) or ""
+    request = name.startswith("set_") and name.endswith("_request")
+    return skip or request or module.partition(".")[0] == "sklearn"
 
 
 def only_rst_heads_a_gallery(app, config):
@@ -64,4 +66,4 @@ def setup(app):
     """Connect the hooks of this file."""
     # After sphinx-gallery has filled in its defaults.
     app.connect("config-inited", only_rst_heads_a_gallery, priority=900)
-    app.connect("autodoc-skip-member", skip_metadata_requests)
+    app.connect("autodoc-skip-member", skip_methods_of_others)

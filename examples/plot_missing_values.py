@@ -62,7 +62,7 @@ print(f"log-likelihood of whole rows: {gen.score(X_test):.2f} nats")
 print(f"given radius and texture:     {gen.score(X_test, given_columns=X.columns[:2]):.2f} nats")
 
 # %%
-# The area of a cell goes with its radius. Completions of one row of which half is known:
+# The area of a cell goes with its radius. Completions of one row, four of ten values hidden:
 
 scale = X_train.std()
 standard = (X_train - X_train.mean()) / scale
@@ -70,7 +70,7 @@ gen = GUDGenerator(max_time=5, random_state=0).fit(standard)
 truth = ((X_test - X_train.mean()) / scale).iloc[0].to_numpy()
 row = truth.copy()
 row[[2, 3, 6, 7]] = np.nan
-ConditionalDisplay.from_estimator(gen, row, truth=truth, n_samples=50, name="a row of eight")
+ConditionalDisplay.from_estimator(gen, row, truth=truth, n_samples=50, name="a row of ten")
 
 # %%
 # Which value is odd?

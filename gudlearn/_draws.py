@@ -217,10 +217,9 @@ class Draws:
         -----
         The mean of so many samples has, in each entry, a standard error of the conditional standard
         deviation divided by the square root of their number. Where :meth:`conditioning_method`
-        is "exact" samples are not drawn to their end: what the denoiser expects half of the way
-        from noise has the same mean, and draws differ less there. They start from noise and its
-        mirror image in turn, whose errors cancel where the data are normal. It takes about half of
-        the time of samples of 20 steps.
+        is "exact" the mean is over what the denoiser expects halfway from noise, which has the
+        same mean and less spread. The draws come in mirrored pairs of noise, whose errors cancel
+        where the data are normal. It takes about half of the time of samples of 20 steps.
         """
         answers = self._complete(n_samples, None, X, None, 1.0, random_state, expected=True)
         # A mean of equal numbers need not be that number.

@@ -75,8 +75,8 @@ class Scores:
     def score_components(self, X, y=None, *, given_columns=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.
 
-        The total does not depend on the schedule, the split does: with a sequential schedule it
-        is the chain rule, each group given those generated before it.
+        For an exact denoiser the total does not depend on the schedule. The split does: with a
+        sequential schedule it is the chain rule, each group given those generated before it.
 
         Parameters
         ----------

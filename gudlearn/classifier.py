@@ -20,7 +20,8 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
         ``class_conditional`` is switched on in the copy that is fitted, and parameters are reached
         as ``generator__max_iter``.
     priors : None or array-like of shape (n_classes,), default=None
-        Probabilities of the classes, in sorted order. None takes their frequencies in fit.
+        Probabilities of the classes, in the order of ``classes_``. None takes their frequencies in
+        fit.
     random_state : int, RandomState instance or None, default=None
         Where not None it is given to the generator.
 

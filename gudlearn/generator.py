@@ -64,21 +64,23 @@ class GUDGenerator(
     preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}, default="auto"
         What the untrained model is. "marginal": the product of fitted marginals (mixtures, or the
         frequencies of discrete columns). "joint": these, with the correlations of all components,
-        and of classes where there are any; for up to 256 components. "mixture": as many clusters
-        of rows, up to eight, as rows that are held out reward, each a "joint" of its own: as good
-        as exact for a mixture of so many Gaussians, and better than "joint" until training has
-        overtaken it, which it makes slower. "gaussian": one Gaussian for each component. "auto" is
-        "joint" for tables and continuous images where it can be, else "marginal".
+        and of classes where there are any; for up to 256 components. "mixture": the number of
+        clusters of rows, up to eight, that scores best on held-out rows, each a "joint" of its own
+        without classes: as good as exact for a mixture of so many Gaussians, and better than
+        "joint" until training has overtaken it, which it makes slower. "gaussian": one Gaussian for
+        each component. "auto" is "joint" for tables and continuous images where it can be, else
+        "marginal".
     retrieval : int or "auto", default=0
         Rows of a table, at most, that are kept for the network to look up: kernel densities around
-        them are among its inputs. In training no row is told of itself. Where rows have near
-        neighbours, as in many small tables, conditionals gain much, and densities of continuous
-        columns; of discrete ones they do not. Of equal rows one is kept, where most rows are
-        unique. Time grows with the rows kept. Scores of these rows themselves are too good, as
-        those of any kernel density, and rows that overlap, as windows of a series do, teach the
-        network to copy. "auto" is 2048 for a table of so many rows or fewer, and 0 for others.
+        them are among its inputs. In training no row sees itself. Where rows have near neighbours,
+        as in many small tables, conditionals gain much, densities hardly. Of equal rows one is
+        kept, where most rows are unique. Time grows with the rows kept. Scores of these rows
+        themselves are too good, as those of any kernel density, and rows that overlap, as windows
+        of a series do, teach the network to copy. "auto" is 2048 for a table of so many rows or
+        fewer, and 0 for others.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
-        Weight of the noise levels in training: the bound's own, or equal for the noise.
+        How noise levels count in training: as in the bound, or equally in the error of the
+        predicted noise (for the look of samples).
     class_conditional : bool, default=False
         Whether fit takes labels y, and samples and scores may be given them.
     random_flips : bool, default=False
@@ -93,13 +95,14 @@ class GUDGenerator(
         How samples agree with what is known; may be set after fit. "exact" holds known components
         at their floor, for a network that saw such states. "posterior" guides the denoiser by the
         moments of the data given the state, "repaint" puts what is known in the place of what was
-        guessed. "auto" is "exact" where :meth:`conditioning_method` says so, else "posterior".
+        guessed. "auto" is "exact" where known columns make whole components and
+        ``conditional_rate_`` is above 0, else "posterior"; see :meth:`conditioning_method`.
     max_iter : int or "auto", default="auto"
         Passes over the rows; 0 leaves the model untrained. "auto" is 100 plus the number of rows,
         at most 500 passes and 6 million rows seen; with ``max_time`` given it sets no limit.
     max_time : float or None, default=None
-        Seconds of training, preparation included. Whichever of the two ends first binds; the
-        learning rate decays to zero by then.
+        Seconds of training, preparation included. The first of the two limits that is reached
+        ends training; the learning rate decays to zero by then.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is a quarter of the rows that are trained on, between 64 (or all of
         them) and 1024; 32 for a network of images.
@@ -118,12 +121,14 @@ class GUDGenerator(
     early_stopping : bool, default=False
         Whether to stop when the validation score has not risen by ``tol`` for
         ``n_iter_no_change`` evaluations. By default the whole budget is used. The best weights
-        are kept in any case; with NaN in X the best since holes were filled last, or the first.
+        are kept in any case; with NaN in X the best since holes were filled last, or the initial
+        ones.
     validation_fraction : float in [0, 1), default=0.1
-        Share of the rows, 8192 at most, that the network never trains on and that choose its
-        weights. They are not trained on afterwards. Basis and marginals are fitted to all rows.
+        Share of the rows, 8192 (512 images) at most, that the network never trains on and that
+        choose its weights. They are not trained on afterwards. Basis and marginals are fitted to
+        all rows.
     n_iter_no_change : int, default=10
-        Evaluations without progress before stopping early.
+        Evaluations without progress before stopping early; a budget has about 30 of them.
     tol : float, default=1e-4
         Least progress, in nats per dimension.
     warm_start : bool, default=False
@@ -140,8 +145,8 @@ class GUDGenerator(
     verbose : int, default=0
         Above 0, print the validation score at each evaluation.
     random_state : int, RandomState instance or None, default=None
-        Rules fit and the noise inside scores, and samples unless ``sample`` is given its own; with
-        an int every call of ``sample`` gives the same rows.
+        Controls fit and the noise inside scores, and samples unless ``sample`` is given its own;
+        with an int every call of ``sample`` gives the same rows.
 
     Attributes
     ----------
@@ -155,7 +160,7 @@ class GUDGenerator(
         Weights of the network.
     time_weights_ : ndarray
         Relative density at which scores draw times, under the schedule that was fitted; under
-        another all are alike.
+        another it is uniform.
     n_iter_ : int
         Passes made, those of earlier calls included with ``warm_start`` and ``partial_fit``.
     loss_curve_ : list of float
@@ -360,9 +365,10 @@ class GUDGenerator(
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-        y : None
-            Ignored.
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            As in ``fit``.
+        y : array-like of shape (n_samples,), default=None
+            Labels, with ``class_conditional``; ignored without.
 
         Returns
         -------

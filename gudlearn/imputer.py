@@ -27,7 +27,8 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
         retrieval="auto")``, with columns of whole numbers (64 different ones at most) as discrete
-        ones. A ``conditional_rate`` of "auto" is 0.5 in the copy that is fitted.
+        ones. One that is passed is used as it is, but for a ``conditional_rate`` of "auto", which
+        is 0.5 in the copy that is fitted.
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -42,8 +43,8 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     keep_empty_features : bool, default=False
         Whether columns without any value in ``fit`` are kept, filled with 0, or dropped.
     random_state : int, RandomState instance or None, default=None
-        Rules the generator's fit, where it is not None, and the draws. Means and medians of a row
-        depend on no other row; draws differ between equal rows.
+        Controls the generator's fit, where it is not None, and the draws. Means and medians of a
+        row depend on no other row; draws differ between equal rows.
 
     Attributes
     ----------

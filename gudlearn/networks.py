@@ -63,8 +63,8 @@ class MLP(BaseEstimator):
         n_classes : int, default=0
             Classes of labels, the one that stands for none left out; 0 where there are no labels.
         n_guesses : int, default=0
-            Of what is to be found, among the inputs. The module then answers with (B, 1 + G, D):
-            its own word, and how far to go towards each.
+            Estimates of x0 from rows that are looked up, among the inputs. The module then returns
+            (B, 1 + G, D): its answer, and a weight for each estimate.
 
         Returns
         -------

@@ -25,11 +25,11 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         The model, not fitted; None is ``GUDGenerator()``. Parameters are reached as
         ``generator__max_iter``.
     ties : {"spread", "keep"}, default="spread"
-        What becomes of columns of a table whose values repeat (at most half as many different ones
-        as rows). A value that many rows share would make any row likely. "spread" puts normal
-        scores in the place of values, with ties spread at random over the scores that they share:
-        what is odd is then a rare value, or one that does not go with the others. "keep" leaves
-        the density as it is, and so does a generator with a ``bin_width``, and images.
+        What becomes of columns of a table whose values repeat (fewer than half as many different
+        ones as known ones). A value that many rows share would make any row likely. "spread" puts
+        normal scores in the place of values, with ties spread at random over the scores that they
+        share: what is odd is then a rare value, or one that does not go with the others. "keep"
+        leaves the density as it is, and so does a generator with a ``bin_width``, and images.
     contamination : float in (0, 0.5], default=0.1
         Share of the training rows below the threshold; nearly so where ties are spread.
     random_state : int, RandomState instance or None, default=None

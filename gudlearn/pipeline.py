@@ -59,8 +59,8 @@ class GenerativePipeline(Pipeline):
         and, to draw from it, `sample`: GUDGenerator, GaussianMixture, KernelDensity, ...
         Transformers may be StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler,
         PowerTransformer, QuantileTransformer, PCA with all components, FunctionTransformer without
-        a function, the bases of gudlearn, "passthrough", a Pipeline of these, and any class with a
-        method `log_abs_det_jacobian(X)`, one number per row, or an attribute
+        a function, MarginalGaussianizer, the bases of gudlearn, "passthrough", a Pipeline of these,
+        and any class with a method `log_abs_det_jacobian(X)`, one number per row, or an attribute
         `log_abs_det_jacobian_`, one number, that is declared in the class (an annotation is
         enough). Every other step is refused by `fit`.
     bin_width : "auto", float, array-like of shape (n_features,) or None, default=None
@@ -108,7 +108,11 @@ class GenerativePipeline(Pipeline):
     Samples that the transformers map no row to (for QuantileTransformer and PowerTransformer there
     are such) are drawn again. The mass that the last step puts there is missing from the density.
 
-    Integer columns are sampled as integers only with `bin_width`.
+    Integer columns are sampled as integers only with `bin_width`; without it they have a density,
+    unlike those of a GUDGenerator.
+
+    X is two-dimensional and without NaN. Labels reach `fit` only: scores and samples are those of
+    all classes, and conditional samples are the generator's own.
 
     Examples
     --------
@@ -376,12 +380,18 @@ class GenerativePipeline(Pipeline):
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState, numpy.random.Generator or None, default=None
-            Rules this call. None leaves it to the last step.
+            Controls this call. None leaves it to the last step.
 
         Returns
         -------
         ndarray or pandas.DataFrame of shape (n_samples, n_features)
             A DataFrame if fit was given one, in the kind of dtype that it had.
+
+        Raises
+        ------
+        RuntimeError
+            If some samples of the last step are outside the range of the transformers however
+            often they are drawn.
         """
         check_is_fitted(self)
         check_n_samples(n_samples)

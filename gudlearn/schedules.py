@@ -183,8 +183,9 @@ class SoftConditioningSchedule(Schedule):
     Parameters
     ----------
     softness : float in (0, inf], default=1.0
-        1/a. With order "variance", 1 is ordinary diffusion in the units of the data (and so
-        depends on them). inf is one SNR curve for all; towards 0 components follow one another.
+        Inverse of the slope a in the Notes. With order "variance", 1 is ordinary diffusion in the
+        units of the data (and so depends on them). inf is one SNR curve for all; towards 0
+        components follow one another.
     order : {"variance", "natural"}, array-like or list of str, default="variance"
         l, one number per component: higher is noised first and generated last.
         "variance": -log of the component's variance, strong components first. "natural": the order

@@ -19,14 +19,15 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
 
     A smooth relative of QuantileTransformer: strictly increasing on the whole line, with a
     density everywhere, so that rows outside the training range keep a finite score. As the first
-    step of a GenerativePipeline it lets noise act on quantiles, which heavy-tailed continuous
-    columns reward.
+    step of a GenerativePipeline it lets noise act on quantiles, which helps heavy-tailed continuous
+    columns; the generator behind it is best given ``preconditioning="gaussian"``.
 
     Parameters
     ----------
     max_members : int, default=16
-        At most this many Gaussians per column; how many is chosen by the Bayesian information
-        criterion. One more, as wide as the range and of weight 1/(n + 2), stands for outliers.
+        At most this many Gaussians per column, and at most a tenth of the rows; how many of 1, 2,
+        4, 8, 12, 16, 24 and 32 is chosen by the Bayesian information criterion. One more, as wide
+        as the range and of weight 1/(n + 2), stands for outliers.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ class ReverseTrajectoryDisplay:
 
     Columns are times. Rows are the expected clean image, the state itself, and the log-SNR of each
     component in the layout of the basis: blue where signal outweighs noise, red where it does not
-    yet, grey where nothing varies. Under another display's rows there may be its own.
+    yet, grey where nothing varies. The rows of another display may follow below.
 
     It is recommended to use :meth:`from_estimator`.
 
@@ -122,7 +122,7 @@ class ReverseTrajectoryDisplay:
             estimator's parameter ``shape``.
 
         random_state : int, RandomState instance or None, default=None
-            Rules the noise. None uses the estimator's.
+            Controls the noise. None uses the estimator's.
 
         name : str or pair of str, default=None
             Titles. None: the schedule, where there are two estimators.
