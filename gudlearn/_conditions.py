@@ -9,6 +9,8 @@ from gudlearn._random import keyed_normal, mix, row_keys, seed_keys
 from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoiser
 
 _REPAINT, _BY_VALUE = 17, 19
+# Square share of a row of A that is rounding.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Completion:
         A = np.zeros((len(columns), rows.shape[1]))
         A[np.arange(len(columns)), columns] = 1.0
         values = np.where(seen, rows, 0.0)[:, columns]
-        return {"guide": _guide(engine, self.method, A, values, 0.0, seen[:, columns])}
+        noise_std = np.zeros(len(columns))
+        return {"guide": _guide(engine, self.method, A, values, noise_std, seen[:, columns])}
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,24 @@ class LinearObservation:
 
 
 def _guide(engine, method, A, values, noise_std, seen=None):
-    """A guide of `Model.sample` for rows whose A x, (n, m), is known, where it was seen."""
+    """A guide of `Model.sample` for rows whose A x, (n, m), is known, where it was seen; or None.
+
+    None stands for A x that tells nothing.
+    """
     basis, model = engine.encoding.basis, engine.model
 
     def tensor(array):
         return torch.from_numpy(np.ascontiguousarray(array)).to(model.device, model.dtype)
 
-    operator = basis._rotate(A) * basis.scale_
     active = engine.encoding.ends.active
+    # What only concerns components that do not vary tells nothing, and cannot be reached.
+    reach = np.square(basis._rotate(A))
+    tells = reach[:, active].sum(1) > _NOTHING * reach.sum(1)
+    if not tells.any():
+        return None
+    A, values, noise_std = A[tells], values[:, tells], noise_std[tells]
+    seen = None if seen is None else seen[:, tells]
+    operator = basis._rotate(A) * basis.scale_
     # Samples end with the noise of gamma(0), and are not known any better.
     floor = np.square(operator[:, active]) @ np.exp(engine.encoding.ends.gamma_0[active])
     variances = tensor(np.square(noise_std) + floor)

@@ -119,6 +119,8 @@ class Engine:
         wanted = ~(states[0] | states[1])
         if encoding.has_levels_apart:
             wanted = np.hstack([wanted, ~(given | missing)])
+        if model.path is None:
+            return None, wanted
         path = model.stated(*(torch.from_numpy(s).to(model.device) for s in states))
         return path, wanted
 
@@ -156,13 +158,13 @@ class Engine:
         split = self._in_user_units(-self.model.fixed_cost(z), levels, log_beyond)
         return _only(split, self._scored(X))
 
-    def bound(self, X, labels=None, given=None, new=False):
+    def bound(self, X, labels=None, given=None, own=None):
         """The bound by component, in nats and in the units of X; (n, D) or (n, D + F).
 
-        What is missing, NaN, and what is given, (n, F) bool, adds zero. Rows that are remembered
-        are not told of themselves where all count as new.
+        What is missing, NaN, and what is given, (n, F) bool, adds zero. Rows are not told of the
+        remembered ones with their `own` keys, (n,), if there are any.
         """
-        own = self.encoding.places(row_keys(X), self.model.device) if new else None
+        own = None if own is None else self.encoding.places(own, self.model.device)
         scored = self._scored(X, given)
         path = None if scored is None else scored[0]
         labels = None if labels is None else labels.to(self.model.device)

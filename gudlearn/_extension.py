@@ -95,7 +95,7 @@ class Extends:
         """Raise, or warn, where columns given their context cannot be scored."""
         rest = np.ones((1, self.n_features_in_), bool)
         rest[:, strip.place[: strip.n_context + 1]] = False
-        self._check_parts(None, rest)
+        self._check_parts({"the rest of a strip": rest})
 
     def _log_likelihood_of_steps(self, strip, columns, side, n_steps):
         """Score each of the last columns, (n, width, ...), given the context before it."""

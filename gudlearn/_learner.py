@@ -1,7 +1,6 @@
 """What GUDGenerator does to learn: checks, the encoding, the trainer, and the passes."""
 
 import math
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -35,16 +34,6 @@ _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
 class Learner:
     """The private half of an estimator that fits an encoding and trains a network."""
 
-    @contextmanager
-    def _unchanged_on_error(self):
-        before = dict(vars(self))
-        try:
-            yield
-        except Exception:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
     def _prepare(self, X, y, again):
         """Validate everything; learn the encoding unless it is kept.
 
@@ -69,8 +58,11 @@ class Learner:
             X = self._validate_rows(X)
             self._refuse_changes()
             self._check_holes(X)
+            self._encoding.basis._check_missing(X)
             self._encoding.bins.check(X)
-            self.conditional_rate_ = self._rate(X)
+            # A network that has seen parts of rows goes on seeing them.
+            before = self.conditional_rate_ if self.conditional_rate == "auto" else 0.0
+            self.conditional_rate_ = max(before, self._rate(X))
             _fitting.build_path(self._encoding, schedule)
             self.schedule_ = schedule
             return X, self._labels(y, len(X)), None
@@ -318,7 +310,7 @@ class Learner:
                 },
             )
 
-        log = run_passes(
+        run_passes(
             trainer,
             data,
             budget,
@@ -332,7 +324,6 @@ class Learner:
             keep=self._note,
             units=self._loss_units(X[train]),
         )
-        self.n_iter_ += len(log.losses)
         self._measure_times(trainer, data)
 
     def _filling(self, X, data, trainer, seed):
@@ -361,6 +352,7 @@ class Learner:
     def _note(self, log):
         """Record the outcome of training in learned attributes."""
         before = self.n_iter_
+        self.n_iter_ = before + len(log.losses)
         self.weights_ = to_arrays(log.best_state)
         self.loss_curve_ = self.loss_curve_ + log.losses
         self.validation_scores_ = self.validation_scores_ + log.validation_scores

@@ -21,6 +21,7 @@ from sklearn.utils import check_random_state
 
 __all__ = [
     "derive_seed",
+    "distinct_keys",
     "keyed_normal",
     "keyed_uniform",
     "mix",
@@ -95,6 +96,26 @@ def _hash_rows(X):
     # The offset is the column's own: without it the sum is blind to exchanges of values.
     bits = _splitmix_(bits.add_(column * _GOLDEN))
     return _splitmix_(bits.sum(dim=1) + bits.shape[1])
+
+
+def distinct_keys(X):
+    """Hash each row of X by its values and by how many equal rows come before it.
+
+    Parameters
+    ----------
+    X : array-like or Tensor of shape (n, F)
+        As in `row_keys`, whose keys the first of equal rows have.
+
+    Returns
+    -------
+    Tensor of shape (n,), dtype int64
+    """
+    keys = row_keys(X)
+    order = keys.argsort(stable=True)
+    place = torch.arange(len(keys), device=keys.device)
+    group = torch.searchsorted(keys[order], keys[order])
+    before = torch.empty_like(keys).scatter_(0, order, place - group)
+    return torch.where(before == 0, keys, _splitmix_(keys + before * _GOLDEN))
 
 
 def derive_seed(random_state):

@@ -2,7 +2,6 @@
 
 import difflib
 
-import numpy as np
 from sklearn.base import clone
 from torch import nn
 
@@ -99,12 +98,11 @@ def same_parameters(a, b):
     if hasattr(a, "get_params"):
         own, other = a.get_params(deep=False), getattr(b, "get_params", dict)(deep=False)
         return type(a) is type(b) and all(same_parameters(own[k], other[k]) for k in own)
-    if isinstance(a, list | tuple):
-        pairs = isinstance(b, list | tuple) and len(a) == len(b)
-        return pairs and all(map(same_parameters, a, b))
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(np.asarray(a, dtype=object), np.asarray(b, dtype=object))
-    return a is b or bool(a == b)
+    listed = [isinstance(v, list | tuple) or getattr(v, "ndim", 0) > 0 for v in (a, b)]
+    if any(listed):
+        return all(listed) and len(a) == len(b) and all(map(same_parameters, a, b))
+    # NaN, for columns without bins, is the same as NaN.
+    return a is b or bool(a == b) or bool(a != a and b != b)
 
 
 def _is_of_another_kind(parameter, value):

@@ -95,7 +95,9 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
         x[:, component[c]] = noise_of(c, c)
         delay[component[c]] = (c - n_context) / strip.n_active
     path = RollingPath(model.path, delay.to(model.device))
-    denoise, step = model.given(), sampler.build()
+    # A model of classes is told of none.
+    labels = torch.full((len(start),), model.null, device=model.device) if model.null else None
+    denoise, step = model.given(labels), sampler.build()
     mean, k = model.denoiser.marginals.mean, 0
     while n_steps is None or k < n_steps:
         salt = (k + 1) << 20

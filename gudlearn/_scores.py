@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
 from gudlearn._columns import as_mask, holes_of, n_known
+from gudlearn._random import row_keys
 
 
 class Scores:
@@ -59,18 +60,24 @@ class Scores:
         """
         return self._log_likelihood(*self._checked(X, y, given_columns))
 
-    def _log_likelihood(self, X, labels, given, engine, new=False):
+    def _log_likelihood(self, X, labels, given, engine, own=None):
+        """Scores of rows; keys `own` say which remembered rows they are, to be left out."""
         if self.likelihood == "flow":
             return engine.each_chunk(X, engine.flow, labels)
         # Summed chunk by chunk: the components of many images would not fit in memory.
         def score(*chunk):
-            return engine.bound(*chunk, new=new).sum(1)
+            return engine.bound(*chunk).sum(1)
 
-        return engine.each_chunk(X, score, labels, given)
+        return engine.each_chunk(X, score, labels, given, own)
 
-    def _scores_as_new(self, X):
-        """Scores of rows that may be remembered, as if they were not; a flow's as they are."""
-        return self._log_likelihood(*self._checked(X, None), new=True)
+    def _scores_as_new(self, X, itself=None):
+        """Scores of rows that may be remembered, as if they were not; a flow's as they are.
+
+        Where X is not what was trained on, `itself` are the rows that were.
+        """
+        X, labels, given, engine = self._checked(X, None)
+        rows = X if itself is None else self._validate_rows(itself)
+        return self._log_likelihood(X, labels, given, engine, row_keys(rows))
 
     def score_components(self, X, y=None, *, given_columns=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.
@@ -135,12 +142,10 @@ class Scores:
         >>> gen.score_columns(X[:5]).shape
         (5, 4)
         """
-        check_is_fitted(self)
-        X, labels, _, engine = self._checked(X, y, np.arange(1, self.n_features_in_))
+        X, labels, others, engine = self._checked(X, y, each=True)
         found = np.zeros(X.shape)
-        for j in range(X.shape[1]):
-            given = np.ones(X.shape, bool)
-            given[:, j] = False
+        for j, given in enumerate(others):
+            given = np.broadcast_to(given, X.shape)
             found[:, j] = self._log_likelihood(X, labels, given, engine)
         return found
 
@@ -186,18 +191,25 @@ class Scores:
         n_scored = n_known(X) if given is None else n_known(np.where(given, np.nan, X))
         return float(total / (max(n_scored, 1) * math.log(2)))
 
-    def _checked(self, X, y, given_columns=None):
-        """Rows, indices of labels, a mask of what is given (n, F) or None, and the engine."""
+    def _checked(self, X, y, given_columns=None, each=False):
+        """Rows, indices of labels, a mask of what is given (n, F) or None, and the engine.
+
+        Where each column is to be scored the mask is (F, F): its row j gives all others.
+        """
         check_is_fitted(self)
         X = self._validate_rows(X)
         labels = None
         if self.class_conditional:
             labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
-        if given_columns is not None:
-            given = as_mask("given_columns", given_columns, self._column_names(), self._axes)
-            given = np.broadcast_to(given, X.shape)
-        self._check_parts(given, holes_of(X))
+        if each:
+            given = ~np.eye(X.shape[1], dtype=bool)
+            self._check_parts({"score_columns": given, "NaN in X": holes_of(X)})
+        else:
+            if given_columns is not None:
+                given = as_mask("given_columns", given_columns, self._column_names(), self._axes)
+                given = np.broadcast_to(given, X.shape) if given.any() else None
+            self._check_parts({"given_columns": given, "NaN in X": holes_of(X)})
         return X, labels, given, self._engine()
 
     @property
@@ -205,10 +217,12 @@ class Scores:
         """Shape of one image; (n_features,) of a row."""
         return getattr(self._container, "axes", (self.n_features_in_,))
 
-    def _check_parts(self, given, holes):
-        """Raise where a part cannot be scored, warn where it is scored badly."""
-        parts = {"given_columns": given, "NaN in X": holes}
-        parts = {name: mask for name, mask in parts.items() if mask is not None}
+    def _check_parts(self, parts):
+        """Raise where a part cannot be scored, warn where it is scored badly.
+
+        Parts are masks (m, F), or None, by the name of what makes them.
+        """
+        parts = {k: mask for k, mask in parts.items() if mask is not None and mask.any()}
         if not parts:
             return
         if self.likelihood == "flow":

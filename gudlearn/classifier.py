@@ -2,15 +2,15 @@
 
 import numpy as np
 from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._constraints import HasMethods
-from gudlearn.generator import GUDGenerator
+from gudlearn._wrapping import WrapsGenerator
 
 
-class GUDClassifier(ClassifierMixin, BaseEstimator):
+class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
     r"""Classifier by one class-conditional diffusion model of rows or images.
 
     Parameters
@@ -92,14 +92,12 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
             For bad parameters or data, or where there is one class only.
         """
         self._validate_params()
-        generator = GUDGenerator() if self.generator is None else clone(self.generator)
+        generator = self._new_generator()
         if not hasattr(generator, "class_conditional"):
             raise TypeError(
                 f"generator={generator!r} has no classes. Pass a GUDGenerator, or None."
             )
         generator.set_params(class_conditional=True)
-        if self.random_state is not None:
-            generator.set_params(random_state=self.random_state)
         n_classes = _count_classes(y)
         if n_classes == 1:
             raise ValueError("y holds one class, but a classifier needs at least two.")
@@ -108,6 +106,7 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = generator.classes_
         self.class_prior_ = generator.class_prior_ if priors is None else priors
         self.n_features_in_ = generator.n_features_in_
+        vars(self).pop("feature_names_in_", None)
         if hasattr(generator, "feature_names_in_"):
             self.feature_names_in_ = generator.feature_names_in_
         return self
@@ -119,7 +118,7 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
         if n_classes is not None and priors.shape != (n_classes,):
             raise ValueError(
                 f"priors has shape {priors.shape}, but y has {n_classes} classes. Pass one "
-                "probability for each, in sorted order."
+                "probability for each, in the order of the sorted classes."
             )
         if not (priors > 0).all() or not np.isclose(priors.sum(), 1):
             raise ValueError(f"priors={priors.tolist()} must be positive and sum to 1.")
@@ -184,7 +183,7 @@ class GUDClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        generator = GUDGenerator() if self.generator is None else self.generator
+        generator = self._default_generator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
         return tags

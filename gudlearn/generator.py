@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from gudlearn import _fitting
+from gudlearn._atomic import unchanged_on_error
 from gudlearn._built import Built
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._draws import Draws
@@ -18,9 +19,6 @@ from gudlearn._random import derive_seed
 from gudlearn._resolve import NamedSpecs
 from gudlearn._scores import Scores
 from gudlearn.bases import BlockBasis, IdentityBasis
-
-# Stream of the uniforms that draw the classes of a sample.
-_CLASSES = 13
 
 # Trainers by estimator: nothing of them is pickled, cloned or compared.
 _TRAINERS = weakref.WeakKeyDictionary()
@@ -343,7 +341,7 @@ class GUDGenerator(
         """
         budget = Budget(None, self.max_time)
         again = self.warm_start and hasattr(self, "weights_")
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             X, labels, seed = self._prepare(X, y, again)
             seed = derive_seed(self.random_state) if seed is None else seed
             trainer = self._make_trainer(len(X), seed)
@@ -375,7 +373,7 @@ class GUDGenerator(
         self : GUDGenerator
         """
         again = hasattr(self, "weights_")
-        with self._unchanged_on_error():
+        with unchanged_on_error(self):
             X, labels, seed = self._prepare(X, y, again)
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
@@ -384,6 +382,7 @@ class GUDGenerator(
             else:
                 path = _fitting.build_path(self._encoding, self.schedule_)
                 trainer.path = path.to(trainer.device, torch.float32)
+                trainer.states.rate = self.conditional_rate_
         # A trainer that fails is not used again: its weights are spoilt.
         _TRAINERS.pop(self, None)
         if trainer is not None:
@@ -396,7 +395,8 @@ class GUDGenerator(
             )
             self._note(log)
             _TRAINERS[self] = trainer
-        self.n_iter_ += 1
+        else:
+            self.n_iter_ += 1
         return self
 
     def __sklearn_tags__(self):

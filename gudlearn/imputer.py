@@ -3,13 +3,16 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
+from gudlearn._atomic import unchanged_on_error
 from gudlearn._columns import check_n_samples
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
+from gudlearn._wrapping import WrapsGenerator
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
@@ -19,16 +22,16 @@ _MOST_LEVELS = 64
 _RATE = 0.5
 
 
-class GUDImputer(TransformerMixin, BaseEstimator):
+class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
     """Imputer that draws what is missing given what is there, from a diffusion model.
 
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        retrieval="auto")``, with columns of whole numbers (64 different ones at most) as discrete
-        ones. One that is passed is used as it is, but for a ``conditional_rate`` of "auto", which
-        is 0.5 in the copy that is fitted.
+        retrieval="auto")``. In the copy that is fitted a ``conditional_rate`` of "auto" is 0.5, and
+        a ``bin_width`` of "auto" takes columns of whole numbers, 64 different ones at most, for
+        discrete ones. Parameters are reached as ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -60,6 +63,9 @@ class GUDImputer(TransformerMixin, BaseEstimator):
     -----
     Values are taken to be missing at random: whether one is missing may depend on what is known of
     the row, not on the value.
+
+    Where a basis of the generator mixes columns and some are missing in part, means of a row may
+    depend on other rows: all are then guided.
 
     Examples
     --------
@@ -125,36 +131,41 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         generator = self._new_generator()
-        X = self._rows(X, reset=True)
-        missing = np.isnan(X)
-        self._kept = ~missing.all(axis=0)
-        self.indicator_ = None
-        if self.add_indicator:
-            self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
-        self.generator_ = None
-        if self._kept.any():
-            rows = X[:, self._kept]
-            whole = _whole_columns(rows)
-            if self.generator is None and whole.any():
-                generator.set_params(bin_width=np.where(whole, 1.0, np.nan))
-            self.generator_ = generator.fit(rows)
+        with unchanged_on_error(self):
+            X = self._rows(X, reset=True)
+            self._kept = ~np.isnan(X).all(axis=0)
+            self.indicator_ = None
+            if self.add_indicator:
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
+            self.generator_, self._whole = None, np.zeros(0, dtype=bool)
+            if self._kept.any():
+                self.generator_ = self._fit_generator(generator, X[:, self._kept])
         # One seed for all calls, as of an int; None draws it here.
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return self
 
+    def _fit_generator(self, generator, rows):
+        """Fit a generator to the kept columns, by their names where there are any."""
+        self._whole = np.zeros(rows.shape[1], dtype=bool)
+        if isinstance(generator.bin_width, str):
+            self._whole = _whole_columns(rows)
+            if self._whole.any():
+                generator.set_params(bin_width=np.where(self._whole, 1.0, np.nan))
+        if hasattr(self, "feature_names_in_"):
+            rows = pd.DataFrame(rows, columns=self.feature_names_in_[self._kept])
+        return generator.fit(rows)
+
+    def _default_generator(self):
+        return GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto")
+
     def _new_generator(self):
-        if self.generator is None:
-            generator = GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto")
-        else:
-            generator = clone(self.generator)
+        generator = super()._new_generator()
         if not hasattr(generator, "conditional_rate"):
             raise TypeError(
                 f"generator={generator!r} cannot complete rows. Pass a GUDGenerator, or None."
             )
         if generator.conditional_rate == "auto":
             generator.set_params(conditional_rate=_RATE)
-        if self.random_state is not None:
-            generator.set_params(random_state=self.random_state)
         return generator
 
     def transform(self, X):
@@ -201,7 +212,7 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         Rubin (1987), "Multiple imputation for nonresponse in surveys".
         """
         check_is_fitted(self)
-        check_n_samples(m)
+        check_n_samples(m, "m")
         X = self._rows(X, reset=False)
         return np.stack([self._in_place(X, f) for f in self._complete(X, m, by_value=False)])
 
@@ -223,12 +234,9 @@ class GUDImputer(TransformerMixin, BaseEstimator):
         wanted = np.isnan(rows).any(axis=1)
         if not wanted.any():
             return np.repeat(rows[None], n_samples, axis=0)
-        generator, partial = self.generator_, rows[wanted]
-        if generator.bin_width_ is not None:
-            # What is known may lie beside the grid that was fitted; it is not changed.
-            whole = ~np.isnan(generator.bin_width_) & (self.generator is None)
-            partial = np.where(whole, np.rint(partial), partial)
-        drawn = generator._complete_rows(partial, n_samples, self._seed, by_value, expected)
+        # What is known may lie beside the grid that was fitted; it is not changed.
+        partial = np.where(self._whole, np.rint(rows[wanted]), rows[wanted])
+        drawn = self.generator_._complete_rows(partial, n_samples, self._seed, by_value, expected)
         found = np.repeat(rows[None], len(drawn), axis=0)
         found[:, wanted] = drawn
         return found

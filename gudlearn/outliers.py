@@ -3,20 +3,22 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+import pandas as pd
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from gudlearn._columns import Container
 from gudlearn._constraints import HasMethods, Interval, StrOptions
-from gudlearn._random import derive_seed, row_keys, seed_keys
+from gudlearn._random import distinct_keys, row_keys
 from gudlearn._ties import SpreadTies
-from gudlearn.generator import GUDGenerator
+from gudlearn._wrapping import WrapsGenerator
 
 # Draws of the ties of a row that is scored.
 _N_DRAWS = 2
 
 
-class GUDOutlierDetector(OutlierMixin, BaseEstimator):
+class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
     """Outlier detector: rows to which a diffusion model gives a low density.
 
     Parameters
@@ -28,10 +30,11 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         What becomes of columns of a table whose values repeat (fewer than half as many different
         ones as known ones). A value that many rows share would make any row likely. "spread" puts
         normal scores in the place of values, with ties spread at random over the scores that they
-        share: what is odd is then a rare value, or one that does not go with the others. "keep"
-        leaves the density as it is, and so does a generator with a ``bin_width``, and images.
+        share: what is odd is then a rare value, or one that does not go with the others. All
+        columns are then continuous to the model. "keep" leaves the density as it is, and so does a
+        generator with a ``bin_width``, and images.
     contamination : float in (0, 0.5], default=0.1
-        Share of the training rows below the threshold; nearly so where ties are spread.
+        Share of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
         Where not None it is given to the generator.
 
@@ -98,22 +101,20 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         self : GUDOutlierDetector
         """
         self._validate_params()
-        generator = GUDGenerator() if self.generator is None else clone(self.generator)
-        if self.random_state is not None:
-            generator.set_params(random_state=self.random_state)
+        generator = self._new_generator()
         rows = self._table(X, generator)
         ties = None if rows is None else SpreadTies(rows)
-        if ties is not None and len(ties.columns):
-            # Equal rows are spread apart, too.
-            seed = derive_seed(getattr(generator, "random_state", 0))
-            X = _in_place(X, ties, ties.spread(rows, seed_keys(seed, len(rows))))
-        else:
+        if ties is None or not len(ties.columns):
             ties = None
-        generator.fit(X)
-        scores = _scores(generator, X)
+            generator.fit(X)
+        else:
+            # Equal rows are spread apart, too.
+            generator.fit(_like(X, ties.spread(rows, distinct_keys(rows))))
+        scores = _scores(generator, ties, X, rows)
         self.generator_, self._ties = generator, ties
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_
+        vars(self).pop("feature_names_in_", None)
         if hasattr(generator, "feature_names_in_"):
             self.feature_names_in_ = generator.feature_names_in_
         return self
@@ -124,12 +125,16 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         binned = width is not None and not isinstance(width, str)
         if self.ties == "keep" or binned or getattr(generator, "shape", None) is not None:
             return None
+        # The generator says what is wrong with other data.
         try:
-            rows = np.asarray(X)
-            # The generator says what is wrong with other data.
-            if rows.ndim != 2 or rows.dtype.kind not in "biufO":
-                return None
-            rows = rows.astype(np.float64)
+            if isinstance(X, pd.DataFrame):
+                Container.of(X)
+                rows = X.to_numpy(dtype=np.float64, na_value=np.nan)
+            else:
+                rows = np.asarray(X)
+                if rows.ndim != 2 or rows.dtype.kind not in "biufO":
+                    return None
+                rows = rows.astype(np.float64)
         except (TypeError, ValueError):
             return None
         return rows if len(rows) and not np.isinf(rows).any() else None
@@ -146,15 +151,16 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
         """
         check_is_fitted(self)
-        rows = None if self._ties is None else self._table(X, self.generator_)
+        if self._ties is None:
+            return _scores(self.generator_, None, X, None)
+        rows = self._table(X, self.generator_)
         if rows is None or rows.shape[1] != self._ties.n_features:
-            return _scores(self.generator_, X)
-        keys = row_keys(rows)
-        draws = [
-            _scores(self.generator_, _in_place(X, self._ties, self._ties.spread(rows, keys, draw)))
-            for draw in range(_N_DRAWS)
-        ]
-        return np.mean(draws, axis=0)
+            self.generator_.score_samples(X)
+            raise ValueError(
+                f"X must be a table of finite numbers with {self._ties.n_features} columns, as in "
+                "fit. Encode, fill or drop what is none."
+            )
+        return _scores(self.generator_, self._ties, X, rows)
 
     def decision_function(self, X):
         """Log-likelihood above the threshold, in nats; negative for outliers.
@@ -185,22 +191,33 @@ class GUDOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        generator = GUDGenerator() if self.generator is None else self.generator
+        generator = self._default_generator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
         tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
         return tags
 
 
-def _scores(generator, X):
-    """Scores of rows, none of which is told of itself where a model looks rows up."""
-    return getattr(generator, "_scores_as_new", generator.score_samples)(X)
+def _scores(generator, ties, X, rows):
+    """Scores of X, no row of which is told of itself where a model looks rows up.
+
+    With ties, of its rows (n, F): the mean over draws of them. Draw 0 is what was trained on, and
+    is not scored.
+    """
+    if ties is None:
+        return getattr(generator, "_scores_as_new", generator.score_samples)(X)
+    keys = row_keys(rows)
+    itself, *draws = (_like(X, ties.spread(rows, keys, draw)) for draw in range(_N_DRAWS + 1))
+    if hasattr(generator, "_scores_as_new"):
+        scores = [generator._scores_as_new(draw, itself) for draw in draws]
+    else:
+        scores = [generator.score_samples(draw) for draw in draws]
+    return np.mean(scores, axis=0)
 
 
-def _in_place(X, ties, spread):
-    """X, an array or a DataFrame, with the columns of spread ties in the place of its own."""
-    if not hasattr(X, "iloc"):
-        return spread
-    X = X.copy()
-    for j in ties.columns:
-        X.isetitem(j, spread[:, j])
-    return X
+def _like(X, rows):
+    """Rows of numbers in the kind of container that X is."""
+    if isinstance(X, pd.DataFrame):
+        return pd.DataFrame(rows, columns=X.columns, index=X.index)
+    if type(X).__module__.partition(".")[0] == "polars":
+        return type(X)(rows, schema=X.columns)
+    return rows

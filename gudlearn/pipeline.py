@@ -12,17 +12,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._atomic import unchanged_on_error
 from ._columns import check_n_samples, clip_to
 from ._determinants import check_step, column_name, flatten_steps, step_log_det
 from ._inversion import draw_through
-from ._random import keyed_uniform, row_keys, seed_keys
+from ._random import distinct_keys, keyed_uniform, row_keys
 
 __all__ = ["GenerativePipeline"]
 
 # Uniform draws inside a bin per scored row.
 _DRAWS = 16
-# Streams of keyed noise: the shift and the stride of the lattice of draws.
-_SHIFT, _STRIDE = 0, 1
+# Streams of keyed noise: the shift and the stride of the lattice of draws, and places in fit.
+_SHIFT, _STRIDE, _PLACE = range(3)
 
 
 class _Learned:
@@ -139,6 +140,16 @@ class GenerativePipeline(Pipeline):
 
     # `fit`, `fit_predict` and `fit_transform` all begin here.
     def _fit(self, X, y=None, *args, **kwargs):
+        with unchanged_on_error(self):
+            X = self._prepare(X)
+        first_row = self._like_input(np.array(X[:1], dtype=np.float64))
+        Z = super()._fit(X, y, *args, **kwargs)
+        # What can only be known of fitted steps is refused before the last one is trained.
+        self._forward(first_row)
+        return Z
+
+    def _prepare(self, X):
+        """Check X and the steps; X, or what stands for it in its bins."""
         self._validate_steps()
         # `validate_data` deletes names of an earlier fit, which may be those of the first step.
         vars(self).setdefault("feature_names_in_", None)
@@ -148,18 +159,14 @@ class GenerativePipeline(Pipeline):
         X = X if is_frame else checked
         self._no_rows = (X.iloc[:0] if is_frame else X[:0]).copy()
         self.bin_width_ = self._resolve_bin_width()
-        if self.bin_width_ is not None:
-            # Keyed by position: equal rows must not be given equal noise here.
-            u = keyed_uniform(seed_keys(0, len(checked)), checked.shape[1], _SHIFT).numpy()
-            values = (self._levels(checked) + u - 0.5) * self.bin_width_
-            X = self._like_input(
-                values.astype(checked.dtype if checked.dtype.kind == "f" else float)
-            )
-        first_row = self._like_input(np.array(X[:1], dtype=np.float64))
-        Z = super()._fit(X, y, *args, **kwargs)
-        # What can only be known of fitted steps is refused before the last one is trained.
-        self._forward(first_row)
-        return Z
+        if self.bin_width_ is None:
+            return X
+        levels = self._levels(checked)
+        # Equal rows must not be given equal noise here.
+        values = self._inside_bins(levels, distinct_keys(levels))
+        return self._like_input(
+            values.astype(checked.dtype if checked.dtype.kind == "f" else float)
+        )
 
     def _check_steps(self, n_rows, n_features):
         for name, step in flatten_steps(self.steps[:-1]):
@@ -292,12 +299,19 @@ class GenerativePipeline(Pipeline):
             X = Z
         return X, log_det
 
-    def _log_density(self, X, new=False):
+    def _inside_bins(self, levels, keys):
+        """What fit makes of rows of levels: each value is somewhere in its bin."""
+        u = keyed_uniform(keys, levels.shape[1], _PLACE).numpy()
+        return (levels + u - 0.5) * self.bin_width_
+
+    def _log_density(self, X, itself=None):
         Z, log_det = self._forward(self._like_input(X))
-        score = self.steps[-1][1].score_samples
-        if new:
-            score = getattr(self.steps[-1][1], "_scores_as_new", score)
-        return np.asarray(score(Z), dtype=np.float64) + log_det
+        final = self.steps[-1][1]
+        if itself is None or not hasattr(final, "_scores_as_new"):
+            scores = final.score_samples(Z)
+        else:
+            scores = final._scores_as_new(Z, self._forward(self._like_input(itself))[0])
+        return np.asarray(scores, dtype=np.float64) + log_det
 
     def score_samples(self, X):
         """Compute the log-likelihood of each row.
@@ -315,16 +329,25 @@ class GenerativePipeline(Pipeline):
         """
         return self._scores(X)
 
-    def _scores_as_new(self, X):
-        """Scores of rows, none of which is told of itself where the last step looks rows up."""
-        return self._scores(X, new=True)
+    def _scores_as_new(self, X, itself=None):
+        """Scores of rows, none of which is told of itself where the last step looks rows up.
 
-    def _scores(self, X, new=False):
+        Where X is not what was trained on, `itself` are the rows that were. Steps whose transform
+        differs from their fit_transform in the last bit, as of PCA, hide which rows these are.
+        """
+        return self._scores(X, X if itself is None else itself)
+
+    def _scores(self, X, itself=None):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
+        if itself is not None:
+            itself = validate_data(self, itself, dtype=np.float64, reset=False)
         widths = getattr(self, "bin_width_", None)
         if widths is None:
-            return self._log_density(X, new)
+            return self._log_density(X, itself)
+        if itself is not None:
+            levels = self._levels(itself)
+            itself = self._inside_bins(levels, row_keys(levels))
         levels = self._levels(X)
         keys = row_keys(levels)
         shift, stride = (
@@ -335,7 +358,7 @@ class GenerativePipeline(Pipeline):
         total = np.zeros(len(X))
         for draw in range(_DRAWS):
             u = (shift + draw * stride / _DRAWS) % 1.0
-            total += self._log_density((levels + u - 0.5) * widths, new)
+            total += self._log_density((levels + u - 0.5) * widths, itself)
         return total / _DRAWS + np.log(widths).sum()
 
     def score(self, X, y=None):
@@ -415,6 +438,7 @@ class GenerativePipeline(Pipeline):
                 X[:, column] = clip_to(getattr(dtype, "numpy_dtype", dtype), X[:, column])
                 dtypes[column] = dtype
         if not hasattr(self._no_rows, "iloc"):
-            return X.astype(dtypes[0]) if dtypes else X
+            # An array has one dtype for all columns, or none of theirs.
+            return X.astype(dtypes[0]) if len(dtypes) == X.shape[1] else X
         frame = type(self._no_rows)(X).astype(dtypes)
         return frame.set_axis(self._no_rows.columns, axis=1)

@@ -40,6 +40,22 @@ class Everywhere(Recorder):
     max_propagation_depth = None
 
 
+def test_an_interrupted_fit_has_made_the_passes_it_recorded():
+    class Interrupts(Recorder):
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            if super().on_fit_task_end(estimator, context, fitted_estimator=fitted_estimator):
+                raise KeyboardInterrupt
+
+    X = continuous()
+    gen = small(max_iter=20, warm_start=True).set_callbacks(Interrupts(stop_after=3))
+    with pytest.raises(KeyboardInterrupt):
+        gen.fit(X)
+    assert gen.n_iter_ == len(gen.loss_curve_) == 3
+    gen.set_callbacks().fit(X)
+    assert gen.n_iter_ == len(gen.loss_curve_) == 23
+    assert gen.validation_iters_ == sorted(gen.validation_iters_)
+
+
 def test_a_callback_is_called_after_each_pass_with_a_fitted_estimator():
     X = continuous()
     recorder = Recorder()

@@ -99,9 +99,36 @@ def test_one_column_given_the_other_learns_what_they_share():
 def test_entries_are_scored_given_all_others():
     X = whole()
     gen = small(max_iter=2, bin_width=1.0, **RATE).fit(X)
-    found = gen.score_columns(X)
-    np.testing.assert_allclose(found[:, 1], gen.score_samples(X, given_columns=[0, 2]))
-    assert (gen.score_columns(holes(X)) == 0)[np.isnan(holes(X))].all()
+    for rows in (X, holes(X)):
+        found = gen.score_columns(rows)
+        for j in range(3):
+            others = np.delete(np.arange(3), j)
+            np.testing.assert_allclose(found[:, j], gen.score_samples(rows, given_columns=others))
+        assert (found == 0)[np.isnan(rows)].all()
+
+
+def test_an_entry_is_not_scored_alone_where_the_basis_mixes_it():
+    basis = BlockBasis([("i", IdentityBasis(), [0]), ("p", PCABasis(), [1, 2])])
+    gen = small(basis=basis, max_iter=0, **RATE).fit(continuous())
+    with pytest.raises(ValueError, match="score_columns parts columns that basis="):
+        gen.score_columns(continuous())
+
+
+@pytest.mark.parametrize("likelihood", ["bound", "flow"])
+def test_nothing_given_is_the_joint(likelihood):
+    gen = small(max_iter=0, likelihood=likelihood).fit(continuous())
+    expected = gen.score_samples(continuous()[:5])
+    for nothing in ([], np.zeros(3, bool)):
+        found = gen.score_samples(continuous()[:5], given_columns=nothing)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_parts_of_rows_in_which_nothing_varies_cost_nothing():
+    X = np.array([[1.0, np.nan], [1.0, 2.0], [1.0, 2.0]])
+    gen = small(max_iter=0).fit(X)
+    assert (gen.score_samples(X) == gen.score_samples(X[1:2])).all()
+    np.testing.assert_array_equal(gen.score_samples(X, given_columns=[0, 1]), 0)
+    assert gen.score_columns(X)[0, 1] == 0
 
 
 def test_finished_groups_are_never_touched_again():
@@ -319,6 +346,29 @@ def test_linear_observations_of_a_gaussian():
     several = gen.sample(observation=(A, [[2.0], [-3.0]], 0.0))
     np.testing.assert_allclose(several @ A[0], [2, -3], atol=0.1)
     assert gen.sample(4, observation=(A, [[2.0], [-3.0]], 0.0)).shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("basis", ["identity", "pca"])
+def test_constant_columns_tell_nothing_of_others(basis):
+    X = continuous()
+    X[:, 1] = 0.3
+    gen = small(basis=basis, max_iter=0).fit(X)
+    partial = X[:4].copy()
+    partial[:, 2] = np.nan
+    expected = gen.sample(given=partial)
+    assert gen.conditioning_method([0, 1]) == "posterior"
+    # Another value than any in training comes back, and does not lead the rest astray.
+    partial[:, 1] = 7.0
+    found = gen.sample(given=partial)
+    np.testing.assert_array_equal(found[:, [0, 2]], expected[:, [0, 2]])
+    assert (found[:, 1] == 7.0).all()
+    partial[:, 0] = np.nan
+    np.testing.assert_array_equal(gen.sample(given=partial)[:, [0, 2]], gen.sample(4)[:, [0, 2]])
+    A = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    one, both = (
+        gen.sample(4, observation=(A[:m], [0.5, 7.0][:m], 0.1)) for m in (1, 2)
+    )
+    np.testing.assert_array_equal(one, both)
 
 
 def test_replacement_agrees_with_what_is_known():

@@ -38,7 +38,8 @@ def exact_engine():
         device=torch.device("cpu"),
         dtype=torch.float64,
         denoiser=SimpleNamespace(marginals=GaussianMarginals(0 * ones, ones)),
-        given=lambda: denoise,
+        given=lambda labels: denoise,
+        null=0,
         arithmetic=nullcontext,
     )
     encoding = SimpleNamespace(
@@ -102,6 +103,17 @@ def test_only_the_context_counts():
         gen.extend(X, 3, **given)[:, 9:], gen.extend(moved, 3, **given)[:, 9:]
     )
     assert (gen.extend(X, 3, context=5)[:, 9:] != gen.extend(moved, 3, context=5)[:, 9:]).any()
+
+
+def test_a_model_of_classes_goes_on_with_none():
+    X = crops()
+    gen = small(class_conditional=True, conditional_rate=0.5).fit(X, np.arange(60) % 2)
+    network = gen._engine().model.denoiser.network
+    told = []
+    network.register_forward_pre_hook(lambda module, inputs: told.append(inputs[2:]))
+    assert np.isfinite(gen.extend(X[:2], 2)).all()
+    assert told
+    assert all((labels == 2).all() for (labels,) in told)
 
 
 def test_images_are_continued():

@@ -10,7 +10,7 @@ import gudlearn
 ROOT = Path(gudlearn.__file__).parent
 FLOORS = [
     ["diffusion"],
-    ["_constraints", "_random", "bases", "nn"],
+    ["_atomic", "_constraints", "_random", "bases", "nn"],
     [
         *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
         *("_engine", "_filling", "_fitting", "_images", "_inversion", "_joint", "_known", "_loop"),
@@ -18,7 +18,7 @@ FLOORS = [
         *("conditioning", "networks", "samplers", "schedules", "_ties", "transformers"),
     ],
     [
-        *("_built", "_draws", "_extension", "_learner", "_scores"),
+        *("_built", "_draws", "_extension", "_learner", "_scores", "_wrapping"),
         *("classifier", "generator", "imputer", "outliers", "pipeline"),
     ],
     ["__init__", "__main__", "callbacks", "metrics", "plotting"],

@@ -6,9 +6,11 @@ import pytest
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression
+from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 
-from gudlearn import MLP, DPMSolver, GUDGenerator, GUDImputer
+from gudlearn import MLP, BlockBasis, DPMSolver, GUDGenerator, GUDImputer, IdentityBasis
+from gudlearn.imputer import _whole_columns
 from small import continuous, small, whole
 
 
@@ -143,6 +145,7 @@ def test_the_share_of_mixed_rows_is_its_own():
         ({"strategy": "mode"}, ValueError, "strategy"),
         ({"n_samples": 0}, ValueError, "n_samples"),
         ({"generator": LinearRegression()}, ValueError, "generator"),
+        ({"generator": GaussianMixture()}, TypeError, "cannot complete rows"),
         ({"missing_values": "?"}, ValueError, "missing_values"),
     ],
     ids=repr,
@@ -153,5 +156,33 @@ def test_parameters_that_are_refused(parameters, error, message):
 
 
 def test_numbers_of_imputations_that_are_refused():
-    with pytest.raises(ValueError, match="n_samples=0"):
+    with pytest.raises(ValueError, match="^m=0 must be"):
         imputer().fit(continuous()).sample_imputations(continuous(), 0)
+
+
+def test_medians_are_no_means():
+    X = holes(whole(100))
+    X[:, 2] += 0.5
+    found = {s: imputer(strategy=s, n_samples=3).fit_transform(X) for s in ("median", "mean")}
+    hidden = np.isnan(X[:, :2])
+    # Of three whole numbers; and the mean of three is not always whole.
+    assert (found["median"][:, :2] % 1 == 0).all()
+    assert (found["mean"][:, :2][hidden] % 1 != 0).any()
+
+
+def test_columns_of_few_whole_numbers_are_discrete():
+    k = np.arange(65.0)
+    assert _whole_columns(np.c_[k, k % 64, 0 * k, k / 2]).tolist() == [False, True, False, False]
+    found = imputer().fit(np.c_[k, k % 64]).generator_.bin_width_
+    np.testing.assert_array_equal(found, [np.nan, 1.0])
+    kept = imputer(generator=small(max_iter=1, bin_width=None)).fit(np.c_[k, k % 64])
+    assert kept.generator_.bin_width_ is None
+
+
+def test_the_generator_knows_the_names_of_columns():
+    X = pd.DataFrame(holes(continuous()), columns=["a", "b", "c"]).assign(empty=np.nan)
+    basis = BlockBasis([("rest", IdentityBasis(), ["c", "b"]), ("first", IdentityBasis(), ["a"])])
+    generator = small(max_iter=1, basis=basis)
+    found = imputer(generator=generator).fit(X)
+    assert found.generator_.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert np.isfinite(found.transform(X)).all()

@@ -6,6 +6,7 @@ from scipy import stats
 
 from gudlearn._random import (
     derive_seed,
+    distinct_keys,
     keyed_normal,
     keyed_uniform,
     mix,
@@ -52,6 +53,16 @@ def test_float32_is_float64_with_fewer_digits(draw, keys):
     torch.testing.assert_close(
         draw(keys, 8, 1, torch.float32).double(), draw(keys, 8, 1), rtol=2**-23, atol=2**-23
     )
+
+
+def test_equal_rows_have_keys_of_their_own():
+    X = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [1.0, 2.0], [3.0, 4.0]])
+    keys, plain = distinct_keys(X), row_keys(X)
+    assert len(keys.unique()) == 5
+    # The first of equal rows has the key of its values.
+    assert torch.equal(keys[:2], plain[:2])
+    assert torch.equal(distinct_keys(X[[0, 1, 4]])[:2], keys[[0, 1]])
+    assert distinct_keys(X[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=by_name)

@@ -109,6 +109,35 @@ def test_a_threshold_is_that_of_new_rows(pipeline):
     assert detector.offset_ < np.percentile(told, 20) - 0.01
 
 
+def test_rows_count_as_new_where_their_ties_are_spread():
+    X = np.round(families(), 1)
+    X[:, 0] = np.round(X[:, 0])
+    detector = GUDOutlierDetector(small(retrieval="auto", validation_fraction=0)).fit(X)
+    assert 0 in detector._ties.columns
+    encoding = detector.generator_._encoding
+    itself = detector._ties.spread(X, row_keys(X))
+    assert (encoding.places(row_keys(itself), "cpu") >= 0).all()
+    # No score is of the very values that are kept.
+    asked = []
+    score = detector.generator_._scores_as_new
+    detector.generator_._scores_as_new = lambda rows, own: asked.append(rows) or score(rows, own)
+    detector.score_samples(X)
+    assert len(asked) == 2
+    assert all((encoding.places(row_keys(rows), "cpu") == -1).all() for rows in asked)
+
+
+def test_rows_in_bins_count_as_new_to_a_pipeline():
+    X = np.round(families(), 1)
+    model = small(max_iter=30, retrieval="auto", validation_fraction=0)
+    steps = [("scale", StandardScaler()), ("model", model)]
+    pipeline = GenerativePipeline(steps, bin_width=0.1).fit(X)
+    told, as_new = pipeline.score_samples(X), pipeline._scores_as_new(X)
+    assert (told - as_new).mean() > 0.01
+    new = np.round(families(seed=1), 1)
+    new = new[~np.isin(row_keys(new), row_keys(X))]
+    np.testing.assert_allclose(pipeline._scores_as_new(new), pipeline.score_samples(new))
+
+
 def test_no_row_is_told_of_its_copy():
     X = np.repeat(families(120), 2, axis=0)
     gen = small(retrieval="auto", validation_fraction=0).fit(X)

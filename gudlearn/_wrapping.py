@@ -1,0 +1,38 @@
+"""What estimators around a generator have in common."""
+
+from sklearn.base import clone
+
+from gudlearn.generator import GUDGenerator
+
+
+class WrapsGenerator:
+    """The half of an estimator that holds a generator, or None for the default one."""
+
+    def set_params(self, **params):
+        """Set parameters of the estimator and of its generator.
+
+        Where ``generator`` is None and one of its parameters is given, it becomes the default one
+        first.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        nested = any(name.startswith("generator__") for name in params)
+        if nested and params.get("generator", self.generator) is None:
+            params = {**params, "generator": self._default_generator()}
+        return super().set_params(**params)
+
+    def _default_generator(self):
+        return GUDGenerator()
+
+    def _new_generator(self):
+        """The generator that is to be fitted, with the random state of this estimator."""
+        generator = self._default_generator() if self.generator is None else clone(self.generator)
+        if self.random_state is not None:
+            generator.set_params(random_state=self.random_state)
+        return generator
