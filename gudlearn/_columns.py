@@ -91,7 +91,7 @@ class Container:
 
 
 def _is_nullable(dtype):
-    return not isinstance(dtype, np.dtype | pd.CategoricalDtype) and dtype.kind in "iufb"
+    return hasattr(dtype, "numpy_dtype") and dtype.kind in "iufb"
 
 
 def _is_numeric(column):

@@ -4,6 +4,7 @@ import dataclasses
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
@@ -51,16 +52,17 @@ class Draws:
         -------
         array or DataFrame of shape (n_samples, n_features), or images
             The container, shape, columns and dtypes of the X that was fitted. With ``given``, or
-            an observation of several rows, of shape (n_rows, ...) where n_samples is 1, else an
-            array of shape (n_samples, n_rows, ...). Known entries are those of ``given``, to the
-            bit.
+            an observation of several rows, of shape (n_rows, ...) where n_samples is 1, with the
+            index of ``given``, else an array of shape (n_samples, n_rows, ...). Known entries are
+            those of ``given``, to the bit where the dtype of X holds them.
 
         Raises
         ------
         ValueError
             If n_samples is not a positive whole number, y holds an unknown class, labels or
-            guidance are asked of a model that was fitted without labels, or what is given has
-            another shape or no place on the grid of its column.
+            guidance are asked of a model that was fitted without labels, guidance is asked of
+            what is given without y, or what is given has another shape or no place on the grid of
+            its column.
 
         Notes
         -----
@@ -82,10 +84,16 @@ class Draws:
         if given is None and observation is None:
             return self._wrap(self._draw(n_samples, y, guidance, random_state))
         found = self._complete(n_samples, y, given, observation, guidance, random_state)
-        if found.ndim == 2 or len(found) == 1:
-            return self._wrap(found.reshape(-1, found.shape[-1]))
         flat = self._wrap(found.reshape(-1, found.shape[-1]))
-        return np.asarray(flat).reshape(*found.shape[:2], *self._axes)
+        if found.ndim == 2:
+            return flat
+        if len(found) > 1:
+            flat = np.asarray(flat)
+            flat = flat.astype(np.float64) if flat.dtype == object else flat
+            return flat.reshape(*found.shape[:2], *self._axes)
+        # What is filled in stands beside the rows that it was filled into.
+        both = isinstance(flat, pd.DataFrame) and isinstance(given, pd.DataFrame)
+        return flat.set_axis(given.index, axis=0) if both else flat
 
     def _complete(self, n_samples, y, given, observation, guidance, random_state, expected=False):
         """Draws (n_samples, n_rows, F), float64, or (n_samples, F) of one observation."""
@@ -308,6 +316,11 @@ class Draws:
     def _draw(self, n_samples, y, guidance, random_state, condition=None, expected=False):
         n, seed, _, labels, guidance = self._request(n_samples, y, guidance, random_state)
         if condition is not None and y is None:
+            if guidance != 1:
+                raise ValueError(
+                    f"guidance={guidance!r} exaggerates a class, but where a part is known none is "
+                    "drawn. Pass y."
+                )
             # What is known tells of the class: its frequency among all does not.
             labels = self._no_labels(n)
         return self._drawn(n, seed, labels, guidance, condition, expected)

@@ -11,7 +11,7 @@ from gudlearn._resolve import resolve
 from gudlearn._states import make_states
 from gudlearn._training import Batch, Trainer, Validation, to_tensors
 from gudlearn.diffusion.kernels import WIDTHS
-from gudlearn.networks import ImageNetwork, build_network
+from gudlearn.networks import MLP, ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
 
 
@@ -28,8 +28,10 @@ def resolve_device(name):
     try:
         device = torch.device(name)
         # Torch may know a device that this machine or this build of torch has not.
-        usable = device.type != "meta" and torch.empty(0, device=device) is not None
-    except (RuntimeError, AssertionError) as error:
+        usable = device.type != "meta"
+        # Scores are sums in float64, which not every kind of device has.
+        torch.empty(0, device=device, dtype=torch.float64)
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
             f"device={name!r} is not a device that torch can use here: {error}. Pass 'auto', "
             "'cpu' or 'cuda'."
@@ -46,7 +48,10 @@ def autocast_type(precision, device):
     if precision in ("bfloat16", "bf16"):
         return torch.bfloat16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+        # Older cards emulate it, slowly.
+        with torch.cuda.device(device):
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else None
     fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if fast else None
 
@@ -63,6 +68,15 @@ def resolve_network(network, n_rows, shape=None):
         )
     size = getattr(spec, "_sized", None)
     return spec if size is None else size(n_rows, shape)
+
+
+def check_network(spec, shape):
+    """Raise where a network of ours cannot be built, for images of a shape if there is one."""
+    if isinstance(spec, MLP | ImageNetwork):
+        spec._validate_params()
+    if isinstance(spec, ImageNetwork):
+        with torch.device("meta"):
+            spec.build(1, 1, spec.n_condition, shape[:2])
 
 
 def new_network(encoding, spec, seed, n_classes):
@@ -256,7 +270,10 @@ class ImageRows:
         active, basis = encoding.ends.active, encoding.basis
         self._column = torch.from_numpy(encoding.columns[active]).to(device)
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
-        self._mean = torch.from_numpy(basis.mean_).to(device, torch.float32)
+        # Of numbers that float32 cannot hold, what is left beside the mean may be all there is.
+        exact = np.result_type(X.dtype, np.float32) == np.float32
+        self._arithmetic = torch.float32 if exact else torch.float64
+        self._mean = torch.from_numpy(basis.mean_).to(device, self._arithmetic)
         self._scale = torch.from_numpy(basis.scale_[active]).to(device, torch.float32)
         self._width = None
         if encoding.dequantised.any():
@@ -288,7 +305,7 @@ class ImageRows:
 
     def take(self, index, generator):
         """Components of some images, and what a denoiser is told of them, as of `ComponentRows`."""
-        X, holes = self.X[index].to(torch.float32), _some(self._holes, index)
+        X, holes = self.X[index].to(self._arithmetic), _some(self._holes, index)
         if self.flips:
             mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
             X = self._mirror(X, mirrored)
@@ -305,11 +322,11 @@ class ImageRows:
 
     def components(self, index):
         """Components of some rows without chance."""
-        return self._rotate(self.X[index].to(torch.float32))
+        return self._rotate(self.X[index].to(self._arithmetic))
 
     def _rotate(self, X):
         with torch.no_grad():
-            z = self.rotation(X - self._mean)
+            z = self.rotation((X - self._mean).to(torch.float32))
             z = z if self._active is None else z[:, self._active]
             return z / self._scale
 

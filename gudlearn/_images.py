@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gudlearn._columns import clip_to
-from gudlearn.bases import FourierBasis, IdentityBasis, WaveletBasis
+from gudlearn.bases import FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.nn.rotated import (
     FourierRotation,
     GammaMaps,
@@ -82,7 +82,7 @@ def understand(X, shape):
     """
     if shape is not None:
         shape = _check_shape(shape)
-    elif np.ndim(X) < 3 if hasattr(X, "ndim") else not _is_nested(X):
+    elif not _is_nested(X) if _is_listed(X) else np.ndim(X) < 3:
         return None
     X = _as_array(X)
     if X.ndim == 2 and shape is not None:
@@ -109,9 +109,16 @@ def understand(X, shape):
     return _flat(X), container
 
 
+def _is_listed(X):
+    """Whether X is a list of samples, or an array of objects that are samples."""
+    return isinstance(X, list | tuple) or (
+        isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    )
+
+
 def _is_nested(X):
     """Whether a list holds lists of lists, or arrays of two dimensions, which need not be alike."""
-    return isinstance(X, list | tuple) and len(X) > 0 and np.ndim(_first(X)) >= 2
+    return len(X) > 0 and np.ndim(_first(X)) >= 2
 
 
 def _first(X):
@@ -165,7 +172,10 @@ def _refuse_channels_first(shape):
 
 def _flat(X):
     X = X.reshape(len(X), math.prod(X.shape[1:]))
-    return X.astype(np.float32) if X.dtype == np.float16 else X
+    if X.dtype.kind == "f" and X.dtype.itemsize not in (4, 8):
+        # Torch computes with half precision on few devices, and knows nothing longer than double.
+        return X.astype(np.float32 if X.dtype.itemsize < 4 else np.float64)
+    return X.astype(X.dtype.newbyteorder("="), copy=False)
 
 
 # Bases of pictures
@@ -185,9 +195,14 @@ def image_basis(parameter, basis, shape):
     Raises
     ------
     ValueError
-        If the basis is one of pictures of another shape.
+        If the basis is one of pictures of another shape, or of other channels.
     """
     height, width, channels = shape
+    if isinstance(basis, PCABasis) and basis.channels not in (None, 1, channels):
+        raise ValueError(
+            f"basis={basis!r} does not match images with {channels} channels. Pass "
+            f"PCABasis(channels={channels}), or one PCA of all values, PCABasis()."
+        )
     if not isinstance(basis, FourierBasis | WaveletBasis):
         return basis
     if basis.shape is None and basis.channels is None:

@@ -20,6 +20,8 @@ from gudlearn.diffusion.states import missing_level
 _CONSTANT_TAIL = 1e-12
 # The marginals of wide images are fitted to fewer rows, by fewer members.
 _WIDE_ROWS, _WIDE_POINTS, _WIDE_MEMBERS = 4096, 512, 4
+# And to still fewer where they would have more entries than this.
+_FEWEST_ROWS, _WIDE_ENTRIES = 512, 2**24
 # Factors of images, and of a cluster, at most.
 _FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
 # Numbers of clusters in the order in which they are tried, by how many nats each has to gain on
@@ -89,7 +91,8 @@ class KnownLaws:
         gaussian = self.preconditioning == "gaussian"
         if together or (self._smooth().any() and not gaussian):
             if self._wide:
-                X, labels = _some_rows(X), None if labels is None else _some_rows(labels)
+                some = _some_rows(*X.shape)
+                X, labels = X[some], None if labels is None else labels[some]
             z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
             most = _FACTORS_OF_IMAGES if self.shape and holes is None else None
@@ -126,9 +129,6 @@ class KnownLaws:
         held, train = rows[: len(z) // 5][:_MOST_HELD], rows[len(z) // 5 :]
         std = _clusters.deviations(z, holes)
 
-        def gaps(some):
-            return None if holes is None else holes[some]
-
         def divided(some, n_clusters):
             label = _clusters.divide(whole[some], n_clusters)
             return [
@@ -151,7 +151,8 @@ class KnownLaws:
                 break
             if best is None:
                 tables = self._tables_of(X[train])
-                undivided = self._laws_of(z[train], gaps(train), tables, True, most_factors)
+                some = _clusters.known_somewhere(z, holes, train)
+                undivided = self._laws_of(*some, tables, True, most_factors)
                 best = losses([undivided])
             now = losses(divided(train, n_clusters))
             gain = best - now
@@ -208,7 +209,7 @@ class KnownLaws:
         """Frequencies of the levels of binned columns, alone or all pixels of a channel."""
         binned = np.flatnonzero(self.binned)
         if self._wide:
-            X = _some_rows(X)
+            X = X[_some_rows(*X.shape)]
             n_channels = self.shape[2]
             groups = [binned[binned % n_channels == c] for c in range(n_channels)]
         else:
@@ -350,9 +351,10 @@ class KnownLaws:
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 
-def _some_rows(X):
-    """Rows of X, or all, so many that they are enough for the marginals of a wide image.
+def _some_rows(n_rows, n_features):
+    """Indices of rows, or of all, so many that they are enough for the marginals of wide images.
 
     They are drawn: rows may come in the order of classes, or in turn.
     """
-    return X[np.sort(np.random.default_rng(0).permutation(len(X))[:_WIDE_ROWS])]
+    most = int(np.clip(_WIDE_ENTRIES // n_features, _FEWEST_ROWS, _WIDE_ROWS))
+    return np.sort(np.random.default_rng(0).permutation(n_rows)[:most])

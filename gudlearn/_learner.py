@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 from sklearn.utils import column_or_1d
@@ -20,6 +21,7 @@ from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._resolve import resolve, same_parameters
 from gudlearn._training import Batch, to_arrays
+from gudlearn.networks import ImageNetwork
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
@@ -47,15 +49,14 @@ class Learner:
         resolve("network", self.network)
         basis = resolve("basis", self.basis)
         _fitting.resolve_device(self.device)
-        if self.early_stopping and self.validation_fraction == 0:
-            raise ValueError(
-                "early_stopping=True needs rows to judge by, but validation_fraction=0. Hold some "
-                "out, or pass early_stopping=False."
-            )
+        if hasattr(schedule, "_checked"):
+            schedule._checked()
         if again:
             if not self._has_images:
                 Container.of(X)
             X = self._validate_rows(X)
+            self._check_judges(len(X))
+            self._check_what_is_for_images(self.network_)
             self._refuse_changes()
             self._check_holes(X)
             self._encoding.basis._check_missing(X)
@@ -66,13 +67,16 @@ class Learner:
             _fitting.build_path(self._encoding, schedule)
             self.schedule_ = schedule
             return X, self._labels(y, len(X)), None
-        X, container = self._first_rows(X)
+        X, self._container = self._first_rows(X)
+        self._check_judges(len(X))
         self._check_holes(X)
         self.conditional_rate_ = self._rate(X)
+        container = self._container
         shape = getattr(container, "shape", None)
         network = _fitting.resolve_network(self.network, len(X), shape)
+        _fitting.check_network(network, shape)
+        self._check_what_is_for_images(network)
         labels = self._first_labels(y, X)
-        self._container = container
         bins = self._make_bins(container, X, shape)
         if shape is not None:
             basis = image_basis(self.basis, basis, shape)
@@ -94,6 +98,28 @@ class Learner:
         self._fitted_with = self._lasting_parameters()
         return X, labels, seed
 
+    def _check_judges(self, n_rows):
+        if self.early_stopping and not self._n_validation(n_rows):
+            raise ValueError(
+                f"early_stopping=True needs rows to judge by, but validation_fraction="
+                f"{self.validation_fraction} of {n_rows} rows holds none out. Raise it, or pass "
+                "early_stopping=False."
+            )
+
+    def _check_what_is_for_images(self, network):
+        """Raise where a parameter of images is asked of a table, or the other way round."""
+        if self.random_flips and not isinstance(network, ImageNetwork):
+            seen = f"network={network!r} sees components" if self._has_images else "X is a table"
+            raise ValueError(
+                f"random_flips=True mirrors images, but {seen}. Pass random_flips=False, or images "
+                "and network='unet' or 'transformer'."
+            )
+        if self.retrieval not in (0, "auto") and self._has_images:
+            raise ValueError(
+                f"retrieval={self.retrieval} keeps rows of a table, but X holds images. Pass 0 or "
+                "'auto'."
+            )
+
     def _rate(self, X):
         """Share of rows in mixed states, for a set of rows."""
         if self.conditional_rate == "auto":
@@ -109,7 +135,8 @@ class Learner:
                 f"bin_width has {np.size(self.bin_width)} entries, but the pixels of images share "
                 "one width. Pass one number, None or 'auto'."
             )
-        if bin_range is None and container.dtype == np.uint8 and self.bin_width == "auto":
+        levels = isinstance(self.bin_width, str) or self.bin_width == 1
+        if bin_range is None and container.dtype == np.uint8 and levels:
             bin_range = (0, 255)
         types = Container(None, [container.dtype] * X.shape[1], "numpy")
         names = self._column_names()
@@ -120,10 +147,6 @@ class Learner:
         most = self.retrieval
         if most == "auto":
             most = 0 if self._has_images or len(X) > _MOST_REMEMBERED else _MOST_REMEMBERED
-        elif most and self._has_images:
-            raise ValueError(
-                f"retrieval={most} keeps rows of a table, but X holds images. Pass 0 or 'auto'."
-            )
         if most and self._encoding.ends.active.any():
             held_out = _fitting.hold_out(X, self._n_validation(len(X)), seed)
             rows = np.random.default_rng(seed).permutation(len(X))
@@ -157,9 +180,9 @@ class Learner:
         y = column_or_1d(y, warn=True)
         if len(y) != n_rows:
             raise ValueError(
-                f"y has {len(y)} labels but X has {n_rows} rows. Pass one label for each row."
+                f"y has {len(y)} labels for {n_rows} rows. Pass one label for each row."
             )
-        missing = [v is None or v != v for v in y.tolist()]
+        missing = pd.isna(y).tolist()
         if any(missing):
             raise ValueError(
                 f"y holds no label for {sum(missing)} rows, the first of them row "

@@ -20,6 +20,8 @@ MAX_ATOMS = 32
 _LARGEST_FILTER = 1e8
 _MEMBERS = (1, 2, 4, 8, 12, 16, 24, 32)
 _MAX_POINTS = 2048
+# Columns whose mixtures are fitted at once: their arrays are the largest of all.
+_MOST_COLUMNS = 4096
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,13 @@ def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     weights, means, variances : ndarray of shape (D, K)
         Unused members have weight 0 and variance 1.
     """
+    if Z.shape[1] > _MOST_COLUMNS:
+        starts = range(0, Z.shape[1], _MOST_COLUMNS)
+        parts = [
+            fit_mixtures(Z[:, j : j + _MOST_COLUMNS], floor, max_members, max_points)
+            for j in starts
+        ]
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
     n, n_columns = Z.shape
     mean, std = Z.mean(0), Z.std(0)
     std = np.where(std > 0, std, 1.0)

@@ -41,7 +41,8 @@ class GUDGenerator(
     network : {"auto", "mlp", "unet", "transformer"}, MLP, UNet, Transformer or callable, \
             default="auto"
         The network that corrects the marginals, see :mod:`gudlearn.networks`. "auto" is
-        ``MLP()`` for tables and ``UNet()`` for images.
+        ``MLP()`` for tables and ``UNet()`` for images; given a nested ``network__width`` it becomes
+        ``MLP``: for images set ``network="unet"``, too.
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, more
@@ -55,7 +56,8 @@ class GUDGenerator(
         without it.
     bin_range : None, (low, high) or array-like of shape (n_features, 2), default=None
         Least and greatest value of discrete columns. None: values outside the seen range have a
-        small probability, 1/(n + 2) per column in all; for images of dtype uint8 it is (0, 255).
+        small probability, 1/(n + 2) per column in all; for images of dtype uint8, in bins of
+        width 1, it is (0, 255).
     likelihood : {"bound", "flow"}, default="bound"
         What scores are: the variational bound, or the density of the probability flow. May be
         set after fit.
@@ -82,7 +84,8 @@ class GUDGenerator(
     class_conditional : bool, default=False
         Whether fit takes labels y, and samples and scores may be given them.
     random_flips : bool, default=False
-        Whether half of the images are mirrored, left to right, at random while training.
+        Whether half of the images are mirrored, left to right, at random while training; for
+        networks of images.
     conditional_rate : float in [0, 1] or "auto", default="auto"
         Share of the rows that are seen in mixed states in training: a part given or missing, or
         one part after another. With it one fit answers for every conditional and marginal; 0.3

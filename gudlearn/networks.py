@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from gudlearn._constraints import Interval, StrOptions
+from gudlearn.nn.layers import n_heads
 from gudlearn.nn.mlp import ResidualMLP
 from gudlearn.nn.transformer import TransformerModule
 from gudlearn.nn.unet import UNetModule
@@ -249,7 +250,8 @@ class Transformer(ImageNetwork):
     n_blocks : int, default=6
         Blocks of attention and two layers.
     n_heads : int or "auto", default="auto"
-        Heads of attention; "auto" is one for each 32 entries of a token.
+        Heads of attention; "auto" is one for each 32 entries of a token, or as many fewer as divide
+        the width.
     patch_size : int or "auto", default="auto"
         Side of the square of pixels that is one token. "auto" is the least power of 2 that makes
         at most 64 tokens.
@@ -306,14 +308,12 @@ class Transformer(ImageNetwork):
     def build(self, n_inputs, n_outputs, n_condition, shape):
         """Make the module; see `ImageNetwork.build`."""
         self._validate_params()
-        n_heads = max(1, self.width // 32) if self.n_heads == "auto" else self.n_heads
-        if self.width % n_heads:
-            raise ValueError(
-                f"n_heads={n_heads} must divide width={self.width}. Change one of them."
-            )
+        heads = n_heads(self.width) if self.n_heads == "auto" else self.n_heads
+        if self.width % heads:
+            raise ValueError(f"n_heads={heads} must divide width={self.width}. Change one of them.")
         patch = _auto_patch(self.patch_size, shape, 64)
         return TransformerModule(
-            n_inputs, n_outputs, n_condition, shape, self.width, self.n_blocks, n_heads, patch,
+            n_inputs, n_outputs, n_condition, shape, self.width, self.n_blocks, heads, patch,
             0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
         )  # fmt: skip
 

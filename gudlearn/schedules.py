@@ -162,8 +162,8 @@ class VPSchedule(Schedule):
         self.b_min = b_min
         self.b_max = b_max
 
-    def build(self, components, end_points):
-        """Make the path; see `Schedule.build`."""
+    def _checked(self):
+        """Both parameters, which need no components to be refused."""
         b_min = _number("b_min", self.b_min)
         b_max = _number("b_max", self.b_max)
         if not (0 <= b_min <= b_max < math.inf and b_max > 0):
@@ -171,6 +171,11 @@ class VPSchedule(Schedule):
                 f"b_min={b_min:g} and b_max={b_max:g} must obey 0 <= b_min <= b_max, with b_max "
                 "finite and above 0. Song et al. use 0.1 and 20."
             )
+        return b_min, b_max
+
+    def build(self, components, end_points):
+        """Make the path; see `Schedule.build`."""
+        b_min, b_max = self._checked()
         _check_sizes(components, end_points)
         return VPGamma(
             end_points.gamma_0, end_points.gamma_1, _log_scaled(components), b_min, b_max
@@ -216,14 +221,19 @@ class SoftConditioningSchedule(Schedule):
         self.softness = softness
         self.order = order
 
-    def build(self, components, end_points):
-        """Make the path; see `Schedule.build`."""
+    def _checked(self):
+        """The softness, which needs no components to be refused."""
         softness = _number("softness", self.softness)
         if not softness > 0:
             raise ValueError(
                 f"softness={softness:g} must be above 0. Use a small one, or "
                 "SequentialSchedule(), to generate one component after another."
             )
+        return softness
+
+    def build(self, components, end_points):
+        """Make the path; see `Schedule.build`."""
+        softness = self._checked()
         _check_sizes(components, end_points)
         order = _order_values(self.order, components)
         log_variances = _log_scaled(components)
@@ -270,13 +280,18 @@ class SequentialSchedule(Schedule):
         self.window = window
         self.order = order
 
-    def build(self, components, end_points):
-        """Make the path; see `Schedule.build`."""
+    def _checked(self):
+        """The window, which needs no components to be refused."""
         window = _number("window", self.window)
         if not window >= 1:
             raise ValueError(
                 f"window={window:g} must be at least 1: at 1 one group moves at a time, at inf all."
             )
+        return window
+
+    def build(self, components, end_points):
+        """Make the path; see `Schedule.build`."""
+        window = self._checked()
         _check_sizes(components, end_points)
         values, group = np.unique(_order_values(self.order, components), return_inverse=True)
         behind = len(values) - 1 - group

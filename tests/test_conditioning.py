@@ -155,6 +155,17 @@ def test_what_is_known_speaks_for_the_class():
     np.testing.assert_array_equal(gen.sample(2, given=partial, y=[1] * 5)[0], one)
 
 
+def test_what_is_known_tells_the_class():
+    y = np.arange(400) % 2
+    X = 6.0 * y[:, None] + np.random.default_rng(0).normal(size=(400, 2))
+    gen = small(max_iter=0, class_conditional=True, **RATE).fit(X, y)
+    partial = np.array([[6.0, np.nan]] * 200)
+    # By frequency it would be every second one.
+    assert (gen.sample(given=partial)[:, 1] > 3).mean() > 0.9
+    with pytest.raises(ValueError, match="guidance=2.0 exaggerates a class"):
+        gen.sample(given=partial, guidance=2.0)
+
+
 # Fits to rows with holes
 
 
@@ -233,6 +244,20 @@ def test_known_entries_come_back_to_the_bit(conditioning):
     known = partial.notna().to_numpy()
     assert (found.to_numpy()[known] == X.to_numpy()[known]).all()
     assert found.notna().all(axis=None)
+
+
+def test_completions_stand_beside_the_rows_that_they_complete():
+    X = mixed_frame().set_axis(range(100, 140))
+    X["d"] = X["b"] > 1
+    gen = small(max_iter=0, **RATE).fit(X)
+    partial = X.astype(float).mask(np.random.default_rng(0).random(X.shape) < 0.5)
+    found = gen.sample(given=partial)
+    assert found.index.tolist() == list(range(100, 140))
+    assert found["d"].dtype == bool
+    # Several draws are one array of numbers, whatever the dtypes of the columns.
+    several = gen.sample(3, given=partial)
+    assert several.dtype == np.float64
+    np.testing.assert_array_equal(several[0], found.to_numpy(dtype=float))
 
 
 def test_shapes_of_completions():

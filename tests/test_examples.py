@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gudlearn import GUDGenerator, UNet, WaveletBasis
+from small import small
 
 BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
 
@@ -30,6 +31,14 @@ def test_the_density_benchmark_resumes_and_reports(tmp_path):
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(out.read_text().splitlines()) == 3
     assert second.stdout.strip() in first.stdout
+
+
+def test_steps_are_compared_with_a_bare_loop(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    overhead = importlib.import_module("overhead")
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    overhead.compare_steps(small(max_iter=1), X, 1, SimpleNamespace(blocks=1))
+    assert "training step, batch 36, muon, MLP(" in capsys.readouterr().out
 
 
 LOADER = """

@@ -99,12 +99,12 @@ def compare_steps(generator, X, passes, options):
     trainer, (batch, *_) = spied(Trainer, "step", lambda: generator.fit(X))
     rows = generator._rows_on_device(X.reshape(len(X), -1), None, trainer)
     steps = passes * len(trainer.batches(len(rows)))
-    bare = bare_loop(trainer, batch, steps, generator.optimizer)
+    bare = bare_loop(trainer, batch.x0, steps, generator.optimizer)
     seconds, bare_seconds, ratio = compare(
         lambda: run_passes(trainer, rows, Budget(passes, None)), bare, options.blocks
     )
     show(
-        f"training step, batch {len(batch)}, {generator.optimizer}, {generator.network_}, "
+        f"training step, batch {len(batch.x0)}, {generator.optimizer}, {generator.network_}, "
         f"{type(generator.basis_).__name__}",
         1e3 * seconds / steps, 1e3 * bare_seconds / steps, "ms", ratio, 1.15,
     )  # fmt: skip

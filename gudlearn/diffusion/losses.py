@@ -75,11 +75,8 @@ class AdaptiveTimes:
         self._squares = torch.zeros(n_bins, device=device, dtype=dtype)
         self._seen = torch.zeros(n_bins, device=device, dtype=dtype)
         self._strata = {}
-
-    @property
-    def started(self):
-        """Whether a loss has been noted."""
-        return bool((self._seen > 0).any())
+        # Whether a loss has been noted: known without asking the device.
+        self.started = False
 
     @property
     def weights(self):
@@ -88,7 +85,8 @@ class AdaptiveTimes:
         if not self.started:
             return torch.ones_like(mean_square)
         seen = self._seen > 0
-        return torch.where(seen, mean_square, mean_square[seen].mean()).sqrt().clamp(min=1e-12)
+        mean = (mean_square * seen).sum() / seen.sum().clamp(min=1)
+        return torch.where(seen, mean_square, mean).sqrt().clamp(min=1e-12)
 
     def sample(self, u):
         """Times, inverse densities and bins for uniforms u (B,), one in each of B strata."""
@@ -99,5 +97,6 @@ class AdaptiveTimes:
 
     def update(self, bins, losses):
         """Take note of losses (B,) that fell into bins (B,)."""
+        self.started = self.started or len(losses) > 0
         self._squares.mul_(self.memory).index_add_(0, bins, losses.detach() ** 2)
         self._seen.mul_(self.memory).index_add_(0, bins, torch.ones_like(losses))

@@ -10,8 +10,6 @@ Continuous data are read with the noise that is left, N(x; z/alpha, sigma^2/alph
 
 import torch
 
-from gudlearn.diffusion.marginals import LOG_2PI
-
 # Four bins are at least eight standard deviations of the noise.
 _WINDOW = 4
 
@@ -120,8 +118,3 @@ class BinnedObservation:
         cumulative = torch.softmax(log_joint, 0).cumsum(0)
         k = (u > cumulative).sum(0).clamp(max=2 * _WINDOW)
         return levels.gather(0, k[None])[0]
-
-
-def gaussian_log_prob(eps, gamma):
-    """Log-density of x0 given x = alpha x0 + sigma eps, read as N(x/alpha, sigma^2/alpha^2)."""
-    return -0.5 * (LOG_2PI + gamma + eps**2)

@@ -45,6 +45,11 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)
 
 
+def n_heads(width, size=32):
+    """Heads of attention: one for each so many channels, or as many fewer as divide the width."""
+    return max(n for n in range(1, max(1, width // size) + 1) if width % n == 0)
+
+
 class Attention(nn.Module):
     """Self-attention over tokens, queries and keys normalised.
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gudlearn.nn.layers import Attention, ChannelNorm, Conv
+from gudlearn.nn.layers import Attention, ChannelNorm, Conv, n_heads
 from gudlearn.nn.mlp import full_precision
 
 
@@ -72,7 +72,6 @@ class UNetModule(nn.Module):
         Whether blocks are computed again on the way back instead of kept.
     """
 
-    HEAD = 32
 
     def __init__(
         self, n_inputs, n_outputs, n_condition, widths, n_blocks, attention, patch, dropout,
@@ -90,7 +89,7 @@ class UNetModule(nn.Module):
             for _ in range(n_blocks[level]):
                 blocks.append(ResidualBlock(width, n_condition, dropout))
                 if attention[level]:
-                    blocks.append(AttentionBlock(width, max(1, width // self.HEAD)))
+                    blocks.append(AttentionBlock(width, n_heads(width)))
             return nn.ModuleList(blocks)
 
         levels = range(len(widths))

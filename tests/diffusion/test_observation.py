@@ -1,11 +1,10 @@
 """Levels read through noise: normalised, lawful draws, and closed by Bayes' rule."""
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from gudlearn.diffusion.observation import BinnedObservation, LevelPrior, gaussian_log_prob
+from gudlearn.diffusion.observation import BinnedObservation, LevelPrior
 
 TAU = 0.12
 TABLES = [torch.tensor(p).double().log() for p in ([0.5, 0.3, 0.1999, 0.0001], [0.1] * 10, [1.0])]
@@ -94,12 +93,3 @@ def test_a_clean_reading_gives_the_level_back():
     observation = BinnedObservation(prior(), 0.02)
     torch.testing.assert_close(observation.log_prob(levels, levels), torch.zeros(2, 3).double())
     torch.testing.assert_close(observation.draw(levels, torch.full_like(levels, 0.7)), levels)
-
-
-def test_gaussian_reading_is_the_normal_density():
-    rng = np.random.default_rng(0)
-    x0, eps, gamma = rng.normal(size=(3, 20))
-    scale = np.exp(0.5 * gamma)
-    expected = stats.norm.logpdf(x0, x0 + scale * eps, scale)
-    found = gaussian_log_prob(torch.from_numpy(eps), torch.from_numpy(gamma))
-    np.testing.assert_allclose(found.numpy(), expected)
