@@ -60,6 +60,8 @@ class Extends:
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns of
             the strip, a column is constant, or X_start does not fit.
+        TypeError
+            If X_start holds no numbers.
 
         Notes
         -----
@@ -152,6 +154,8 @@ class Extends:
         axis = 0 if len(axes) == 1 else 1
         strip = self._strip(axes, axis, context, active, side)
         X = np.asarray(X_start)
+        if X.dtype.kind not in "iubf":
+            raise TypeError(f"X_start has dtype {X.dtype}, but must hold numbers.")
         fits = X.ndim == len(axes) + 1 and all(
             m == n for a, (m, n) in enumerate(zip(X.shape[1:], axes, strict=True)) if a != axis
         )
@@ -184,7 +188,13 @@ class Extends:
                 )
 
         dtype = np.asarray(self._wrap(filler[:1])).dtype
-        return columns(), X.astype(dtype), strip
+        whole = X if dtype == object else X.astype(dtype)
+        if dtype.kind in "iub" and (whole != X).any():
+            raise ValueError(
+                f"X_start holds values that {dtype}, the dtype that was fitted, does not. Round "
+                "them, or fit to floats."
+            )
+        return columns(), whole, strip
 
     def _strip(self, axes, axis, context, active, side):
         width = axes[axis]

@@ -6,8 +6,10 @@ from gudlearn import MLP, DPMSolver, GUDGenerator
 
 
 def small(**parameters):
-    """A GUDGenerator with a tiny network, few passes and few steps."""
+    """A GUDGenerator with a tiny network, few passes and few steps, the same on every machine."""
     defaults = {
+        "device": "cpu",
+        "precision": "float32",
         "network": MLP(width=16, n_blocks=1, dropout=0.0),
         "sampler": DPMSolver(steps=4),
         "max_iter": 2,

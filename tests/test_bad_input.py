@@ -93,6 +93,12 @@ def test_another_number_of_columns(method):
         getattr(gen, method)(continuous()[:, :2])
 
 
+@pytest.mark.parametrize("name", sorted(GUDGenerator().get_params(deep=False)))
+def test_no_parameter_is_whatever_comes(name):
+    with pytest.raises((TypeError, ValueError), match=name):
+        small(**{name: object()}).fit(continuous())
+
+
 def test_a_warm_start_on_another_number_of_columns():
     gen = small(max_iter=0, warm_start=True).fit(continuous())
     with pytest.raises(ValueError, match="X has 2 features, but GUDGenerator is expecting 3"):

@@ -158,6 +158,13 @@ def test_values_missing_do_not_hide_clusters():
     assert abs(np.mean(gen.score_samples(rows) - log_density(rows))) < 0.25
 
 
+def test_a_column_that_few_rows_know_may_be_known_in_those_held_out_alone():
+    X, _ = mixture_rows(200)
+    X[:, 2] = np.nan
+    X[np.random.default_rng(0).permutation(200)[:3], 2] = [0.0, 1.0, 2.0]
+    assert np.isfinite(untrained_on(X).score_samples(X)).all()
+
+
 def test_levels_and_constant_columns_may_differ_by_cluster():
     rng = np.random.default_rng(0)
     kind = rng.integers(2, size=(800, 1))

@@ -71,6 +71,12 @@ def test_nullable_columns_come_back_in_their_family():
     assert [t.kind for t in rows.dtypes] == ["i", "f", "b"]
 
 
+def test_sparse_columns_of_pandas_are_columns():
+    X = pd.DataFrame({"a": pd.arrays.SparseArray([0, 0, 1]), "b": [0.5, 1.0, 2.0]})
+    container = Container.of(X)
+    assert [t.kind for t in container.dtypes] == ["i", "f"]
+
+
 def test_a_polars_frame_comes_back():
     X = pl.from_pandas(mixed_frame())
     gen = small(max_iter=0).fit(X)

@@ -19,7 +19,7 @@ from small import small
     [
         GUDGenerator(),
         small(max_iter=0, basis="pca"),
-        GUDClassifier(GUDGenerator(max_iter=60)),
+        GUDClassifier(small(max_iter=5)),
         GUDImputer(small(max_iter=1), n_samples=3),
         GUDOutlierDetector(small(max_iter=1)),
         MarginalGaussianizer(),

@@ -94,6 +94,17 @@ def test_bad_input_is_refused_before_the_first_column():
         fitted().iter_extend(np.full((1, 6), np.nan))
 
 
+def test_a_past_that_the_dtype_does_not_hold_is_refused():
+    X = np.rint(4 * crops()).astype(int)
+    gen = small(conditional_rate=0.5, max_iter=0).fit(X)
+    past = np.c_[np.full((2, 1), 0.5), X[:2]]
+    with pytest.raises(ValueError, match="X_start holds values that int64"):
+        gen.extend(past, 2)
+    assert gen.extend(past[:, 1:], 2).dtype == np.int64
+    with pytest.raises(TypeError, match="X_start has dtype <U"):
+        gen.extend(past.astype(str), 2)
+
+
 def test_only_the_context_counts():
     gen, X = fitted(), crops(2, 9)
     moved = X.copy()

@@ -23,7 +23,6 @@ from gudlearn import (
 )
 from gudlearn._encoding import Encoding
 from gudlearn._images import ImageContainer, make_gamma_maps, make_rotation, understand
-from gudlearn._training import Batch
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.nn.denoiser import Conditioned, Denoiser
 from gudlearn.nn.layers import Conv, mix
@@ -493,8 +492,9 @@ def test_in_training_a_mirrored_network_sees_one_of_two_images():
     turned = network.network(first.flip(3), condition).flip(3)
     torch.testing.assert_close(network._both_ways(first, condition), (plain + turned) / 2)
     network.train()
-    torch.manual_seed(0)
-    many = network._both_ways(first.expand(200, -1, -1, -1), condition.expand(200, -1))
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(0)
+        many = network._both_ways(first.expand(200, -1, -1, -1), condition.expand(200, -1))
     is_plain = (many - plain).abs().amax((1, 2, 3)) < 1e-5
     is_turned = (many - turned).abs().amax((1, 2, 3)) < 1e-5
     assert (is_plain ^ is_turned).all() and 60 < is_plain.sum() < 140
@@ -505,20 +505,6 @@ def test_images_stay_in_their_dtype_on_the_device():
     gen = tiny(max_iter=0).fit(X)
     rows = gen._rows_on_device(X.reshape(20, -1), None, gen._make_trainer(20, 0))
     assert rows.X.dtype == torch.uint8
-
-
-def test_a_batch_in_parts_makes_the_same_step():
-    X = pictures(64, (4, 4, 1))
-    steps = []
-    for parts in (1, 4):
-        gen = tiny(accumulation_steps=parts, optimizer="adamw", precision="fp32").fit(X[:2])
-        trainer = gen._make_trainer(64, 0)
-        x0 = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
-        losses = [float(trainer.step(Batch(x0), 1.0)) for _ in range(30)]
-        steps.append(np.mean(losses))
-        assert trainer.steps == 30
-    # The draws of the parts differ: the means of thirty losses agree within their noise.
-    assert steps[0] == pytest.approx(steps[1], rel=0.1)
 
 
 # Labels
@@ -598,7 +584,10 @@ def test_a_classifier_knows_digits_by_their_densities():
     test = slice(1000, 1060)
     proba = classifier.predict_proba(images[test])
     np.testing.assert_allclose(proba.sum(1), 1)
-    assert (classifier.predict(images[test]) == y[test]).mean() > 0.85
+    found = classifier.classes_[proba.argmax(1)]
+    assert (found == y[test]).mean() > 0.8
+    assert (classifier.predict(images[1000:1010]) == found[:10]).all()
+    assert classifier.generator_.random_state == 0
 
 
 def test_priors_of_a_classifier():
@@ -607,6 +596,9 @@ def test_priors_of_a_classifier():
     even = GUDClassifier(gen, priors=[0.9, 0.1]).fit(X, y)
     # An untrained model does not tell classes apart: what is left is the prior.
     np.testing.assert_allclose(even.predict_proba(X), np.tile([0.9, 0.1], (20, 1)), atol=1e-6)
+    # Their frequencies, unless they are given.
+    y = np.arange(20) % 4 == 0
+    np.testing.assert_allclose(GUDClassifier(gen).fit(X, y).class_prior_, [0.75, 0.25])
     with pytest.raises(ValueError, match="one probability for each|Pass one probability"):
         GUDClassifier(gen, priors=[1.0]).fit(X, y)
     with pytest.raises(ValueError, match="positive and sum to 1"):

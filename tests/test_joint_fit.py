@@ -333,6 +333,20 @@ def test_a_copy_of_the_fitted_model_has_it(untrained):
 
 # Classes
 
+def test_components_in_turn_are_the_chain_rule(untrained):
+    generator, _ = untrained
+    fitted, rows = generator.schedule_, gaussian_rows(200, seed=1)
+    generator.schedule_ = SequentialSchedule(window=1, order=[0, 1, 2, 3])
+    split = generator.score_components(rows).mean(0)
+    generator.schedule_ = fitted
+    mean, covariance = law_of(generator)
+    log_p = [0.0] + [
+        stats.multivariate_normal(mean[:k], covariance[:k, :k]).logpdf(rows[:, :k]).mean()
+        for k in range(1, 5)
+    ]
+    np.testing.assert_allclose(split, np.diff(log_p), atol=0.06)
+
+
 CENTRES = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 1.0], [0.0, -2.0, 2.0]])
 WITHIN = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, -0.4], [0.0, -0.4, 1.0]])
 
@@ -364,6 +378,14 @@ def test_the_untrained_model_of_classes_knows_their_means(untrained_classes):
         # One-dimensional marginals are those of all classes.
         np.testing.assert_allclose(drawn.mean(0), CENTRES[k], atol=0.5)
         np.testing.assert_allclose(np.cov(drawn.T), WITHIN, atol=0.35)
+
+
+def test_classes_are_as_frequent_as_in_the_rows(untrained_classes):
+    _, y = classes(3000)
+    shares = np.unique(y, return_counts=True)[1] / 3000
+    np.testing.assert_allclose(untrained_classes.class_prior_, shares)
+    labels = untrained_classes._labels_of_sample(4000, None, 0)
+    np.testing.assert_allclose(np.bincount(labels) / 4000, shares, atol=0.03)
 
 
 def test_without_a_label_the_untrained_model_is_that_of_all(untrained_classes):

@@ -164,6 +164,19 @@ def test_images_are_flattened_and_features_are_the_callers(metric):
     assert metric(X, Y, features=features) == metric(features(X), features(Y))
 
 
+def test_copies_are_looked_for_among_features():
+    three = [normal(40, 12, seed=k).reshape(40, 2, 3, 2) for k in range(3)]
+
+    def features(images):
+        return images.mean((1, 2))
+
+    found, expected = memorization(*three, features=features), memorization(*map(features, three))
+    assert (found.share, found.p_value) == (expected.share, expected.p_value)
+    np.testing.assert_array_equal(found.ratios, expected.ratios)
+    flat = memorization(*(X.reshape(40, 12) for X in three))
+    np.testing.assert_array_equal(memorization(*three).ratios, flat.ratios)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
     ("fake", "features", "error", "message"),

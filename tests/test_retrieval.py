@@ -208,7 +208,7 @@ class Linear(nn.Module):
         {"preconditioning": "mixture"},
         {"basis": "pca"},
         {"schedule": "sequential"},
-        {"precision": "fp32"},
+        {"precision": "bf16"},
     ],
     ids=lambda p: next(iter(p.values())) if isinstance(p, dict) else str(p),
 )

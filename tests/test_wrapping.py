@@ -33,6 +33,11 @@ def test_the_default_generator_stands_in_a_grid():
     assert search.best_estimator_.generator.preconditioning == "marginal"
 
 
+def test_a_row_that_no_class_could_make_keeps_the_priors():
+    classifier = GUDClassifier(small(max_iter=0), priors=[0.9, 0.1]).fit(continuous(), LABELS)
+    np.testing.assert_allclose(classifier.predict_proba([[1e200, 0, 0]]), [[0.9, 0.1]])
+
+
 def test_the_default_of_an_imputer_looks_rows_up():
     model = GUDImputer(random_state=3)._new_generator()
     found = model.retrieval, model.sampler.steps, model.conditional_rate, model.random_state
