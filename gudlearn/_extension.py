@@ -188,7 +188,7 @@ class Extends:
                 )
 
         dtype = np.asarray(self._wrap(filler[:1])).dtype
-        whole = X if dtype == object else X.astype(dtype)
+        whole = X if dtype.kind == "O" else X.astype(dtype)
         if dtype.kind in "iub" and (whole != X).any():
             raise ValueError(
                 f"X_start holds values that {dtype}, the dtype that was fitted, does not. Round "

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.gammas import load_forward_mode
+from gudlearn.diffusion.gammas import WindowedGamma, load_forward_mode
 from gudlearn.diffusion.joint import JointGaussian
 from gudlearn.diffusion.laws import ClusteredLaw, JointLaw
-from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals
+from gudlearn.diffusion.likelihood import flow_log_prob
+from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
 
 SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0, 0.0], [3.0, -1.0, 2.0], [-2.0, 0.0, 1.0]], dtype=torch.float64)
@@ -66,6 +67,25 @@ def test_posterior_of_gaussian_clusters_is_that_of_the_dense_mixture(dtype):
     tolerance = 1e-8 if dtype == torch.float64 else 1e-3
     for value, expected in zip(found, dense_posterior(x, gamma), strict=True):
         torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("start", "width"), [(0.0, 1.0), ([0.0, 0.2, 0.4], [0.6] * 3)])
+def test_the_flow_of_clusters_is_the_density_of_the_mixture_on_every_path(start, width):
+    law, covariances = clustered(), torch.stack([gaussian(k)[1] for k in range(3)])
+    variances = covariances.diagonal(dim1=1, dim2=2).T
+    prior = MixtureMarginals(SHARES.expand(3, 3), MEANS.T, variances)
+    path = WindowedGamma([-7.0] * 3, [10.0] * 3, start, width)
+    # Near the means: no row is doubted.
+    k = torch.arange(9) % 3
+    normal = torch.randn(9, 3, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x0 = MEANS[k] + (torch.linalg.cholesky(covariances)[k] @ (0.4 * normal))[:, :, 0]
+    found = flow_log_prob(lambda x, g: law.posterior(x, g)[0], path, prior, x0, 30)
+    blurred = covariances + torch.exp(torch.tensor(-7.0).double()) * torch.eye(3).double()
+    exact = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(SHARES),
+        torch.distributions.MultivariateNormal(MEANS, blurred),
+    )
+    torch.testing.assert_close(found, exact.log_prob(x0), rtol=0, atol=1e-2)
 
 
 def test_a_row_that_fits_no_cluster_is_not_sure_of_the_nearest():

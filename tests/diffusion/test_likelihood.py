@@ -68,6 +68,21 @@ def test_flow_density_is_the_density_of_the_blurred_data(make, name):
     torch.testing.assert_close(found, blurred_log_density(marginals, x0), rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("name", ["soft", "sequential"])
+def test_flow_density_in_float32_takes_kinks_from_their_own_sides(name):
+    law = GaussianMarginals(torch.zeros(3).double(), VARIANCES)
+    x0 = normals(8, 3) * VARIANCES.sqrt()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        path, marginals = PATHS[name].to(dtype=dtype), law.to(dtype=dtype)
+        found.append(
+            flow_log_prob(
+                lambda x, g, m=marginals: m.posterior(x, g)[0], path, marginals, x0.to(dtype), 40
+            )
+        )
+    torch.testing.assert_close(found[0].double(), found[1], rtol=0, atol=2e-4)
+
+
 def test_flow_density_converges_with_order_four():
     marginals = mixture()
     x0 = normals(5, 3) * VARIANCES.sqrt()
