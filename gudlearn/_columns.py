@@ -123,6 +123,12 @@ def clip_to(dtype, values):
     return np.clip(values, limits.min, top)
 
 
+def numbers(X):
+    """A table as an array of numbers, float64 where its columns have dtypes of several kinds."""
+    X = np.asarray(X)
+    return X.astype(np.float64) if X.dtype.kind == "O" else X
+
+
 def row_batches(X):
     """Slices of rows, of about four million entries each."""
     return gen_batches(len(X), max(1, 2**22 // X.shape[1]))

@@ -10,7 +10,7 @@ from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoise
 
 _REPAINT, _BY_VALUE = 17, 19
 # Square share of a row of A that is rounding.
-_NOTHING = 1e-12
+_NOTHING = 1e-24
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,14 @@ def _guide(engine, method, A, values, noise_std, seen=None):
 
     active = engine.encoding.ends.active
     # What only concerns components that do not vary tells nothing, and cannot be reached.
-    reach = np.square(basis._rotate(A))
+    rotated = basis._rotate(A)
+    reach = np.square(rotated)
     tells = reach[:, active].sum(1) > _NOTHING * reach.sum(1)
     if not tells.any():
         return None
     A, values, noise_std = A[tells], values[:, tells], noise_std[tells]
     seen = None if seen is None else seen[:, tells]
-    operator = basis._rotate(A) * basis.scale_
+    operator = rotated[tells] * basis.scale_
     # Samples end with the noise of gamma(0), and are not known any better.
     floor = np.square(operator[:, active]) @ np.exp(engine.encoding.ends.gamma_0[active])
     variances = tensor(np.square(noise_std) + floor)

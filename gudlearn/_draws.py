@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import as_mask, check_n_samples
+from gudlearn._columns import as_mask, check_n_samples, numbers
 from gudlearn._conditions import Completion, LinearObservation
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
@@ -88,9 +88,7 @@ class Draws:
         if found.ndim == 2:
             return flat
         if len(found) > 1:
-            flat = np.asarray(flat)
-            flat = flat.astype(np.float64) if flat.dtype == object else flat
-            return flat.reshape(*found.shape[:2], *self._axes)
+            return numbers(flat).reshape(*found.shape[:2], *self._axes)
         # What is filled in stands beside the rows that it was filled into.
         both = isinstance(flat, pd.DataFrame) and isinstance(given, pd.DataFrame)
         return flat.set_axis(given.index, axis=0) if both else flat
@@ -316,9 +314,9 @@ class Draws:
     def _draw(self, n_samples, y, guidance, random_state, condition=None, expected=False):
         n, seed, _, labels, guidance = self._request(n_samples, y, guidance, random_state)
         if condition is not None and y is None:
-            if guidance != 1:
+            if guidance not in (0, 1):
                 raise ValueError(
-                    f"guidance={guidance!r} exaggerates a class, but where a part is known none is "
+                    f"guidance={guidance!r} weighs a class, but where a part is known none is "
                     "drawn. Pass y."
                 )
             # What is known tells of the class: its frequency among all does not.

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import check_n_samples
+from gudlearn._columns import check_n_samples, numbers
 from gudlearn._random import derive_seed, seed_keys
 from gudlearn._rolling import Strip, roll
 
@@ -182,13 +182,14 @@ class Extends:
         def columns():
             for column in found:
                 filler[:, strip.place[0]] = column
-                whole = np.asarray(self._wrap(filler)).reshape(len(X), -1)
+                whole = numbers(self._wrap(filler)).reshape(len(X), -1)
                 yield np.expand_dims(
                     whole[:, strip.place[0]].reshape(len(X), *np.delete(axes, axis)), axis + 1
                 )
 
-        dtype = np.asarray(self._wrap(filler[:1])).dtype
-        whole = X if dtype.kind == "O" else X.astype(dtype)
+        dtype = numbers(self._wrap(filler[:1])).dtype
+        with np.errstate(invalid="ignore"):
+            whole = X.astype(dtype)
         if dtype.kind in "iub" and (whole != X).any():
             raise ValueError(
                 f"X_start holds values that {dtype}, the dtype that was fitted, does not. Round "

@@ -11,7 +11,7 @@ from gudlearn._resolve import resolve
 from gudlearn._states import make_states
 from gudlearn._training import Batch, Trainer, Validation, to_tensors
 from gudlearn.diffusion.kernels import WIDTHS
-from gudlearn.networks import MLP, ImageNetwork, build_network
+from gudlearn.networks import MLP, ImageNetwork, Transformer, UNet, build_network
 from gudlearn.nn.denoiser import Denoiser
 
 
@@ -72,9 +72,9 @@ def resolve_network(network, n_rows, shape=None):
 
 def check_network(spec, shape):
     """Raise where a network of ours cannot be built, for images of a shape if there is one."""
-    if isinstance(spec, MLP | ImageNetwork):
+    if isinstance(spec, MLP | UNet | Transformer):
         spec._validate_params()
-    if isinstance(spec, ImageNetwork):
+    if isinstance(spec, UNet | Transformer):
         with torch.device("meta"):
             spec.build(1, 1, spec.n_condition, shape[:2])
 

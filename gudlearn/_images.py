@@ -82,7 +82,7 @@ def understand(X, shape):
     """
     if shape is not None:
         shape = _check_shape(shape)
-    elif not _is_nested(X) if _is_listed(X) else np.ndim(X) < 3:
+    elif not _is_nested(X) if _is_listed(X) else getattr(X, "ndim", 0) < 3:
         return None
     X = _as_array(X)
     if X.ndim == 2 and shape is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gudlearn import _clusters, _marginals
-from gudlearn._columns import row_batches
+from gudlearn._columns import holes_of, row_batches
 from gudlearn._joint import MOST_COMPONENTS, fit_joint
 from gudlearn._random import row_keys
 from gudlearn.diffusion.joint import JointGaussian
@@ -91,7 +91,7 @@ class KnownLaws:
         gaussian = self.preconditioning == "gaussian"
         if together or (self._smooth().any() and not gaussian):
             if self._wide:
-                some = _some_rows(*X.shape)
+                some = _some_rows(*X.shape, holes_of(X) is not None)
                 X, labels = X[some], None if labels is None else labels[some]
             z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
@@ -351,10 +351,12 @@ class KnownLaws:
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 
-def _some_rows(n_rows, n_features):
+def _some_rows(n_rows, n_features, with_holes=False):
     """Indices of rows, or of all, so many that they are enough for the marginals of wide images.
 
-    They are drawn: rows may come in the order of classes, or in turn.
+    They are drawn: rows may come in the order of classes, or in turn. With holes there are as many
+    as may be, or some pixel might be known in none of them.
     """
-    most = int(np.clip(_WIDE_ENTRIES // n_features, _FEWEST_ROWS, _WIDE_ROWS))
+    fewest = _WIDE_ROWS if with_holes else _FEWEST_ROWS
+    most = int(np.clip(_WIDE_ENTRIES // n_features, fewest, _WIDE_ROWS))
     return np.sort(np.random.default_rng(0).permutation(n_rows)[:most])

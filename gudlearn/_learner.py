@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import clone
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
@@ -19,7 +18,7 @@ from gudlearn._filling import Filling
 from gudlearn._images import ImageContainer, image_basis, understand
 from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
-from gudlearn._resolve import resolve, same_parameters
+from gudlearn._resolve import resolve, same, snapshot
 from gudlearn._training import Batch, to_arrays
 from gudlearn.networks import ImageNetwork
 
@@ -36,8 +35,10 @@ _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
 class Learner:
     """The private half of an estimator that fits an encoding and trains a network."""
 
-    def _prepare(self, X, y, again):
+    def _prepare(self, X, y, again, judged):
         """Validate everything; learn the encoding unless it is kept.
+
+        Where it is judged, some of the rows are to be held out if it stops early.
 
         Returns
         -------
@@ -55,7 +56,7 @@ class Learner:
             if not self._has_images:
                 Container.of(X)
             X = self._validate_rows(X)
-            self._check_judges(len(X))
+            self._check_judges(len(X), judged)
             self._check_what_is_for_images(self.network_)
             self._refuse_changes()
             self._check_holes(X)
@@ -68,7 +69,7 @@ class Learner:
             self.schedule_ = schedule
             return X, self._labels(y, len(X)), None
         X, self._container = self._first_rows(X)
-        self._check_judges(len(X))
+        self._check_judges(len(X), judged)
         self._check_holes(X)
         self.conditional_rate_ = self._rate(X)
         container = self._container
@@ -98,8 +99,8 @@ class Learner:
         self._fitted_with = self._lasting_parameters()
         return X, labels, seed
 
-    def _check_judges(self, n_rows):
-        if self.early_stopping and not self._n_validation(n_rows):
+    def _check_judges(self, n_rows, judged):
+        if judged and self.early_stopping and not self._n_validation(n_rows):
             raise ValueError(
                 f"early_stopping=True needs rows to judge by, but validation_fraction="
                 f"{self.validation_fraction} of {n_rows} rows holds none out. Raise it, or pass "
@@ -218,14 +219,14 @@ class Learner:
         """What weights and marginals rest on."""
         names = ("basis", "network", "preconditioning", "bin_width", "bin_range", "shape")
         names += ("class_conditional", "retrieval")
-        return {name: clone(getattr(self, name), safe=False) for name in names}
+        return {name: (repr(getattr(self, name)), snapshot(getattr(self, name))) for name in names}
 
     def _refuse_changes(self):
-        for name, now in self._lasting_parameters().items():
-            before = self._fitted_with[name]
-            if not same_parameters(now, before):
+        for name, (now, value) in self._lasting_parameters().items():
+            before, earlier = self._fitted_with[name]
+            if not same(value, earlier):
                 raise ValueError(
-                    f"{name}={now!r} was {before!r} when this estimator was fitted, and its "
+                    f"{name}={now} was {before} when this estimator was fitted, and its "
                     "weights, to be trained further, rest on it. Put it back, or fit anew with "
                     "warm_start=False."
                 )

@@ -2,6 +2,7 @@
 
 import difflib
 
+import numpy as np
 from sklearn.base import clone
 from torch import nn
 
@@ -93,14 +94,27 @@ def resolve(parameter, value, nested=False):
     return clone(value, safe=False)
 
 
-def same_parameters(a, b):
-    """Whether two values of a parameter mean the same, specifications and arrays included."""
-    if hasattr(a, "get_params"):
-        own, other = a.get_params(deep=False), getattr(b, "get_params", dict)(deep=False)
-        return type(a) is type(b) and all(same_parameters(own[k], other[k]) for k in own)
-    listed = [isinstance(v, list | tuple) or getattr(v, "ndim", 0) > 0 for v in (a, b)]
-    if any(listed):
-        return all(listed) and len(a) == len(b) and all(map(same_parameters, a, b))
+def snapshot(value):
+    """What a parameter is now: lists and dicts of values, which do not change with the object.
+
+    Objects without parameters, such as functions and modules, are themselves.
+    """
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return type(value), snapshot(value.get_params(deep=False))
+    if isinstance(value, dict):
+        return {name: snapshot(v) for name, v in value.items()}
+    if isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0:
+        listed = value if isinstance(value, list | tuple) else np.asarray(value)
+        return [snapshot(v) for v in listed]
+    return value
+
+
+def same(a, b):
+    """Whether two snapshots mean the same."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
     # NaN, for columns without bins, is the same as NaN.
     return a is b or bool(a == b) or bool(a != a and b != b)
 

@@ -142,10 +142,10 @@ class Scores:
         >>> gen.score_columns(X[:5]).shape
         (5, 4)
         """
-        X, labels, others, engine = self._checked(X, y, each=True)
+        X, labels, _, engine = self._checked(X, y, each=True)
         found = np.zeros(X.shape)
-        for j, given in enumerate(others):
-            given = np.broadcast_to(given, X.shape)
+        for j in range(X.shape[1]):
+            given = np.broadcast_to(np.arange(X.shape[1]) != j, X.shape)
             found[:, j] = self._log_likelihood(X, labels, given, engine)
         return found
 
@@ -194,7 +194,7 @@ class Scores:
     def _checked(self, X, y, given_columns=None, each=False):
         """Rows, indices of labels, a mask of what is given (n, F) or None, and the engine.
 
-        Where each column is to be scored the mask is (F, F): its row j gives all others.
+        Where each column is to be scored given all others, the mask gives all but one of them.
         """
         check_is_fitted(self)
         X = self._validate_rows(X)
@@ -203,7 +203,9 @@ class Scores:
             labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
         if each:
-            given = ~np.eye(X.shape[1], dtype=bool)
+            # One that the basis mixes with most others, if there is such a one.
+            block = self._encoding.column_block
+            given = (np.arange(X.shape[1]) != np.bincount(block)[block].argmax())[None]
             self._check_parts({"score_columns": given, "NaN in X": holes_of(X)})
         else:
             if given_columns is not None:

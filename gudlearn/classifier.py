@@ -62,6 +62,7 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
     True
     """
 
+    _NEEDS = "class_conditional", "has no classes"
     _parameter_constraints = {
         "generator": [None, HasMethods("score_samples")],
         "priors": [None, "array-like"],
@@ -93,10 +94,6 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         generator = self._new_generator()
-        if not hasattr(generator, "class_conditional"):
-            raise TypeError(
-                f"generator={generator!r} has no classes. Pass a GUDGenerator, or None."
-            )
         generator.set_params(class_conditional=True)
         n_classes = _count_classes(y)
         if n_classes == 1:

@@ -89,9 +89,9 @@ class GUDGenerator(
     conditional_rate : float in [0, 1] or "auto", default="auto"
         Share of the rows that are seen in mixed states in training: a part given or missing, or
         one part after another. With it one fit answers for every conditional and marginal; 0.3
-        serves them all and costs little. "auto" is 0.3 where X holds NaN, else 0. Parts are columns
-        or pixels; with a basis that mixes them, components, which serves schedules put in place
-        after the fit.
+        serves them all and costs little. "auto" is 0.3 where X holds NaN, or the rows of an earlier
+        fit did that is gone on from, else 0. Parts are columns or pixels; with a basis that mixes
+        them, components, which serves schedules put in place after the fit.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples agree with what is known; may be set after fit. "exact" holds known components
         at their floor, for a network that saw such states. "posterior" guides the denoiser by the
@@ -345,7 +345,7 @@ class GUDGenerator(
         budget = Budget(None, self.max_time)
         again = self.warm_start and hasattr(self, "weights_")
         with unchanged_on_error(self):
-            X, labels, seed = self._prepare(X, y, again)
+            X, labels, seed = self._prepare(X, y, again, judged=True)
             seed = derive_seed(self.random_state) if seed is None else seed
             trainer = self._make_trainer(len(X), seed)
         _TRAINERS.pop(self, None)
@@ -377,7 +377,7 @@ class GUDGenerator(
         """
         again = hasattr(self, "weights_")
         with unchanged_on_error(self):
-            X, labels, seed = self._prepare(X, y, again)
+            X, labels, seed = self._prepare(X, y, again, judged=False)
             trainer = _TRAINERS.get(self) if again else None
             if trainer is None:
                 seed = derive_seed(self.random_state) if seed is None else seed

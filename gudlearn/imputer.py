@@ -80,6 +80,7 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
     (5, 60, 2)
     """
 
+    _NEEDS = "conditional_rate", "cannot complete rows"
     _parameter_constraints = {
         "generator": [None, HasMethods("sample")],
         "missing_values": [Real, None],
@@ -147,7 +148,7 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
     def _fit_generator(self, generator, rows):
         """Fit a generator to the kept columns, by their names where there are any."""
         self._whole = np.zeros(rows.shape[1], dtype=bool)
-        if isinstance(generator.bin_width, str):
+        if isinstance(generator.bin_width, str) and generator.bin_width == "auto":
             self._whole = _whole_columns(rows)
             if self._whole.any():
                 generator.set_params(bin_width=np.where(self._whole, 1.0, np.nan))
@@ -160,10 +161,6 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
 
     def _new_generator(self):
         generator = super()._new_generator()
-        if not hasattr(generator, "conditional_rate"):
-            raise TypeError(
-                f"generator={generator!r} cannot complete rows. Pass a GUDGenerator, or None."
-            )
         if generator.conditional_rate == "auto":
             generator.set_params(conditional_rate=_RATE)
         return generator

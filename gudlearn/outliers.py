@@ -53,7 +53,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
     -----
     Rows with NaN are judged by what is there, where the basis does not mix columns. Rows that the
     generator keeps to look up (its ``retrieval``) are scored as if they were new, but by
-    ``likelihood="flow"``.
+    ``likelihood="flow"``; of equal rows, the first of them.
 
     Log-likelihoods are densities in units of the normal scores in columns that are spread (two
     draws of the ties, whose random numbers are keyed by the values of a row, and their mean), in
@@ -102,7 +102,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         """
         self._validate_params()
         generator = self._new_generator()
-        rows = self._table(X, generator)
+        rows = _numbers(X) if self._may_spread(generator) else None
         ties = None if rows is None else SpreadTies(rows)
         if ties is None or not len(ties.columns):
             ties = None
@@ -119,25 +119,12 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
             self.feature_names_in_ = generator.feature_names_in_
         return self
 
-    def _table(self, X, generator):
-        """Rows of numbers whose ties may be spread, (n, F) float64; None where they are kept."""
+    def _may_spread(self, generator):
+        """Whether ties are spread where a column has them."""
         width = getattr(generator, "bin_width", None)
         binned = width is not None and not isinstance(width, str)
-        if self.ties == "keep" or binned or getattr(generator, "shape", None) is not None:
-            return None
-        # The generator says what is wrong with other data.
-        try:
-            if isinstance(X, pd.DataFrame):
-                Container.of(X)
-                rows = X.to_numpy(dtype=np.float64, na_value=np.nan)
-            else:
-                rows = np.asarray(X)
-                if rows.ndim != 2 or rows.dtype.kind not in "biufO":
-                    return None
-                rows = rows.astype(np.float64)
-        except (TypeError, ValueError):
-            return None
-        return rows if len(rows) and not np.isinf(rows).any() else None
+        images = getattr(generator, "shape", None) is not None
+        return self.ties == "spread" and not binned and not images
 
     def score_samples(self, X):
         """Log-likelihood of each row, in nats; low for outliers.
@@ -153,7 +140,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         if self._ties is None:
             return _scores(self.generator_, None, X, None)
-        rows = self._table(X, self.generator_)
+        rows = _numbers(X)
         if rows is None or rows.shape[1] != self._ties.n_features:
             self.generator_.score_samples(X)
             raise ValueError(
@@ -205,13 +192,29 @@ def _scores(generator, ties, X, rows):
     """
     if ties is None:
         return getattr(generator, "_scores_as_new", generator.score_samples)(X)
-    keys = row_keys(rows)
-    itself, *draws = (_like(X, ties.spread(rows, keys, draw)) for draw in range(_N_DRAWS + 1))
-    if hasattr(generator, "_scores_as_new"):
-        scores = [generator._scores_as_new(draw, itself) for draw in draws]
-    else:
-        scores = [generator.score_samples(draw) for draw in draws]
-    return np.mean(scores, axis=0)
+    keys, total = row_keys(rows), 0.0
+    as_new = getattr(generator, "_scores_as_new", None)
+    itself = None if as_new is None else _like(X, ties.spread(rows, keys))
+    for k in range(1, _N_DRAWS + 1):
+        draw = _like(X, ties.spread(rows, keys, k))
+        total = total + (generator.score_samples(draw) if as_new is None else as_new(draw, itself))
+    return total / _N_DRAWS
+
+
+def _numbers(X):
+    """Rows of a table of numbers, (n, F) float64; None of what is none, as the generator says."""
+    try:
+        if isinstance(X, pd.DataFrame):
+            Container.of(X)
+            rows = X.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            rows = np.asarray(X)
+            if rows.ndim != 2 or rows.dtype.kind not in "biufO":
+                return None
+            rows = rows.astype(np.float64)
+    except (TypeError, ValueError):
+        return None
+    return rows if len(rows) and not np.isinf(rows).any() else None
 
 
 def _like(X, rows):
@@ -219,5 +222,5 @@ def _like(X, rows):
     if isinstance(X, pd.DataFrame):
         return pd.DataFrame(rows, columns=X.columns, index=X.index)
     if type(X).__module__.partition(".")[0] == "polars":
-        return type(X)(rows, schema=X.columns)
+        return type(X)(rows, schema=X.columns, orient="row")
     return rows

@@ -142,6 +142,7 @@ class GenerativePipeline(Pipeline):
     def _fit(self, X, y=None, *args, **kwargs):
         with unchanged_on_error(self):
             X = self._prepare(X)
+            self._trained_on = X[:0].copy()
         first_row = self._like_input(np.array(X[:1], dtype=np.float64))
         Z = super()._fit(X, y, *args, **kwargs)
         # What can only be known of fitted steps is refused before the last one is trained.
@@ -304,13 +305,23 @@ class GenerativePipeline(Pipeline):
         u = keyed_uniform(keys, levels.shape[1], _PLACE).numpy()
         return (levels + u - 0.5) * self.bin_width_
 
-    def _log_density(self, X, itself=None):
+    def _as_trained(self, X):
+        """What the last step was given of rows X (n, F) if they were trained on."""
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        if getattr(self, "bin_width_", None) is not None:
+            levels = self._levels(X)
+            X = self._inside_bins(levels, row_keys(levels))
+        kind = self._trained_on
+        if hasattr(kind, "iloc"):
+            frame = type(kind)(X).astype(dict(enumerate(kind.dtypes)))
+            return self._forward(frame.set_axis(kind.columns, axis=1))[0]
+        return self._forward(X.astype(kind.dtype))[0]
+
+    def _log_density(self, X, own=None):
+        """Log-density of rows X; `own` are the last step's rows that they are, if there are any."""
         Z, log_det = self._forward(self._like_input(X))
         final = self.steps[-1][1]
-        if itself is None or not hasattr(final, "_scores_as_new"):
-            scores = final.score_samples(Z)
-        else:
-            scores = final._scores_as_new(Z, self._forward(self._like_input(itself))[0])
+        scores = final.score_samples(Z) if own is None else final._scores_as_new(Z, own)
         return np.asarray(scores, dtype=np.float64) + log_det
 
     def score_samples(self, X):
@@ -335,19 +346,17 @@ class GenerativePipeline(Pipeline):
         Where X is not what was trained on, `itself` are the rows that were. Steps whose transform
         differs from their fit_transform in the last bit, as of PCA, hide which rows these are.
         """
-        return self._scores(X, X if itself is None else itself)
+        check_is_fitted(self)
+        if not hasattr(self.steps[-1][1], "_scores_as_new"):
+            return self._scores(X)
+        return self._scores(X, self._as_trained(X if itself is None else itself))
 
-    def _scores(self, X, itself=None):
+    def _scores(self, X, own=None):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        if itself is not None:
-            itself = validate_data(self, itself, dtype=np.float64, reset=False)
         widths = getattr(self, "bin_width_", None)
         if widths is None:
-            return self._log_density(X, itself)
-        if itself is not None:
-            levels = self._levels(itself)
-            itself = self._inside_bins(levels, row_keys(levels))
+            return self._log_density(X, own)
         levels = self._levels(X)
         keys = row_keys(levels)
         shift, stride = (
@@ -358,7 +367,7 @@ class GenerativePipeline(Pipeline):
         total = np.zeros(len(X))
         for draw in range(_DRAWS):
             u = (shift + draw * stride / _DRAWS) % 1.0
-            total += self._log_density((levels + u - 0.5) * widths, itself)
+            total += self._log_density((levels + u - 0.5) * widths, own)
         return total / _DRAWS + np.log(widths).sum()
 
     def score(self, X, y=None):

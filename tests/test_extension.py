@@ -5,6 +5,7 @@ from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -101,6 +102,9 @@ def test_a_past_that_the_dtype_does_not_hold_is_refused():
     with pytest.raises(ValueError, match="X_start holds values that int64"):
         gen.extend(past, 2)
     assert gen.extend(past[:, 1:], 2).dtype == np.int64
+    mixed = pd.DataFrame(X).astype({k: "Int64" if k % 2 else float for k in range(6)})
+    several = small(conditional_rate=0.5, max_iter=0).fit(mixed)
+    assert several.extend(X[:2], 2).dtype == np.float64
     with pytest.raises(TypeError, match="X_start has dtype <U"):
         gen.extend(past.astype(str), 2)
 

@@ -1,10 +1,12 @@
 """Fits that go on from earlier ones: what they keep, take up and refuse."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from gudlearn.generator import _TRAINERS
 from small import continuous, small, whole
@@ -25,6 +27,35 @@ def test_bins_that_some_columns_have_are_the_same_at_every_fit(make):
     gen.set_params(bin_width=[1.0, np.nan, np.nan])
     with pytest.raises(ValueError, match=r"^bin_width=.* was "):
         gen.partial_fit(X)
+
+
+class Wide(nn.Module):
+    """Someone's network, which needs one number more than it is called with."""
+
+    def __init__(self, n_components, n_channels, width):
+        super().__init__()
+        first = nn.Linear(n_components * n_channels, width)
+        self.layers = nn.Sequential(nn.Flatten(), first, nn.Linear(width, n_components))
+
+    def forward(self, inputs, gamma):
+        return self.layers(inputs)
+
+
+def test_a_network_that_a_callable_builds_is_the_same_at_every_fit():
+    X = continuous()
+    gen = small(network=partial(Wide, width=3)).partial_fit(X)
+    pickle.loads(pickle.dumps(gen)).partial_fit(X)
+    assert gen.partial_fit(X).n_iter_ == 2
+    gen.set_params(network=partial(Wide, width=3))
+    with pytest.raises(ValueError, match=r"^network=.* was "):
+        gen.partial_fit(X)
+
+
+def test_a_pass_needs_no_rows_to_judge_by():
+    gen = small(early_stopping=True).partial_fit(continuous(8))
+    assert gen.partial_fit(continuous(8)).n_iter_ == 2
+    with pytest.raises(ValueError, match="of 8 rows holds none out"):
+        gen.fit(continuous(8))
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -179,6 +179,11 @@ def test_columns_of_few_whole_numbers_are_discrete():
     assert kept.generator_.bin_width_ is None
 
 
+def test_bins_with_a_wrong_name_are_refused():
+    with pytest.raises(ValueError, match="bin_width"):
+        imputer(generator=small(bin_width="foo")).fit(holes(whole()))
+
+
 def test_the_generator_knows_the_names_of_columns():
     X = pd.DataFrame(holes(continuous()), columns=["a", "b", "c"]).assign(empty=np.nan)
     basis = BlockBasis([("rest", IdentityBasis(), ["c", "b"]), ("first", IdentityBasis(), ["a"])])

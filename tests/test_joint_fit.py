@@ -331,8 +331,6 @@ def test_a_copy_of_the_fitted_model_has_it(untrained):
     np.testing.assert_array_equal(again.score_samples(X[:5]), generator.score_samples(X[:5]))
 
 
-# Classes
-
 def test_components_in_turn_are_the_chain_rule(untrained):
     generator, _ = untrained
     fitted, rows = generator.schedule_, gaussian_rows(200, seed=1)
@@ -346,6 +344,8 @@ def test_components_in_turn_are_the_chain_rule(untrained):
     ]
     np.testing.assert_allclose(split, np.diff(log_p), atol=0.06)
 
+
+# Classes
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 1.0], [0.0, -2.0, 2.0]])
 WITHIN = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, -0.4], [0.0, -0.4, 1.0]])

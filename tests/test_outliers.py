@@ -98,6 +98,8 @@ def test_the_container_makes_no_difference():
     for frame in frames:
         detector = GUDOutlierDetector(small()).fit(frame)
         np.testing.assert_allclose(detector.score_samples(frame), expected)
+        # As many rows as columns.
+        np.testing.assert_allclose(detector.score_samples(frame[:2]), expected[:2])
         assert list(detector.feature_names_in_) == names
         with pytest.raises(ValueError, match="feature names"):
             detector.score_samples(frame[["second", "first"]])

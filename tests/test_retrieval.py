@@ -95,9 +95,10 @@ def test_a_row_counts_as_new_if_it_is_to(kept):
     assert (told - as_new)[remembered].mean() > 0.01
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_a_threshold_is_that_of_new_rows(pipeline):
-    X = families()
+def test_a_threshold_is_that_of_new_rows(pipeline, dtype):
+    X = families().astype(dtype)
     model = small(max_iter=30, retrieval="auto")
     if pipeline:
         model = GenerativePipeline([("scale", StandardScaler()), ("model", model)])
@@ -126,14 +127,15 @@ def test_rows_count_as_new_where_their_ties_are_spread():
     assert all((encoding.places(row_keys(rows), "cpu") == -1).all() for rows in asked)
 
 
-def test_rows_in_bins_count_as_new_to_a_pipeline():
-    X = np.round(families(), 1)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_in_bins_count_as_new_to_a_pipeline(dtype):
+    X = np.round(families(), 1).astype(dtype)
     model = small(max_iter=30, retrieval="auto", validation_fraction=0)
     steps = [("scale", StandardScaler()), ("model", model)]
     pipeline = GenerativePipeline(steps, bin_width=0.1).fit(X)
     told, as_new = pipeline.score_samples(X), pipeline._scores_as_new(X)
     assert (told - as_new).mean() > 0.01
-    new = np.round(families(seed=1), 1)
+    new = np.round(families(seed=1), 1).astype(dtype)
     new = new[~np.isin(row_keys(new), row_keys(X))]
     np.testing.assert_allclose(pipeline._scores_as_new(new), pipeline.score_samples(new))
 

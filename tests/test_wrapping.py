@@ -22,8 +22,10 @@ def test_parameters_of_the_default_generator_can_be_set(kind):
     wrapper.set_params(generator__network__width=16).fit(continuous(), LABELS)
     assert wrapper.generator_.n_iter_ == 3
     assert wrapper.generator_.random_state == 1
+    plain = kind()
     with pytest.raises(ValueError, match="Invalid parameter 'iterations'"):
-        kind().set_params(generator__iterations=3)
+        plain.set_params(generator__iterations=3)
+    assert plain.generator is None
     assert kind().set_params(generator=small(), generator__max_iter=4).generator.max_iter == 4
 
 

@@ -103,7 +103,7 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
     for t, s in pairwise(flow_times(path, n_steps).to(x0)):
         h = s - t
         # A step ends where the next begins, but a kink belongs to neither side's inside.
-        edge = (1e-9 * h).clamp(min=8 * torch.finfo(h.dtype).eps)
+        edge = torch.minimum((1e-9 * h).clamp(min=8 * torch.finfo(h.dtype).eps), h / 4)
         lo, mid, hi = t + edge, t + 0.5 * h, s - edge
         k1, d1 = field(y, lo)
         k2, d2 = field(y + 0.5 * h * k1, mid)

@@ -72,7 +72,6 @@ class UNetModule(nn.Module):
         Whether blocks are computed again on the way back instead of kept.
     """
 
-
     def __init__(
         self, n_inputs, n_outputs, n_condition, widths, n_blocks, attention, patch, dropout,
         checkpointing=False,
