@@ -19,6 +19,7 @@ from gudlearn._images import ImageContainer, image_basis, understand
 from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._resolve import resolve, same, snapshot
+from gudlearn._rows import rows_on_device
 from gudlearn._training import Batch, to_arrays
 from gudlearn.networks import ImageNetwork
 
@@ -284,7 +285,7 @@ class Learner:
         )
 
     def _rows_on_device(self, X, labels, trainer):
-        return _fitting.rows_on_device(
+        return rows_on_device(
             self._encoding, X, trainer, labels, self._n_classes, self.random_flips
         )
 

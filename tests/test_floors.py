@@ -14,7 +14,7 @@ FLOORS = [
     [
         *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
         *("_engine", "_filling", "_fitting", "_images", "_inversion", "_joint", "_known", "_loop"),
-        *("_marginals", "_model", "_resolve", "_rolling", "_states", "_training"),
+        *("_marginals", "_model", "_resolve", "_rolling", "_rows", "_states", "_training"),
         *("conditioning", "networks", "samplers", "schedules", "_ties", "transformers"),
     ],
     [

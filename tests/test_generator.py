@@ -54,7 +54,7 @@ def fitted():
 @pytest.fixture
 def noise_by_place(monkeypatch):
     """Key the noise of rows by their place, so that it does not change with their units."""
-    for module in ("_engine", "_encoding", "_fitting"):
+    for module in ("_engine", "_encoding", "_fitting", "_rows"):
         monkeypatch.setattr(f"gudlearn.{module}.row_keys", lambda X: seed_keys(0, len(X)))
 
 
