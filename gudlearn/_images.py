@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 import torch
 
 from gudlearn._columns import clip_to
@@ -32,11 +33,14 @@ class ImageContainer:
     axes : tuple of int
         Shape of one sample in X.
     dtype : numpy.dtype
+    names : list or None
+        Columns of a pandas DataFrame of flat images.
     """
 
     shape: tuple
     axes: tuple
     dtype: np.dtype
+    names: list | None = None
 
     def rows(self, X):
         """Flat rows of more images of the same kind.
@@ -44,8 +48,12 @@ class ImageContainer:
         Raises
         ------
         ValueError
-            If their shape is another one.
+            If their shape is another one, or their columns have other names.
         """
+        if self.names is not None and list(getattr(X, "columns", self.names)) != self.names:
+            raise ValueError(
+                "The feature names should match those that were passed during fit, in their order."
+            )
         X = _as_array(X)
         if X.shape[1:] != self.axes:
             raise ValueError(
@@ -58,10 +66,10 @@ class ImageContainer:
         """Rows, float64, as images of the shape and the dtype that were fitted."""
         X = X.reshape(-1, *self.axes)
         if self.dtype.kind == "f":
-            return X.astype(self.dtype)
-        if not whole.all():
-            return X
-        return clip_to(self.dtype, np.rint(X)).astype(self.dtype)
+            X = X.astype(self.dtype)
+        elif whole.all():
+            X = clip_to(self.dtype, np.rint(X)).astype(self.dtype)
+        return X if self.names is None else pd.DataFrame(X, columns=self.names)
 
 
 def understand(X, shape):
@@ -80,6 +88,7 @@ def understand(X, shape):
     TypeError
         If X holds no numbers, or shape no whole numbers.
     """
+    names = list(X.columns) if isinstance(X, pd.DataFrame) else None
     if shape is not None:
         shape = _check_shape(shape)
     elif not _is_nested(X) if _is_listed(X) else getattr(X, "ndim", 0) < 3:
@@ -105,7 +114,7 @@ def understand(X, shape):
         _refuse_channels_first(X.shape)
     axes = X.shape[1:]
     found = shape if X.ndim == 2 else axes
-    container = ImageContainer((*found, 1)[:3], axes, X.dtype)
+    container = ImageContainer((*found, 1)[:3], axes, X.dtype, names)
     return _flat(X), container
 
 

@@ -73,6 +73,10 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     model, encoding = engine.model, engine.encoding
     place, n_context = strip.place, strip.n_context
     component = np.argsort(encoding.columns)[place]
+    centre, scale = (
+        torch.from_numpy(v).to(model.device, model.dtype)
+        for v in (encoding.basis.mean_[place], encoding.basis.scale_[component])
+    )
     gamma_0, gamma_1 = (model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1))
 
     def normal(stream, k, size):
@@ -121,8 +125,10 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
         clean = (x / alpha(gamma_0)).double().cpu().numpy()
         found = encoding.decode(clean, mix(keys, salt - 1), model)
         yield found[:, place[n_context]]
-        moved = x.clone()
-        for c in range(len(place) - 1):
-            moved[:, component[c]] = x[:, component[c + 1]]
+        moved, a = x.clone(), alpha(path(times[-1:]))[0]
+        here, there = component[1:], component[:-1]
+        # Columns were scaled one by one: in the units of the data what moves stays what it is.
+        values = x[:, here] / a[here] * scale[1:] + centre[1:] - centre[:-1]
+        moved[:, there] = a[here] * values / scale[:-1]
         moved[:, component[-1]] = noise_of(len(place) + k, len(place) - 1)
         x, k = moved, k + 1

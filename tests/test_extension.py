@@ -16,6 +16,7 @@ from gudlearn._rolling import Strip, roll
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.levels import alpha, sigma
 from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.diffusion.solvers import integrate
 from small import small
 
 RHO, WIDTH = 0.9, 8
@@ -44,7 +45,10 @@ def exact_engine():
         arithmetic=nullcontext,
     )
     encoding = SimpleNamespace(
-        columns=PLACES, fill_values=np.zeros(WIDTH), decode=lambda z, keys, model: z
+        columns=PLACES,
+        fill_values=np.zeros(WIDTH),
+        decode=lambda z, keys, model: z,
+        basis=SimpleNamespace(mean_=np.zeros(WIDTH), scale_=np.ones(WIDTH)),
     )
     return SimpleNamespace(model=model, encoding=encoding, components=torch.from_numpy)
 
@@ -93,6 +97,27 @@ def test_series_are_continued_on_both_sides():
 def test_bad_input_is_refused_before_the_first_column():
     with pytest.raises(ValueError, match="X_start must be finite"):
         fitted().iter_extend(np.full((1, 6), np.nan))
+
+
+def test_what_moves_along_stays_what_it_is(monkeypatch):
+    # So few that means and spreads of the columns are far apart, of one law though they are.
+    X = 5 + 2 * np.random.default_rng(0).normal(size=(20, 6))
+    gen = small(conditional_rate=0.5, max_iter=0).fit(X)
+    assert np.ptp(gen.basis_.mean_) > 0.5
+    states = []
+
+    def spy(denoise, path, x, times, *others):
+        states.append((path(times[:1])[0], x))
+        return integrate(denoise, path, x, times, *others)
+
+    monkeypatch.setattr("gudlearn._rolling.integrate", spy)
+    start = X[:3]
+    longer = gen.extend(start, 3, context=3, active=1)
+    assert len(states) == 3
+    for k, (gamma, x) in enumerate(states):
+        # Known columns are at their floor.
+        seen = gen.basis_.inverse_transform((x / alpha(gamma)).numpy())[:, :3]
+        np.testing.assert_allclose(seen, longer[:, 3 + k : 6 + k], atol=0.05)
 
 
 def test_a_past_that_the_dtype_does_not_hold_is_refused():

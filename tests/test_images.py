@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -69,6 +70,22 @@ def test_flat_rows_with_a_shape_are_the_same_images():
     as_rows = tiny(max_iter=1, shape=(6, 5, 3)).fit(flat)
     np.testing.assert_array_equal(as_images.score_samples(X), as_rows.score_samples(flat))
     np.testing.assert_array_equal(as_images.sample(4).reshape(4, -1), as_rows.sample(4))
+
+
+def test_frames_of_flat_images_come_back_as_frames():
+    X = pictures(20).reshape(20, -1)
+    frame = pd.DataFrame(X, columns=[f"pixel{k}" for k in range(90)])
+    gen = tiny(max_iter=0, shape=(6, 5, 3)).fit(frame)
+    drawn = gen.sample(2)
+    assert drawn.columns.tolist() == frame.columns.tolist()
+    assert (drawn.dtypes == np.uint8).all()
+    np.testing.assert_array_equal(drawn, tiny(max_iter=0, shape=(6, 5, 3)).fit(X).sample(2))
+    np.testing.assert_array_equal(gen.score_samples(frame[:2]), gen.score_samples(X[:2]))
+    with pytest.raises(ValueError, match="feature names should match"):
+        gen.score_samples(frame[frame.columns[::-1]])
+    partial = frame[5:7].astype(float)
+    partial.iloc[:, 45:] = np.nan
+    assert gen.sample(given=partial).index.tolist() == [5, 6]
 
 
 def test_lists_of_images_and_lists_of_rows_are_told_apart():
