@@ -11,6 +11,7 @@ import torch
 from gudlearn._columns import clip_to
 from gudlearn.bases import FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.nn.rotated import (
+    ChannelRotation,
     FourierRotation,
     GammaMaps,
     IdentityRotation,
@@ -233,7 +234,7 @@ def make_rotation(basis, shape):
     """The rotation of a fitted basis of flat images, float32.
 
     Fourier modes and wavelets are computed by their fast algorithms, every other basis by the
-    matrix of its components.
+    matrix of its components, of each channel where they are apart.
     """
     height, width, channels = shape
     if isinstance(basis, IdentityBasis):
@@ -244,6 +245,8 @@ def make_rotation(basis, shape):
         if isinstance(basis, FourierBasis):
             return FourierRotation((height, width), axes)
         return SplitRotation((height, width), axes, _split_matrices(basis))
+    if isinstance(basis, PCABasis) and basis.n_channels_ > 1:
+        return ChannelRotation([torch.from_numpy(m).float() for m in basis.channel_components_])
     matrix = getattr(basis, "components_", None)
     if matrix is None:
         matrix = basis.inverse_transform(np.eye(basis.n_components_)) - basis.mean_

@@ -58,6 +58,33 @@ class MatrixRotation(nn.Module):
         return components @ self._matrix()
 
 
+class ChannelRotation(nn.Module):
+    """One matrix for each channel, the last and fastest axis of pixels and of components.
+
+    Parameters
+    ----------
+    matrices : list of Tensor of shape (D / C, D / C)
+        Of C channels, as in `MatrixRotation`.
+    """
+
+    def __init__(self, matrices):
+        super().__init__()
+        self.channels = nn.ModuleList(map(MatrixRotation, matrices))
+
+    def _each(self, rows, turn):
+        n = len(self.channels)
+        turned = [turn(channel, rows[:, c::n]) for c, channel in enumerate(self.channels)]
+        return torch.stack(turned, -1).flatten(1)
+
+    def forward(self, pixels):
+        """Components of flat images (B, D)."""
+        return self._each(pixels, MatrixRotation.forward)
+
+    def back(self, components):
+        """Flat images of components (B, D)."""
+        return self._each(components, MatrixRotation.back)
+
+
 class GridRotation(nn.Module):
     """Rotates the channels, then each channel's picture.
 
