@@ -8,9 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 
+from gudlearn._random import derive_seed
 from gudlearn.bases import IdentityBasis
 from gudlearn.generator import GUDGenerator
 from gudlearn.networks import MLP
@@ -23,6 +24,7 @@ from gudlearn.plotting import (
     ScheduleDisplay,
 )
 from gudlearn.plotting._power_spectrum import radial_power, shells
+from gudlearn.plotting._trajectory import _of_components
 from gudlearn.samplers import DDIM
 from gudlearn.schedules import (
     CosineSchedule,
@@ -499,25 +501,31 @@ def picturing():
 def test_states_and_levels_are_those_of_the_estimator(picturing):
     display = ReverseTrajectoryDisplay.from_estimator(picturing, n_states=3, random_state=5)
     (drawn,) = display.images_
-    assert drawn.shape == (3, 3)
+    assert drawn.shape == (4, 3)
     log_snr = np.insert(picturing.log_snr(display.t), 0, np.nan, axis=1).reshape(3, 2, 3)
+    # Columns are the components here, of variance 1 at every time once they are whitened.
+    seed = derive_seed(5) % 2**32
+    states = picturing.sample_trajectory(1, n_states=3, random_state=seed).components[:, 0]
+    states[:, 0] = np.nan
+    own = states.reshape(3, 2, 3)
     for k in range(3):
         for image, expected in zip(
-            drawn[:, k], (display.denoised, display.noisy, log_snr), strict=True
+            drawn[:, k], (display.denoised, display.noisy, own, log_snr), strict=True
         ):
             found = np.ma.filled(image.get_array().astype(float), np.nan)
             np.testing.assert_allclose(found, expected[k])
     assert drawn[0, 0].get_clim() == (display.noisy[-1].min(), display.noisy[-1].max())
     assert display.colorbar_.ax.get_ylabel() == "log-SNR (nats)"
     texts = [text.get_text() for text in display.ax_.texts]
-    assert texts == ["t = 1.00", "t = 0.50", "t = 0.00", "denoised", "noisy", "log-SNR"]
+    times = ["t = 1.00", "t = 0.50", "t = 0.00"]
+    assert texts == [*times, "denoised", "noisy", "components", "log-SNR"]
 
 
 def test_two_schedules_are_drawn_from_the_same_noise(picturing):
     other = copy.copy(picturing)
     other.schedule_ = SequentialSchedule()
     display = ReverseTrajectoryDisplay.from_estimator(picturing, other, n_states=3)
-    assert [len(images) for images in display.images_] == [3, 3]
+    assert [len(images) for images in display.images_] == [4, 4]
     np.testing.assert_allclose(display.noisy[0], display.other.noisy[0])
     assert np.abs(display.log_snr - display.other.log_snr)[1, 1:].max() > 1
     texts = [text.get_text() for text in display.ax_.texts]
@@ -543,6 +551,19 @@ def test_states_that_do_not_match_are_refused():
         ReverseTrajectoryDisplay(
             t=[1, 0.5, 0], denoised=noisy, noisy=noisy, log_snr=np.zeros((3, 5))
         ).plot()
+
+
+def test_components_are_drawn_in_their_own_units(picturing):
+    X = np.random.default_rng(0).normal(size=(200, 2, 3)) * [1, 3, 5]
+    settings = {"basis": IdentityBasis(whiten=False), "sampler": DDIM(steps=100)}
+    gen = clone(picturing).set_params(**settings).fit(X)
+    found = gen.sample_trajectory(400, n_states=5)
+    drawn = [
+        _of_components(gen, SimpleNamespace(t=found.t, components=found.components[:, [k]]))[1]
+        for k in range(400)
+    ]
+    # Columns have 1, 3 and 5; a wide member of each marginal adds a little.
+    np.testing.assert_allclose(np.std(drawn, 0), 1, atol=0.3)
 
 
 def test_one_name_for_two_estimators_is_refused(picturing):

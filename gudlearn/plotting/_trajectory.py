@@ -16,11 +16,12 @@ _TITLE, _GAP = 0.6, 0.04
 
 
 class ReverseTrajectoryDisplay:
-    """One image on its way from noise to data, and how noisy each component is.
+    """One image on its way from noise to data, in data space and in component space.
 
-    Columns are times. Rows are the expected clean image, the state itself, and the log-SNR of each
-    component in the layout of the basis: blue where signal outweighs noise, red where it does not
-    yet, grey where nothing varies. The rows of another display may follow below.
+    Columns are times. Rows are the expected clean image, the state itself, its components, and the
+    log-SNR of each component: blue where signal outweighs noise, red where it does not yet.
+    Components are in the layout of the basis, grey where nothing varies. The rows of another
+    display may follow below.
 
     It is recommended to use :meth:`from_estimator`.
 
@@ -36,6 +37,10 @@ class ReverseTrajectoryDisplay:
     log_snr : ndarray of shape (n_states, n_components), default=None
         Effective log-SNR of each component in nats, NaN for those that do not diffuse; as many
         components as pixels times channels, over which their mean is shown. None: no such row.
+
+    components : ndarray of shape (n_states, n_components), default=None
+        Components of the states, each divided by its standard deviation over all samples then;
+        NaN and the mean as for ``log_snr``. None: no such row.
 
     shape : tuple of int, default=None
         Shape of one flattened row: (height, width) or (height, width, channels). None: square
@@ -73,11 +78,15 @@ class ReverseTrajectoryDisplay:
     (3, 3)
     """
 
-    def __init__(self, *, t, denoised, noisy, log_snr=None, shape=None, name=None, other=None):
+    def __init__(
+        self, *, t, denoised, noisy, log_snr=None, components=None, shape=None, name=None,
+        other=None,
+    ):  # fmt: skip
         self.t = t
         self.denoised = denoised
         self.noisy = noisy
         self.log_snr = log_snr
+        self.components = components
         self.shape = shape
         self.name = name
         self.other = other
@@ -150,14 +159,13 @@ class ReverseTrajectoryDisplay:
         for one, title in reversed(list(zip(estimators, names, strict=True))):
             arguments = asked(y, guidance, n_states=n_states, random_state=seed)
             found = one.sample_trajectory(**arguments)
-            components = one._encoding.components
-            log_snr = np.full((n_states, components.n_total), np.nan)
-            log_snr[:, components.positions] = one.log_snr(found.t)
+            log_snr, components = _of_components(one, found)
             display = cls(
                 t=found.t,
                 denoised=found.denoised[:, 0],
                 noisy=found.noisy[:, 0],
                 log_snr=log_snr,
+                components=components,
                 shape=row_shape(one, shape),
                 name=title,
                 other=display,
@@ -186,15 +194,18 @@ class ReverseTrajectoryDisplay:
         height = blocks[0]["noisy"].shape[1] / blocks[0]["noisy"].shape[2]
         lines = sum(height * len(block) + _TITLE for block in blocks)
         ax = new_or_given_axes(self, ax, figsize=(n_columns + 2.0, lines + 0.2))
-        snr_style = _snr_style([b["log-SNR"] for b in blocks if "log-SNR" in b])
-        self.images_, self.colorbar_, top = [], None, 0.0
+        styles = {
+            label: _signed_style([b[label] for b in blocks if label in b], colormap)
+            for label, colormap in (("components", "PuOr"), ("log-SNR", "RdBu"))
+        }
+        self.images_, self.colorbar_, top, shaded = [], None, 0.0, []
         for display, block in zip(displays, blocks, strict=True):
             top += _TITLE if display.name is not None else _TITLE / 2
             display._write_titles(ax, top)
             state_style = _state_style(block["noisy"][-1], kwargs)
             images = []
             for label, pictures in block.items():
-                draw = snr_style if label == "log-SNR" else state_style
+                draw = styles.get(label, state_style)
                 images.append(
                     [
                         ax.imshow(**draw(picture, (j + _GAP, j + 1, top + height, top + _GAP)))
@@ -203,10 +214,11 @@ class ReverseTrajectoryDisplay:
                 )
                 ax.text(-0.05, top + height / 2, label, ha="right", va="center", fontsize="small")
                 top += height
+                if label == "log-SNR":
+                    shaded.append(images[-1][0])
             self.images_.append(np.array(images, dtype=object))
         ax.set(xlim=(0, n_columns), ylim=(top, 0), aspect="equal")
         ax.set_axis_off()
-        shaded = [images[2, 0] for images in self.images_ if len(images) == 3]
         if shaded:
             self.colorbar_ = ax.figure.colorbar(shaded[0], ax=ax, shrink=0.6, pad=0.01, aspect=30)
             self.colorbar_.set_label("log-SNR (nats)")
@@ -224,14 +236,16 @@ class ReverseTrajectoryDisplay:
                 f"denoised of {denoised.shape}. Pass one image of each kind for each time."
             )
         rows = {"denoised": denoised, "noisy": noisy}
-        if self.log_snr is not None:
-            log_snr = np.ma.masked_invalid(self.log_snr)
-            if log_snr.shape != (len(noisy), noisy[0].size):
+        for label, name in (("components", "components"), ("log-SNR", "log_snr")):
+            if getattr(self, name) is None:
+                continue
+            values = np.ma.masked_invalid(getattr(self, name))
+            if values.shape != (len(noisy), noisy[0].size):
                 raise ValueError(
-                    f"log_snr has shape {log_snr.shape}, but the states have {len(noisy)} times of "
-                    f"{noisy[0].size} values. Pass one log-SNR for each time and component."
+                    f"{name} has shape {values.shape}, but the states have {len(noisy)} times of "
+                    f"{noisy[0].size} values. Pass one number for each time and component."
                 )
-            rows["log-SNR"] = log_snr.reshape(noisy.shape).mean(axis=3, keepdims=True)
+            rows[label] = values.reshape(noisy.shape).mean(axis=3, keepdims=True)
         return rows
 
     def _write_titles(self, ax, top):
@@ -257,14 +271,28 @@ def _state_style(reference, kwargs):
     return style
 
 
-def _snr_style(log_snr):
-    """How log-SNR is drawn: zero in the middle, one scale for all."""
-    limit = max((float(np.abs(rows).max()) for rows in log_snr), default=0.0)
+def _of_components(estimator, found):
+    """Log-SNR of all components at the times of a trajectory, and its components of unit size."""
+    encoding = estimator._encoding
+    own = encoding.components.positions
+    log_snr, components = np.full((2, len(found.t), encoding.components.n_total), np.nan)
+    log_snr[:, own] = estimator.log_snr(found.t)
+    log_variances = np.log(encoding.ends.variances[own])
+    gamma = log_variances - log_snr[:, own]
+    # log(alpha^2 V + sigma^2)
+    log_total = np.logaddexp(log_variances - gamma, 0) - np.logaddexp(-gamma, 0)
+    components[:, own] = found.components[:, 0, own] * np.exp(-0.5 * log_total)
+    return log_snr, components
+
+
+def _signed_style(blocks, name):
+    """How numbers of both signs are drawn: zero in the middle, one scale for all."""
+    limit = max((float(np.abs(rows).max()) for rows in blocks), default=0.0)
 
     def style(picture, extent):
         import matplotlib
 
-        colormap = matplotlib.colormaps["RdBu"].with_extremes(bad="0.8")
+        colormap = matplotlib.colormaps[name].with_extremes(bad="0.8")
         return {
             "X": picture[..., 0],
             "cmap": colormap,
