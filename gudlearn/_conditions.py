@@ -9,7 +9,7 @@ from gudlearn._random import keyed_normal, mix, row_keys, seed_keys
 from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoiser
 
 _REPAINT, _BY_VALUE = 17, 19
-# Square share of a row of A that is rounding.
+# Share of the largest variance that a row of A may have by rounding alone.
 _NOTHING = 1e-24
 
 
@@ -96,8 +96,9 @@ def _guide(engine, method, A, values, noise_std, seen=None):
     active = engine.encoding.ends.active
     # What only concerns components that do not vary tells nothing, and cannot be reached.
     rotated = basis._rotate(A)
-    reach = np.square(rotated)
-    tells = reach[:, active].sum(1) > _NOTHING * reach.sum(1)
+    reach, variances = np.square(rotated), basis.component_variances_
+    told = reach[:, active] @ variances[active]
+    tells = told > _NOTHING * reach.sum(1) * variances.max()
     if not tells.any():
         return None
     A, values, noise_std = A[tells], values[:, tells], noise_std[tells]

@@ -1,11 +1,15 @@
 """What GUDGenerator adds to series and fields: columns beyond the width that was trained on."""
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._columns import check_n_samples, numbers
 from gudlearn._random import derive_seed, seed_keys
 from gudlearn._rolling import Strip, roll
+
+# Columns on their way at once may be as far apart, as a share of the way.
+_APART = 0.1
 
 
 class Extends:
@@ -59,7 +63,8 @@ class Extends:
         ------
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns of
-            the strip, a column is constant, or X_start does not fit.
+            the strip, a column is constant, the schedule differs between columns that are active at
+            once, or X_start does not fit.
         TypeError
             If X_start holds no numbers.
 
@@ -172,6 +177,7 @@ class Extends:
         start = known[:, -strip.n_context :].reshape(len(X), strip.n_context, -1)
         seed = derive_seed(self.random_state if random_state is None else random_state)
         engine = self._engine()
+        self._check_curves(engine, strip)
         rows = np.tile(self._encoding.fill_values, (len(X), 1))
         rows[:, strip.place[: strip.n_context]] = start
         self._encoding.bins.check(rows)
@@ -196,6 +202,20 @@ class Extends:
                 "them, or fit to floats."
             )
         return columns(), whole, strip
+
+    def _check_curves(self, engine, strip):
+        """Raise where columns that are on their way at once have no noise curve in common."""
+        if strip.n_active == 1:
+            return
+        path, component = engine.model.path, np.argsort(engine.encoding.columns)[strip.place]
+        t = torch.linspace(0, 1, 9, device=path.gamma_0.device, dtype=path.gamma_0.dtype)
+        share = ((path(t) - path.gamma_0) / (path.gamma_1 - path.gamma_0))[:, component]
+        if (share - share[:, :1]).abs().max() > _APART:
+            raise ValueError(
+                f"extend moves active={strip.n_active} columns along one noise curve, but "
+                f"schedule_={self.schedule_!r} has another one for each. Put LinearSchedule() in "
+                "its place, or pass active=1."
+            )
 
     def _strip(self, axes, axis, context, active, side):
         width = axes[axis]

@@ -51,7 +51,8 @@ class ImageContainer:
         ValueError
             If their shape is another one, or their columns have other names.
         """
-        if self.names is not None and list(getattr(X, "columns", self.names)) != self.names:
+        names = list(getattr(X, "columns", ()))
+        if names != self.names and are_names(names) and are_names(self.names):
             raise ValueError(
                 "The feature names should match those that were passed during fit, in their order."
             )
@@ -92,7 +93,7 @@ def understand(X, shape):
     names = list(X.columns) if isinstance(X, pd.DataFrame) else None
     if shape is not None:
         shape = _check_shape(shape)
-    elif not _is_nested(X) if _is_listed(X) else getattr(X, "ndim", 0) < 3:
+    elif not _is_nested(X) if _is_listed(X) else hasattr(X, "columns") or np.ndim(X) < 3:
         return None
     X = _as_array(X)
     if X.ndim == 2 and shape is not None:
@@ -117,6 +118,11 @@ def understand(X, shape):
     found = shape if X.ndim == 2 else axes
     container = ImageContainer((*found, 1)[:3], axes, X.dtype, names)
     return _flat(X), container
+
+
+def are_names(names):
+    """Whether columns have names; labels of other kinds are none, as to scikit-learn."""
+    return bool(names) and all(isinstance(name, str) for name in names)
 
 
 def _is_listed(X):

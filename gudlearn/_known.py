@@ -91,7 +91,7 @@ class KnownLaws:
         gaussian = self.preconditioning == "gaussian"
         if together or (self._smooth().any() and not gaussian):
             if self._wide:
-                some = _some_rows(*X.shape, holes_of(X) is not None)
+                some = _and_known(X, _some_rows(*X.shape))
                 X, labels = X[some], None if labels is None else labels[some]
             z, holes = self._components_of(X)
             # Beside a network of images factors cost little.
@@ -351,12 +351,17 @@ class KnownLaws:
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 
-def _some_rows(n_rows, n_features, with_holes=False):
+def _some_rows(n_rows, n_features):
     """Indices of rows, or of all, so many that they are enough for the marginals of wide images.
 
-    They are drawn: rows may come in the order of classes, or in turn. With holes there are as many
-    as may be, or some pixel might be known in none of them.
+    They are drawn: rows may come in the order of classes, or in turn.
     """
-    fewest = _WIDE_ROWS if with_holes else _FEWEST_ROWS
-    most = int(np.clip(_WIDE_ENTRIES // n_features, fewest, _WIDE_ROWS))
+    most = int(np.clip(_WIDE_ENTRIES // n_features, _FEWEST_ROWS, _WIDE_ROWS))
     return np.sort(np.random.default_rng(0).permutation(n_rows)[:most])
+
+
+def _and_known(X, rows):
+    """Indices of rows of X, and of one more for each column that is known in none of them."""
+    holes = holes_of(X[rows])
+    lost = np.zeros(X.shape[1], bool) if holes is None else holes.all(0)
+    return np.union1d(rows, (~np.isnan(X[:, lost])).argmax(0)) if lost.any() else rows

@@ -15,7 +15,7 @@ from gudlearn._columns import Container, check_finite, holes_of
 from gudlearn._encoding import Encoding
 from gudlearn._engine import Engine
 from gudlearn._filling import Filling
-from gudlearn._images import ImageContainer, image_basis, understand
+from gudlearn._images import ImageContainer, are_names, image_basis, understand
 from gudlearn._loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._resolve import resolve, same, snapshot
@@ -226,6 +226,7 @@ class Learner:
         for name, (now, value) in self._lasting_parameters().items():
             before, earlier = self._fitted_with[name]
             if not same(value, earlier):
+                before = "another object of that kind" if before == now else before
                 raise ValueError(
                     f"{name}={now} was {before} when this estimator was fitted, and its "
                     "weights, to be trained further, rest on it. Put it back, or fit anew with "
@@ -246,12 +247,19 @@ class Learner:
             container = Container.of(X)
             return self._validated(X, reset=True, dtype=np.float64), container
         X, container = images
-        return self._validated(X, reset=True, dtype=None), container
+        X = self._validated(X, reset=True, dtype=None)
+        if are_names(container.names):
+            self.feature_names_in_ = np.asarray(container.names, dtype=object)
+        return X, container
 
     def _validate_rows(self, X):
         """Rows of more data of the kind that was fitted; an error names the column."""
         if isinstance(self._container, ImageContainer):
-            return self._validated(self._container.rows(X), reset=False, dtype=None)
+            rows = self._container.rows(X)
+            if hasattr(self, "feature_names_in_"):
+                # The container has compared them.
+                rows = pd.DataFrame(rows, columns=self.feature_names_in_)
+            return self._validated(rows, reset=False, dtype=None)
         return self._validated(X, reset=False, dtype=np.float64)
 
     def _validated(self, X, reset, dtype):

@@ -103,9 +103,10 @@ def snapshot(value):
         return type(value), snapshot(value.get_params(deep=False))
     if isinstance(value, dict):
         return {name: snapshot(v) for name, v in value.items()}
-    if isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0:
-        listed = value if isinstance(value, list | tuple) else np.asarray(value)
-        return [snapshot(v) for v in listed]
+    if isinstance(value, list | tuple):
+        return [snapshot(v) for v in value]
+    if hasattr(value, "__array__"):
+        return snapshot(np.asarray(value).tolist())
     return value
 
 

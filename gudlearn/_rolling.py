@@ -73,9 +73,11 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     model, encoding = engine.model, engine.encoding
     place, n_context = strip.place, strip.n_context
     component = np.argsort(encoding.columns)[place]
-    centre, scale = (
+    # Columns were scaled one by one: in the units of the data what moves stays what it is.
+    mean, scale = encoding.basis.mean_[place], encoding.basis.scale_[component]
+    ratio, shift = (
         torch.from_numpy(v).to(model.device, model.dtype)
-        for v in (encoding.basis.mean_[place], encoding.basis.scale_[component])
+        for v in (scale[1:] / scale[:-1], (mean[1:] - mean[:-1]) / scale[:-1])
     )
     gamma_0, gamma_1 = (model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1))
 
@@ -102,7 +104,7 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     # A model of classes is told of none.
     labels = torch.full((len(start),), model.null, device=model.device) if model.null else None
     denoise, step = model.given(labels), sampler.build()
-    mean, k = model.denoiser.marginals.mean, 0
+    marginal_mean, k = model.denoiser.marginals.mean, 0
     while n_steps is None or k < n_steps:
         salt = (k + 1) << 20
         # The first column comes all the way, each later one the last A-th part of it. With every
@@ -120,15 +122,15 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
                 return normal(_STEP, salt + j, model.n_components)
 
             with torch.no_grad(), model.arithmetic():
-                x = start_near(denoise, x, path(times[:1]), mean, starts.to(x.device))
+                x = start_near(denoise, x, path(times[:1]), marginal_mean, starts.to(x.device))
                 x = integrate(denoise, path, x, times, step, noise)
         clean = (x / alpha(gamma_0)).double().cpu().numpy()
         found = encoding.decode(clean, mix(keys, salt - 1), model)
         yield found[:, place[n_context]]
-        moved, a = x.clone(), alpha(path(times[-1:]))[0]
-        here, there = component[1:], component[:-1]
-        # Columns were scaled one by one: in the units of the data what moves stays what it is.
-        values = x[:, here] / a[here] * scale[1:] + centre[1:] - centre[:-1]
-        moved[:, there] = a[here] * values / scale[:-1]
+        moved, here, there = x.clone(), component[1:], component[:-1]
+        left, entered = (
+            alpha(path(times.new_full((1,), t)))[0] for t in (0.0, 1 / strip.n_active)
+        )
+        moved[:, there] = entered[there] * (x[:, here] / left[here] * ratio + shift)
         moved[:, component[-1]] = noise_of(len(place) + k, len(place) - 1)
         x, k = moved, k + 1

@@ -76,8 +76,13 @@ class Scores:
         Where X is not what was trained on, `itself` are the rows that were.
         """
         X, labels, given, engine = self._checked(X, None)
-        rows = X if itself is None else self._validate_rows(itself)
+        rows = X if itself is None else itself
         return self._log_likelihood(X, labels, given, engine, row_keys(rows))
+
+    @property
+    def _remembers(self):
+        """Whether the network looks rows up."""
+        return self._encoding.remembered is not None
 
     def score_components(self, X, y=None, *, given_columns=None):
         """Log-likelihood of each row split by component, in nats and in the units of X.

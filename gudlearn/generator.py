@@ -89,8 +89,8 @@ class GUDGenerator(
     conditional_rate : float in [0, 1] or "auto", default="auto"
         Share of the rows that are seen in mixed states in training: a part given or missing, or
         one part after another. With it one fit answers for every conditional and marginal; 0.3
-        serves them all and costs little. "auto" is 0.3 where X holds NaN, or the rows of an earlier
-        fit did that is gone on from, else 0. Parts are columns or pixels; with a basis that mixes
+        serves them all and costs little. "auto" is 0.3 where X holds NaN, else 0, and no less than
+        in an earlier fit that is gone on from. Parts are columns or pixels; with a basis that mixes
         them, components, which serves schedules put in place after the fit.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples agree with what is known; may be set after fit. "exact" holds known components

@@ -190,14 +190,17 @@ def _scores(generator, ties, X, rows):
     With ties, of its rows (n, F): the mean over draws of them. Draw 0 is what was trained on, and
     is not scored.
     """
+    remembers = getattr(generator, "_remembers", False)
     if ties is None:
-        return getattr(generator, "_scores_as_new", generator.score_samples)(X)
+        return generator._scores_as_new(X) if remembers else generator.score_samples(X)
     keys, total = row_keys(rows), 0.0
-    as_new = getattr(generator, "_scores_as_new", None)
-    itself = None if as_new is None else _like(X, ties.spread(rows, keys))
+    itself = ties.spread(rows, keys) if remembers else None
     for k in range(1, _N_DRAWS + 1):
         draw = _like(X, ties.spread(rows, keys, k))
-        total = total + (generator.score_samples(draw) if as_new is None else as_new(draw, itself))
+        if remembers:
+            total = total + generator._scores_as_new(draw, itself)
+        else:
+            total = total + generator.score_samples(draw)
     return total / _N_DRAWS
 
 

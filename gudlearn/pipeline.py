@@ -311,11 +311,26 @@ class GenerativePipeline(Pipeline):
         if getattr(self, "bin_width_", None) is not None:
             levels = self._levels(X)
             X = self._inside_bins(levels, row_keys(levels))
-        kind = self._trained_on
-        if hasattr(kind, "iloc"):
-            frame = type(kind)(X).astype(dict(enumerate(kind.dtypes)))
-            return self._forward(frame.set_axis(kind.columns, axis=1))[0]
-        return self._forward(X.astype(kind.dtype))[0]
+        own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
+        kind = getattr(self, "_trained_on", X)
+        frame = hasattr(kind, "iloc")
+        dtypes = list(kind.dtypes) if frame else [kind.dtype] * X.shape[1]
+        plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
+        if not all(isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in plain):
+            return own
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = [X[:, j].astype(dtype).astype(np.float64) for j, dtype in enumerate(plain)]
+        # A row that these dtypes do not hold was not trained on.
+        held = (np.column_stack(cast) == X).all(1)
+        if held.any():
+            rows = X[held]
+            if frame:
+                rows = type(kind)(rows).astype(dict(enumerate(dtypes)))
+                rows = rows.set_axis(kind.columns, axis=1)
+            else:
+                rows = rows.astype(kind.dtype)
+            own[held] = self._forward(rows)[0]
+        return own
 
     def _log_density(self, X, own=None):
         """Log-density of rows X; `own` are the last step's rows that they are, if there are any."""
@@ -347,9 +362,14 @@ class GenerativePipeline(Pipeline):
         differs from their fit_transform in the last bit, as of PCA, hide which rows these are.
         """
         check_is_fitted(self)
-        if not hasattr(self.steps[-1][1], "_scores_as_new"):
+        if not self._remembers:
             return self._scores(X)
         return self._scores(X, self._as_trained(X if itself is None else itself))
+
+    @property
+    def _remembers(self):
+        """Whether the last step looks rows up."""
+        return getattr(self.steps[-1][1], "_remembers", False)
 
     def _scores(self, X, own=None):
         check_is_fitted(self)

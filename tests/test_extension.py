@@ -1,7 +1,7 @@
 """Strips that go on: against an autoregressive law whose denoiser is known, and what is refused."""
 
 from contextlib import nullcontext
-from itertools import islice
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from gudlearn import DPMSolver, UNet
+from gudlearn import BlockBasis, DPMSolver, IdentityBasis, UNet
 from gudlearn._random import seed_keys
 from gudlearn._rolling import Strip, roll
 from gudlearn.diffusion.gammas import WindowedGamma
@@ -99,25 +99,48 @@ def test_bad_input_is_refused_before_the_first_column():
         fitted().iter_extend(np.full((1, 6), np.nan))
 
 
-def test_what_moves_along_stays_what_it_is(monkeypatch):
-    # So few that means and spreads of the columns are far apart, of one law though they are.
-    X = 5 + 2 * np.random.default_rng(0).normal(size=(20, 6))
-    gen = small(conditional_rate=0.5, max_iter=0).fit(X)
-    assert np.ptp(gen.basis_.mean_) > 0.5
+def test_columns_that_move_at_once_need_one_noise_curve():
+    gen = fitted(schedule="sequential")
+    with pytest.raises(ValueError, match="along one noise curve, but schedule_=Sequential"):
+        gen.extend(crops(2), 2, active=2)
+    assert gen.extend(crops(2), 2, active=1).shape == (2, 8)
+
+
+BASES = [
+    IdentityBasis(),
+    IdentityBasis(whiten=False),
+    BlockBasis([("a", IdentityBasis(), [0, 1, 2]), ("b", IdentityBasis(whiten=False), [3, 4, 5])]),
+]
+
+
+@pytest.mark.parametrize("active", [1, 3])
+@pytest.mark.parametrize("basis", BASES, ids=repr)
+def test_what_moves_along_stays_what_it_is(basis, active, monkeypatch):
+    # So few that means and spreads of the columns are far apart, of one law though they are; in
+    # units in which noise at the floor is all there is of components that are not whitened.
+    X = 1000 * (5 + 2 * np.random.default_rng(0).normal(size=(20, 6)))
+    gen = small(basis=basis, conditional_rate=0.5, max_iter=0).fit(X)
+    assert np.ptp(gen.basis_.mean_) > 500
     states = []
 
     def spy(denoise, path, x, times, *others):
-        states.append((path(times[:1])[0], x))
-        return integrate(denoise, path, x, times, *others)
+        end = integrate(denoise, path, x, times, *others)
+        states.append(
+            [gen.basis_.inverse_transform((v / alpha(path(t))[0]).numpy()) for v, t in
+             ((x, times[:1]), (end, times[-1:]))]
+        )  # fmt: skip
+        return end
 
     monkeypatch.setattr("gudlearn._rolling.integrate", spy)
-    start = X[:3]
-    longer = gen.extend(start, 3, context=3, active=1)
+    longer = gen.extend(X[:3], 3, context=3, active=active)
+    # The first column comes in as many parts as columns are active.
+    states = states[active - 1 :]
     assert len(states) == 3
-    for k, (gamma, x) in enumerate(states):
-        # Known columns are at their floor.
-        seen = gen.basis_.inverse_transform((x / alpha(gamma)).numpy())[:, :3]
-        np.testing.assert_allclose(seen, longer[:, 3 + k : 6 + k], atol=0.05)
+    for k, (begin, _) in enumerate(states):
+        # Known columns are at their floor, of some 0.4 % of 2000.
+        np.testing.assert_allclose(begin[:, :3], longer[:, 3 + k : 6 + k], atol=60)
+    for (_, end), (begin, _) in pairwise(states):
+        np.testing.assert_allclose(begin[:, :-1][:, : 2 + active], end[:, 1:][:, : 2 + active])
 
 
 def test_a_past_that_the_dtype_does_not_hold_is_refused():

@@ -81,6 +81,13 @@ def test_frames_of_flat_images_come_back_as_frames():
     assert (drawn.dtypes == np.uint8).all()
     np.testing.assert_array_equal(drawn, tiny(max_iter=0, shape=(6, 5, 3)).fit(X).sample(2))
     np.testing.assert_array_equal(gen.score_samples(frame[:2]), gen.score_samples(X[:2]))
+    assert gen.feature_names_in_.tolist() == frame.columns.tolist()
+    assert gen.conditioning_method(["pixel0"]) == "posterior"
+    # Labels that are no names are not compared, as everywhere in scikit-learn.
+    numbered = pd.DataFrame(X, columns=range(1, 91))
+    again = tiny(max_iter=0, shape=(6, 5, 3)).fit(numbered)
+    found = again.score_samples(pd.DataFrame(X[:2]))
+    np.testing.assert_array_equal(found, again.score_samples(X[:2]))
     with pytest.raises(ValueError, match="feature names should match"):
         gen.score_samples(frame[frame.columns[::-1]])
     partial = frame[5:7].astype(float)

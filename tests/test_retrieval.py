@@ -3,9 +3,10 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PowerTransformer, StandardScaler
 from torch import nn
 
 from gudlearn import GenerativePipeline, GUDGenerator, GUDImputer, GUDOutlierDetector, _fitting
@@ -138,6 +139,23 @@ def test_rows_in_bins_count_as_new_to_a_pipeline(dtype):
     new = np.round(families(seed=1), 1).astype(dtype)
     new = new[~np.isin(row_keys(new), row_keys(X))]
     np.testing.assert_allclose(pipeline._scores_as_new(new), pipeline.score_samples(new))
+
+
+@pytest.mark.parametrize("dtype", ["Int64", np.int64, np.float32])
+def test_rows_that_no_dtype_of_training_holds_are_new(dtype):
+    X = np.rint(10 * families()) + 40
+    frame = pd.DataFrame(X, columns=list("abcd")).astype(dtype)
+    steps = [("power", PowerTransformer("box-cox")), ("model", small(retrieval="auto"))]
+    pipeline = GenerativePipeline(steps).fit(frame)
+    new = frame[:4].astype(float)
+    new.iloc[0, 0] += 0.4
+    new.iloc[1, 0] = 1e39
+    new.iloc[2, 0] = 0.4
+    told, as_new = pipeline.score_samples(new), pipeline._scores_as_new(new)
+    np.testing.assert_allclose(as_new[:3], told[:3])
+    kept = pipeline[-1]._encoding
+    own = pipeline._as_trained(frame)
+    assert (kept.places(row_keys(own), "cpu") >= 0).sum() >= len(kept.remembered.keys)
 
 
 def test_no_row_is_told_of_its_copy():
