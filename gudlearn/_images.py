@@ -93,7 +93,7 @@ def understand(X, shape):
     names = list(X.columns) if isinstance(X, pd.DataFrame) else None
     if shape is not None:
         shape = _check_shape(shape)
-    elif not _is_nested(X) if _is_listed(X) else hasattr(X, "columns") or np.ndim(X) < 3:
+    elif not _is_nested(X) if _is_listed(X) else _n_axes(X) < 3:
         return None
     X = _as_array(X)
     if X.ndim == 2 and shape is not None:
@@ -123,6 +123,11 @@ def understand(X, shape):
 def are_names(names):
     """Whether columns have names; labels of other kinds are none, as to scikit-learn."""
     return bool(names) and all(isinstance(name, str) for name in names)
+
+
+def _n_axes(X):
+    """Dimensions of what is no list; a frame of any kind has two."""
+    return 2 if hasattr(X, "columns") else getattr(X, "ndim", None) or np.asarray(X).ndim
 
 
 def _is_listed(X):

@@ -308,7 +308,8 @@ class GenerativePipeline(Pipeline):
     def _as_trained(self, X):
         """What the last step was given of rows X (n, F) if they were trained on."""
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        if getattr(self, "bin_width_", None) is not None:
+        binned = getattr(self, "bin_width_", None) is not None
+        if binned:
             levels = self._levels(X)
             X = self._inside_bins(levels, row_keys(levels))
         own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
@@ -320,8 +321,8 @@ class GenerativePipeline(Pipeline):
             return own
         with np.errstate(over="ignore", invalid="ignore"):
             cast = [X[:, j].astype(dtype).astype(np.float64) for j, dtype in enumerate(plain)]
-        # A row that these dtypes do not hold was not trained on.
-        held = (np.column_stack(cast) == X).all(1)
+        # A row that these dtypes do not hold was not trained on; places in bins were rounded.
+        held = (np.column_stack(cast) == X).all(1) | binned
         if held.any():
             rows = X[held]
             if frame:

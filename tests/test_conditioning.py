@@ -161,7 +161,7 @@ def test_what_is_known_tells_the_class():
     partial = np.array([[6.0, np.nan]] * 200)
     # By frequency it would be every second one.
     assert (gen.sample(given=partial)[:, 1] > 3).mean() > 0.9
-    with pytest.raises(ValueError, match="guidance=2.0 exaggerates a class"):
+    with pytest.raises(ValueError, match="guidance=2.0 weighs a class"):
         gen.sample(given=partial, guidance=2.0)
 
 
