@@ -123,6 +123,29 @@ def clip_to(dtype, values):
     return np.clip(values, limits.min, top)
 
 
+def _dtypes_of(kind):
+    """The dtype of each column of a table."""
+    return list(kind.dtypes) if hasattr(kind, "iloc") else [kind.dtype] * kind.shape[1]
+
+
+def held_by(kind, X):
+    """Which rows of numbers X (n, F) the dtypes of a table hold exactly; None if not numeric."""
+    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in _dtypes_of(kind)]
+    if not all(isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in dtypes):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = [X[:, j].astype(dtype).astype(np.float64) for j, dtype in enumerate(dtypes)]
+    return (np.column_stack(cast) == X).all(1)
+
+
+def cast_like(kind, X):
+    """Rows of numbers X (n, F) in the container and the dtypes of a table."""
+    if not hasattr(kind, "iloc"):
+        return X.astype(kind.dtype)
+    frame = type(kind)(X).astype(dict(enumerate(kind.dtypes)))
+    return frame.set_axis(kind.columns, axis=1)
+
+
 def numbers(X):
     """A table as an array of numbers, float64 where its columns have dtypes of several kinds."""
     X = np.asarray(X)

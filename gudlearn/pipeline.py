@@ -13,8 +13,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._atomic import unchanged_on_error
-from ._columns import check_n_samples, clip_to
-from ._determinants import check_step, column_name, flatten_steps, step_log_det
+from ._columns import cast_like, check_n_samples, clip_to, held_by
+from ._determinants import check_step, flatten_steps, step_log_det
+from ._grid import levels_of, resolve_bin_width
 from ._inversion import draw_through
 from ._random import distinct_keys, keyed_uniform, row_keys
 
@@ -159,10 +160,10 @@ class GenerativePipeline(Pipeline):
         is_frame = hasattr(X, "iloc")
         X = X if is_frame else checked
         self._no_rows = (X.iloc[:0] if is_frame else X[:0]).copy()
-        self.bin_width_ = self._resolve_bin_width()
+        self.bin_width_ = resolve_bin_width(self, self._dtypes())
         if self.bin_width_ is None:
             return X
-        levels = self._levels(checked)
+        levels = levels_of(self, checked)
         # Equal rows must not be given equal noise here.
         values = self._inside_bins(levels, distinct_keys(levels))
         return self._like_input(
@@ -190,40 +191,6 @@ class GenerativePipeline(Pipeline):
                     f"and set {name}__{parameter}=None."
                 )
 
-    def _resolve_bin_width(self):
-        width, n_features = self.bin_width, self.n_features_in_
-        if width is None:
-            return None
-        if isinstance(width, str):
-            if width != "auto":
-                raise ValueError(f"bin_width={width!r} must be 'auto', None, a number or an array.")
-            is_integer = [dtype.kind in "iub" for dtype in self._dtypes()]
-            if all(is_integer):
-                return np.ones(n_features)
-            if not any(is_integer):
-                return None
-            names = [column_name(self, column) for column in np.flatnonzero(is_integer)]
-            raise ValueError(
-                f"bin_width='auto' found integers in columns {', '.join(names)} and floats in the "
-                "others: one score cannot be a probability and a density. Pass one width per "
-                "column, or None for the density of all."
-            )
-        try:
-            widths = np.asarray(width, dtype=np.float64)
-        except (TypeError, ValueError):
-            widths = np.array(np.nan)
-        if widths.shape not in ((), (n_features,)):
-            raise ValueError(
-                f"bin_width has shape {widths.shape} but X has {n_features} columns. Pass a number "
-                "or one number per column."
-            )
-        if not (np.isfinite(widths) & (widths > 0)).all():
-            raise ValueError(
-                f"bin_width={width!r} must be positive and finite in every column (None stands for "
-                "all columns or for none)."
-            )
-        return np.full(n_features, widths)
-
     def _dtypes(self):
         if hasattr(self._no_rows, "iloc"):
             return list(self._no_rows.dtypes)
@@ -233,21 +200,6 @@ class GenerativePipeline(Pipeline):
         """Put values into the container that fit was given, keeping their dtype."""
         template = getattr(self, "_no_rows", X)
         return type(template)(X, columns=template.columns) if hasattr(template, "iloc") else X
-
-    def _levels(self, X):
-        """Divide by the bin width, into whole numbers."""
-        ratio = np.asarray(X, dtype=np.float64) / self.bin_width_
-        levels = np.rint(ratio)
-        # Multiples that have been through float32 are still multiples.
-        off = np.abs(ratio - levels) > 1e-6 + 4 * np.finfo(np.float32).eps * np.abs(ratio)
-        if off.any():
-            row, column = np.argwhere(off)[0]
-            raise ValueError(
-                f"X has the value {X[row, column]} in column {column_name(self, column)}, which is "
-                f"not a whole multiple of its bin_width {self.bin_width_[column]}. Round the "
-                "column, or pass another bin_width (None for a density)."
-            )
-        return levels
 
     def __sklearn_is_fitted__(self):
         """Tell whether the last step is fitted, and the bin width known.
@@ -310,27 +262,14 @@ class GenerativePipeline(Pipeline):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         binned = getattr(self, "bin_width_", None) is not None
         if binned:
-            levels = self._levels(X)
+            levels = levels_of(self, X)
             X = self._inside_bins(levels, row_keys(levels))
         own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
         kind = getattr(self, "_trained_on", X)
-        frame = hasattr(kind, "iloc")
-        dtypes = list(kind.dtypes) if frame else [kind.dtype] * X.shape[1]
-        plain = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]
-        if not all(isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in plain):
-            return own
-        with np.errstate(over="ignore", invalid="ignore"):
-            cast = [X[:, j].astype(dtype).astype(np.float64) for j, dtype in enumerate(plain)]
-        # A row that these dtypes do not hold was not trained on; places in bins were rounded.
-        held = (np.column_stack(cast) == X).all(1) | binned
-        if held.any():
-            rows = X[held]
-            if frame:
-                rows = type(kind)(rows).astype(dict(enumerate(dtypes)))
-                rows = rows.set_axis(kind.columns, axis=1)
-            else:
-                rows = rows.astype(kind.dtype)
-            own[held] = self._forward(rows)[0]
+        # A row that its dtypes do not hold was not trained on; places in bins were rounded.
+        held = held_by(kind, X)
+        if held is not None and (held | binned).any():
+            own[held | binned] = self._forward(cast_like(kind, X[held | binned]))[0]
         return own
 
     def _log_density(self, X, own=None):
@@ -378,7 +317,7 @@ class GenerativePipeline(Pipeline):
         widths = getattr(self, "bin_width_", None)
         if widths is None:
             return self._log_density(X, own)
-        levels = self._levels(X)
+        levels = levels_of(self, X)
         keys = row_keys(levels)
         shift, stride = (
             keyed_uniform(keys, X.shape[1], stream).numpy() for stream in (_SHIFT, _STRIDE)

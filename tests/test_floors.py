@@ -13,8 +13,8 @@ FLOORS = [
     ["_atomic", "_constraints", "_random", "bases", "nn"],
     [
         *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
-        *("_engine", "_filling", "_fitting", "_images", "_inversion", "_joint", "_known", "_loop"),
-        *("_marginals", "_model", "_resolve", "_rolling", "_rows", "_states", "_training"),
+        *("_engine", "_filling", "_fitting", "_grid", "_images", "_inversion", "_joint", "_known"),
+        *("_loop", "_marginals", "_model", "_resolve", "_rolling", "_rows", "_states", "_training"),
         *("conditioning", "networks", "samplers", "schedules", "_ties", "transformers"),
     ],
     [
