@@ -12,19 +12,13 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 from gudlearn import (
     DDIM,
     MLP,
     Ancestral,
-    CosineSchedule,
     DPMSolver,
     EulerMaruyama,
-    FourierBasis,
-    GenerativePipeline,
     GUDGenerator,
     Heun,
     PCABasis,
@@ -34,7 +28,6 @@ from gudlearn import (
 )
 from gudlearn._fitting import resolve_network
 from gudlearn._random import seed_keys
-from gudlearn.generator import _TRAINERS
 from small import continuous, dependent, small, whole
 
 BASES = ["identity", "pca", "fourier", "wavelet", "block"]
@@ -556,49 +549,6 @@ def test_every_choice_makes_a_difference(parameter, values):
     assert not same_weights(first, second)
 
 
-# Going on
-
-
-def test_a_warm_start_goes_on_from_the_weights():
-    X = dependent()
-    gen = small(
-        max_iter=20, warm_start=True, learning_rate_init=1e-2, preconditioning="marginal"
-    ).fit(X)
-    basis, weights, first = gen.basis_, gen.weights_, gen.best_validation_score_
-    gen.fit(X)
-    assert gen.basis_ is basis
-    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
-    assert gen.n_iter_ == len(gen.loss_curve_) == 40
-    assert gen.validation_iters_ == sorted(gen.validation_iters_)
-    assert gen.best_validation_score_ >= first - 0.02
-    # The second run begins where the first ended, not at the untrained model.
-    second = gen.validation_scores_[gen.validation_iters_.index(20) + 1]
-    assert abs(second - first) < 0.5 * (first - gen.validation_scores_[0])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"basis": "pca"}, {"network__width": 8}, {"bin_width": 1.0}, {"preconditioning": "gaussian"}],
-    ids=repr,
-)
-def test_a_warm_start_refuses_what_its_weights_do_not_fit(change):
-    X = whole()
-    gen = small(warm_start=True, bin_width=None).fit(X)
-    before = gen.score_samples(X)
-    (name,) = {key.partition("__")[0] for key in change}
-    with pytest.raises(ValueError, match=f"^{name}=.* was .* fit anew with warm_start=False"):
-        gen.set_params(**change).fit(X)
-    np.testing.assert_array_equal(gen.score_samples(X), before)
-
-
-def test_a_warm_start_takes_a_new_schedule_and_equal_parameters():
-    X = whole()
-    gen = small(warm_start=True, bin_width=1).fit(X)
-    gen.set_params(schedule="cosine", bin_width=1.0).fit(X)
-    assert isinstance(gen.schedule_, CosineSchedule)
-    assert gen.n_iter_ == 4
-
-
 def test_scores_follow_the_schedule_in_use():
     gen = small(max_iter=20, schedule="soft").fit(dependent())
     before = gen.score_components(dependent()[:5])
@@ -612,18 +562,6 @@ def test_scores_follow_the_schedule_in_use():
 def test_stopping_early_needs_rows_to_judge_by():
     with pytest.raises(ValueError, match="early_stopping=True needs rows to judge by"):
         small(early_stopping=True, validation_fraction=0).fit(continuous())
-
-
-def test_a_failed_partial_fit_is_forgotten():
-    X = continuous()
-    gen = small().fit(X)
-    gen.set_params(learning_rate_init=1e30, optimizer="adamw")
-    with pytest.raises(FloatingPointError):
-        for _ in range(20):
-            gen.partial_fit(X)
-    # The optimiser that spoilt the weights is gone; the weights are those of the last good pass.
-    assert all(np.isfinite(w).all() for w in gen.weights_.values())
-    assert gen not in _TRAINERS
 
 
 def test_default_passes_and_dropout_follow_the_number_of_rows():
@@ -642,148 +580,3 @@ def test_default_sampling_takes_more_steps_where_components_move_in_turn():
     assert together.steps == 50
     # Eight windows of an eighth of the time each.
     assert 300 <= in_turn.steps <= 500
-
-
-def test_warm_starts_lower_the_loss():
-    X = dependent(200)
-    gen = small(
-        max_iter=15, warm_start=True, validation_fraction=0, preconditioning="marginal"
-    ).fit(X)
-    for _ in range(2):
-        gen.fit(X)
-    assert np.mean(gen.loss_curve_[-10:]) < np.mean(gen.loss_curve_[:10]) - 0.05
-
-
-def test_without_a_warm_start_fit_begins_anew():
-    X = continuous()
-    gen = small().fit(3 * X + 1)
-    np.testing.assert_array_equal(gen.fit(X).score_samples(X), small().fit(X).score_samples(X))
-
-
-@pytest.mark.parametrize("stored", [False, True])
-def test_partial_fits_make_one_pass_each(stored):
-    X = continuous()
-    gen = small(learning_rate_init=1e-2)
-    for n_passes in range(1, 4):
-        gen.partial_fit(X[:20] if n_passes % 2 else X[20:])
-        assert gen.n_iter_ == len(gen.loss_curve_) == n_passes
-        before = gen.weights_
-        if stored:
-            gen = pickle.loads(pickle.dumps(gen))
-    basis = gen.basis_
-    gen.partial_fit(X)
-    assert gen.basis_ is basis
-    assert any(not np.array_equal(before[k], gen.weights_[k]) for k in before)
-    assert np.isfinite(gen.score(X))
-
-
-def test_partial_fit_goes_on_from_fit():
-    X = continuous()
-    gen = small().fit(X)
-    weights = gen.weights_
-    gen.partial_fit(X)
-    assert gen.n_iter_ == 3
-    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
-
-
-# Searches and pipelines
-
-
-def test_a_grid_search_over_schedules_and_bases_in_two_processes():
-    X = whole(24, 4)
-    grid = {
-        "schedule__softness": [0.3, np.inf],
-        "basis": [PCABasis(), FourierBasis(shape=(2, 2))],
-        "bin_width": [1.0],
-    }
-    gen = GUDGenerator(**small(max_iter=1, schedule=SoftConditioningSchedule()).get_params(False))
-    search = GridSearchCV(gen, grid, cv=2, n_jobs=2, error_score="raise").fit(X)
-    scores = search.cv_results_["mean_test_score"]
-    assert np.isfinite(scores).all()
-    assert len(set(scores)) == 4
-    assert search.best_estimator_.sample(2).shape == (2, 4)
-    assert search.score(X) == search.best_estimator_.score(X)
-
-
-def test_a_grid_search_over_the_softness_of_a_named_schedule():
-    search = GridSearchCV(small(max_iter=1), {"schedule__softness": [0.3, np.inf]}, cv=2)
-    search.fit(continuous())
-    assert isinstance(search.best_estimator_.schedule_, SoftConditioningSchedule)
-
-
-def test_successive_halving():
-    search = HalvingGridSearchCV(
-        small(),
-        {"schedule__softness": [0.3, np.inf]},
-        resource="max_iter",
-        max_resources=2,
-        min_resources=1,
-        factor=2,
-        cv=2,
-        random_state=0,
-    )
-    assert search.fit(continuous()).best_estimator_.max_iter == 2
-
-
-def test_a_halving_search_over_pipelines_in_two_processes():
-    pipeline = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
-    search = HalvingGridSearchCV(
-        pipeline,
-        {
-            "scale": [StandardScaler(), PowerTransformer()],
-            "gud__basis": ["identity", PCABasis()],
-            "gud__schedule__softness": [0.5, np.inf],
-        },
-        resource="gud__max_iter",
-        max_resources=2,
-        min_resources=1,
-        factor=2,
-        cv=2,
-        n_jobs=2,
-        random_state=0,
-    )
-    X = np.exp(continuous(60))
-    search.fit(X)
-    assert len(search.cv_results_["params"]) > 8
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    # In the units of X a logarithm's inverse wins over a line, whatever else is chosen.
-    assert isinstance(search.best_params_["scale"], PowerTransformer)
-    assert search.best_estimator_.sample(2).shape == (2, 3)
-
-
-def test_a_pipeline_of_scikit_learn_scores_in_the_units_of_its_components():
-    X = continuous()
-    basis = PCABasis()
-    model = make_pipeline(basis, small()).fit(X)
-    Z = PCABasis().fit_transform(X)
-    assert model.score(X) == pytest.approx(small().fit(Z).score(Z), rel=1e-9)
-
-
-def test_a_generative_pipeline_adds_the_determinant_of_a_power_transformation():
-    X = np.exp(0.5 * continuous())
-    inner = small()
-    model = GenerativePipeline([("power", PowerTransformer()), ("gud", inner)]).fit(X)
-    power = model.named_steps["power"]
-    # Yeo-Johnson of positive values has the slope (x + 1)^(lambda - 1), then comes the scaler.
-    log_det = ((power.lambdas_ - 1) * np.log1p(X) - np.log(power._scaler.scale_)).sum(1)
-    np.testing.assert_allclose(
-        model.score_samples(X), inner.score_samples(power.transform(X)) + log_det, rtol=1e-9
-    )
-    rows = model.sample(50, random_state=0)
-    assert rows.shape == (50, 3)
-    assert (rows > -1).all()
-    np.testing.assert_array_equal(model.sample(50, random_state=0), rows)
-
-
-def test_a_generative_pipeline_makes_scores_of_scalers_comparable():
-    X = continuous() * [1, 100, 0.01]
-    plain = small(**APART).fit(X)
-    scaled = GenerativePipeline([("scale", StandardScaler()), ("gud", small(**APART))]).fit(X)
-    np.testing.assert_allclose(scaled.score_samples(X), plain.score_samples(X), rtol=1e-6)
-
-
-def test_a_grid_search_over_a_generative_pipeline():
-    model = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
-    grid = {"scale": [StandardScaler(), PowerTransformer()], "gud__basis": ["identity", "pca"]}
-    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(continuous())
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from torch import nn
 
+from gudlearn import CosineSchedule
 from gudlearn.generator import _TRAINERS
-from small import continuous, small, whole
+from small import continuous, dependent, small, whole
 
 
 def one_hole():
@@ -96,3 +97,97 @@ def test_labels_are_wanted_at_every_pass():
 def test_rows_in_which_nothing_varies_count_passes():
     gen = small().partial_fit(np.ones((5, 2)))
     assert gen.partial_fit(np.ones((5, 2))).n_iter_ == 2
+
+
+def test_a_warm_start_goes_on_from_the_weights():
+    X = dependent()
+    gen = small(
+        max_iter=20, warm_start=True, learning_rate_init=1e-2, preconditioning="marginal"
+    ).fit(X)
+    basis, weights, first = gen.basis_, gen.weights_, gen.best_validation_score_
+    gen.fit(X)
+    assert gen.basis_ is basis
+    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)
+    assert gen.n_iter_ == len(gen.loss_curve_) == 40
+    assert gen.validation_iters_ == sorted(gen.validation_iters_)
+    assert gen.best_validation_score_ >= first - 0.02
+    # The second run begins where the first ended, not at the untrained model.
+    second = gen.validation_scores_[gen.validation_iters_.index(20) + 1]
+    assert abs(second - first) < 0.5 * (first - gen.validation_scores_[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"basis": "pca"}, {"network__width": 8}, {"bin_width": 1.0}, {"preconditioning": "gaussian"}],
+    ids=repr,
+)
+def test_a_warm_start_refuses_what_its_weights_do_not_fit(change):
+    X = whole()
+    gen = small(warm_start=True, bin_width=None).fit(X)
+    before = gen.score_samples(X)
+    (name,) = {key.partition("__")[0] for key in change}
+    with pytest.raises(ValueError, match=f"^{name}=.* was .* fit anew with warm_start=False"):
+        gen.set_params(**change).fit(X)
+    np.testing.assert_array_equal(gen.score_samples(X), before)
+
+
+def test_a_warm_start_takes_a_new_schedule_and_equal_parameters():
+    X = whole()
+    gen = small(warm_start=True, bin_width=1).fit(X)
+    gen.set_params(schedule="cosine", bin_width=1.0).fit(X)
+    assert isinstance(gen.schedule_, CosineSchedule)
+    assert gen.n_iter_ == 4
+
+
+def test_a_failed_partial_fit_is_forgotten():
+    X = continuous()
+    gen = small().fit(X)
+    gen.set_params(learning_rate_init=1e30, optimizer="adamw")
+    with pytest.raises(FloatingPointError):
+        for _ in range(20):
+            gen.partial_fit(X)
+    # The optimiser that spoilt the weights is gone; the weights are those of the last good pass.
+    assert all(np.isfinite(w).all() for w in gen.weights_.values())
+    assert gen not in _TRAINERS
+
+
+def test_warm_starts_lower_the_loss():
+    X = dependent(200)
+    gen = small(
+        max_iter=15, warm_start=True, validation_fraction=0, preconditioning="marginal"
+    ).fit(X)
+    for _ in range(2):
+        gen.fit(X)
+    assert np.mean(gen.loss_curve_[-10:]) < np.mean(gen.loss_curve_[:10]) - 0.05
+
+
+def test_without_a_warm_start_fit_begins_anew():
+    X = continuous()
+    gen = small().fit(3 * X + 1)
+    np.testing.assert_array_equal(gen.fit(X).score_samples(X), small().fit(X).score_samples(X))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_partial_fits_make_one_pass_each(stored):
+    X = continuous()
+    gen = small(learning_rate_init=1e-2)
+    for n_passes in range(1, 4):
+        gen.partial_fit(X[:20] if n_passes % 2 else X[20:])
+        assert gen.n_iter_ == len(gen.loss_curve_) == n_passes
+        before = gen.weights_
+        if stored:
+            gen = pickle.loads(pickle.dumps(gen))
+    basis = gen.basis_
+    gen.partial_fit(X)
+    assert gen.basis_ is basis
+    assert any(not np.array_equal(before[k], gen.weights_[k]) for k in before)
+    assert np.isfinite(gen.score(X))
+
+
+def test_partial_fit_goes_on_from_fit():
+    X = continuous()
+    gen = small().fit(X)
+    weights = gen.weights_
+    gen.partial_fit(X)
+    assert gen.n_iter_ == 3
+    assert any(not np.array_equal(weights[k], gen.weights_[k]) for k in weights)

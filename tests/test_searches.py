@@ -1,0 +1,118 @@
+"""Searches over parameters, and pipelines of scikit-learn and of this library in them."""
+
+import numpy as np
+import pytest
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PowerTransformer, StandardScaler
+
+from gudlearn import (
+    FourierBasis,
+    GenerativePipeline,
+    GUDGenerator,
+    PCABasis,
+    SoftConditioningSchedule,
+)
+from small import continuous, small, whole
+
+
+def test_a_grid_search_over_schedules_and_bases_in_two_processes():
+    X = whole(24, 4)
+    grid = {
+        "schedule__softness": [0.3, np.inf],
+        "basis": [PCABasis(), FourierBasis(shape=(2, 2))],
+        "bin_width": [1.0],
+    }
+    gen = GUDGenerator(**small(max_iter=1, schedule=SoftConditioningSchedule()).get_params(False))
+    search = GridSearchCV(gen, grid, cv=2, n_jobs=2, error_score="raise").fit(X)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores).all()
+    assert len(set(scores)) == 4
+    assert search.best_estimator_.sample(2).shape == (2, 4)
+    assert search.score(X) == search.best_estimator_.score(X)
+
+
+def test_a_grid_search_over_the_softness_of_a_named_schedule():
+    search = GridSearchCV(small(max_iter=1), {"schedule__softness": [0.3, np.inf]}, cv=2)
+    search.fit(continuous())
+    assert isinstance(search.best_estimator_.schedule_, SoftConditioningSchedule)
+
+
+def test_successive_halving():
+    search = HalvingGridSearchCV(
+        small(),
+        {"schedule__softness": [0.3, np.inf]},
+        resource="max_iter",
+        max_resources=2,
+        min_resources=1,
+        factor=2,
+        cv=2,
+        random_state=0,
+    )
+    assert search.fit(continuous()).best_estimator_.max_iter == 2
+
+
+def test_a_halving_search_over_pipelines_in_two_processes():
+    pipeline = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
+    search = HalvingGridSearchCV(
+        pipeline,
+        {
+            "scale": [StandardScaler(), PowerTransformer()],
+            "gud__basis": ["identity", PCABasis()],
+            "gud__schedule__softness": [0.5, np.inf],
+        },
+        resource="gud__max_iter",
+        max_resources=2,
+        min_resources=1,
+        factor=2,
+        cv=2,
+        n_jobs=2,
+        random_state=0,
+    )
+    X = np.exp(continuous(60))
+    search.fit(X)
+    assert len(search.cv_results_["params"]) > 8
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    # In the units of X a logarithm's inverse wins over a line, whatever else is chosen.
+    assert isinstance(search.best_params_["scale"], PowerTransformer)
+    assert search.best_estimator_.sample(2).shape == (2, 3)
+
+
+def test_a_pipeline_of_scikit_learn_scores_in_the_units_of_its_components():
+    X = continuous()
+    basis = PCABasis()
+    model = make_pipeline(basis, small()).fit(X)
+    Z = PCABasis().fit_transform(X)
+    assert model.score(X) == pytest.approx(small().fit(Z).score(Z), rel=1e-9)
+
+
+def test_a_generative_pipeline_adds_the_determinant_of_a_power_transformation():
+    X = np.exp(0.5 * continuous())
+    inner = small()
+    model = GenerativePipeline([("power", PowerTransformer()), ("gud", inner)]).fit(X)
+    power = model.named_steps["power"]
+    # Yeo-Johnson of positive values has the slope (x + 1)^(lambda - 1), then comes the scaler.
+    log_det = ((power.lambdas_ - 1) * np.log1p(X) - np.log(power._scaler.scale_)).sum(1)
+    np.testing.assert_allclose(
+        model.score_samples(X), inner.score_samples(power.transform(X)) + log_det, rtol=1e-9
+    )
+    rows = model.sample(50, random_state=0)
+    assert rows.shape == (50, 3)
+    assert (rows > -1).all()
+    np.testing.assert_array_equal(model.sample(50, random_state=0), rows)
+
+
+def test_a_generative_pipeline_makes_scores_of_scalers_comparable():
+    X = continuous() * [1, 100, 0.01]
+    apart = {"max_iter": 0, "preconditioning": "marginal"}
+    plain = small(**apart).fit(X)
+    scaled = GenerativePipeline([("scale", StandardScaler()), ("gud", small(**apart))]).fit(X)
+    np.testing.assert_allclose(scaled.score_samples(X), plain.score_samples(X), rtol=1e-6)
+
+
+def test_a_grid_search_over_a_generative_pipeline():
+    model = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
+    grid = {"scale": [StandardScaler(), PowerTransformer()], "gud__basis": ["identity", "pca"]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(continuous())
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
