@@ -107,7 +107,9 @@ def by_forest_diffusion(X, seed, options):
     model = ForestDiffusionModel(
         X, n_t=50, duplicate_K=options.duplicates, diffusion_type="vp", n_jobs=1, seed=seed
     )
-    draws = np.asarray(model.impute(repaint=True, r=10, j=5, k=N_DRAWS)).reshape(N_DRAWS, *X.shape)
+    # RePaint goes back by a tenth of the steps, ten times.
+    draws = np.asarray(model.impute(repaint=True, r=10, j=0.1, k=N_DRAWS))
+    draws = draws.reshape(N_DRAWS, *X.shape)
     return draws, draws.mean(0)
 
 
