@@ -65,8 +65,6 @@ class Trainer:
 
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
-    # Smaller parts of a row count as parts of this share do.
-    LEAST_PART = 0.2
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
@@ -106,7 +104,8 @@ class Trainer:
         -------
         loss : scalar Tensor, to be made small, in nats per component
         mean : scalar Tensor, nats per component that was wanted
-        terms, bins : Tensor of shape (B,), see `AdaptiveTimes.update`
+        terms, bins : Tensor of shape (B,)
+            Losses by own times, see `AdaptiveTimes.update`.
         """
         x0, missing = batch.x0, batch.missing
         given = () if batch.labels is None else (batch.labels,)
@@ -118,22 +117,26 @@ class Trainer:
                 return self._forward(x, gamma, *given, own=batch.own)
 
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
-        t, inverse_density, bins = self.times.sample(u)
+        t, inverse_density, bins, density = self.times.sample(u)
         eps = torch.empty_like(x0).normal_(generator=self.generator)
         if not self.states.rate and missing is None:
             terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         path = self.states.path(self.path, len(x0), self.generator, None if filled else missing)
+        t, of_rows = path.shared_times(t, density, self.generator)
         told = path.wanted if missing is None else path.wanted & ~missing
         terms = (self._loss(denoise, path, x0, t, eps) * told).sum(1)
         wanted = told.sum(1, dtype=x0.dtype)
-        mean = (terms.detach() * inverse_density).sum() / wanted.sum().clamp(min=1)
-        # A part of a row counts as much as the whole of it, or else parts are hardly learned; of
-        # what the data do not tell nothing can be.
+        mean = (terms.detach() * of_rows).sum() / wanted.sum().clamp(min=1)
+        # Of a part of a row, or of a few components on their way at once, each step learns less,
+        # and with more noise. Were parts to count as whole rows do, that noise would cost whole
+        # rows most; were components to count alike, parts would hardly be learned.
         there = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
-        terms = terms / (wanted / there).clamp(min=self.LEAST_PART).nan_to_num(1.0)
-        return (terms * inverse_density).mean() / x0.shape[1], mean, terms, bins
+        share = (wanted / there).nan_to_num(1.0).clamp(min=1 / x0.shape[1])
+        terms = terms * (path.moving / share).sqrt()
+        loss = terms * of_rows
+        return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
 
     def step(self, batch, factor, filled=False):
         """One step of the optimiser on a batch; its mean loss as a tensor."""

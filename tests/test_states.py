@@ -14,6 +14,7 @@ from gudlearn.conditioning import (
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.levels import alpha, sigma
 from gudlearn.diffusion.likelihood import correction_integrand, level_divergence
+from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.diffusion.process import perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
@@ -278,3 +279,40 @@ def test_what_the_data_do_not_tell_is_missing_in_any_state():
     path = drawn(missing=holes)
     assert path.missing[holes].all()
     assert drawn(rate=0.0, missing=holes).missing.equal(holes)
+
+
+def test_rows_are_seen_when_it_matters_to_their_components():
+    path = drawn()
+    generator = torch.Generator().manual_seed(2)
+    own = torch.rand(len(path.wanted), generator=generator)
+    density = TimeDensity(torch.tensor([40.0, 5.0, 1.0, 1.0]))
+    level = torch.tensor([10.0, 1.0, 0.2, 0.2])
+
+    def integral(t, inverse_density):
+        """A loss of each wanted component by its own time, whose integral is 2.85."""
+        theirs = (t[:, None] - path.start) / path.width
+        inside = path.wanted & (theirs > 0) & (theirs < 1)
+        loss = level[(4 * theirs.clamp(0, 0.999)).long()] / path.width
+        return (loss * inside).sum(1) * inverse_density / path.wanted.sum(1)
+
+    even = integral(own, 1.0)
+    found = integral(*path.shared_times(density(own)[0], density, generator))
+    assert abs(float(found.mean()) - 2.85) < 4 * float(found.std()) / len(found) ** 0.5
+    assert float(found.std()) < 0.4 * float(even.std())
+
+
+def test_rows_without_windows_keep_their_times():
+    holes = torch.rand(50, 12, generator=torch.Generator().manual_seed(1)) < 0.2
+    density = TimeDensity(torch.tensor([1.0, 3.0]))
+    own, inverse, _ = density((torch.arange(50) + 0.5) / 50)
+    for path in (drawn(n=50, rate=0.0, missing=holes), drawn(n=50, rate=0.0)):
+        t, of_rows = path.shared_times(own, density, torch.Generator())
+        torch.testing.assert_close(t, own)
+        torch.testing.assert_close(of_rows, inverse)
+
+
+def test_rows_of_which_nothing_is_wanted_have_times():
+    path = drawn(n=50, missing=torch.ones(50, 12, dtype=torch.bool))
+    density = TimeDensity(torch.ones(2))
+    for found in path.shared_times(torch.full((50,), 0.3), density, torch.Generator()):
+        assert torch.isfinite(found).all()

@@ -58,6 +58,11 @@ class TimeDensity:
         t = ((k + within) / n_bins).clamp(0, 1)
         return t, 1 / (n_bins * self.share[k]), k
 
+    def height(self, t):
+        """The density at times t of any shape, in [0, 1]."""
+        n_bins = len(self.share)
+        return n_bins * self.share[(t * n_bins).long().clamp(0, n_bins - 1)]
+
 
 class AdaptiveTimes:
     """Stratified times with density proportional to the root mean square of the loss there.
@@ -89,11 +94,19 @@ class AdaptiveTimes:
         return torch.where(seen, mean_square, mean).sqrt().clamp(min=1e-12)
 
     def sample(self, u):
-        """Times, inverse densities and bins for uniforms u (B,), one in each of B strata."""
+        """Times, inverse densities and bins for uniforms u (B,), one in each of B strata.
+
+        Returns
+        -------
+        t, inverse_density, bins : Tensor of shape (B,)
+        density : TimeDensity
+            They were drawn from.
+        """
         n = len(u)
         if n not in self._strata:
             self._strata[n] = torch.arange(n, device=u.device, dtype=u.dtype)
-        return TimeDensity(self.weights)((self._strata[n] + u) / n)
+        density = TimeDensity(self.weights)
+        return *density((self._strata[n] + u) / n), density
 
     def update(self, bins, losses):
         """Take note of losses (B,) that fell into bins (B,)."""

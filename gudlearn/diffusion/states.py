@@ -45,6 +45,11 @@ class StatedGamma:
         self.wanted, self.given, self.missing = (state == s for s in (WANTED, GIVEN, MISSING))
         self._gamma_missing = missing_level(log_variances, path.gamma_1)
 
+    @property
+    def moving(self):
+        """Mean width of the windows of each row, (n,) or 1: a share of the components that move."""
+        return 1.0 if self.width is None else self.width.mean(1)
+
     def _rows(self, values, t):
         """Values (n, D) of the rows that B times or levels are of: all n of them repeatedly."""
         return values if len(t) <= len(values) else values.repeat(len(t) // len(values), 1)
@@ -59,6 +64,31 @@ class StatedGamma:
             return t
         start, width = self._rows(self.start, t), self._rows(self.width, t)
         return ((t[:, None] - start) / width).clamp(0.0, 1.0)
+
+    def shared_times(self, own, density, generator):
+        """Times of rows at which some wanted component of each is at its own time, (n,).
+
+        The component is drawn at random. Own times are drawn from a density, and so every
+        component meets the noise levels that it is about where it matters, however narrow its
+        window is.
+
+        Returns
+        -------
+        t, inverse_density : Tensor of shape (n,)
+            Of the times of rows, over the components that might have been drawn.
+        """
+        if self.start is None:
+            return own, 1 / density.height(own)
+        chance = torch.rand(self.wanted.shape, generator=generator, device=own.device)
+        drawn = (self.wanted * chance).argmax(1, keepdim=True)
+        t = (self.start.gather(1, drawn) + self.width.gather(1, drawn) * own[:, None]).squeeze(1)
+        theirs = (t[:, None] - self.start) / self.width
+        theirs = theirs.scatter(1, drawn, own[:, None])
+        inside = self.wanted & (theirs >= 0) & (theirs <= 1)
+        height = (inside * density.height(theirs.clamp(0, 1)) / self.width).sum(1)
+        n_wanted = self.wanted.sum(1)
+        # Of rows of which nothing is wanted nothing is learned.
+        return t, torch.where(n_wanted > 0, n_wanted / height, 1.0)
 
     def __call__(self, t):
         """Return gamma(t), of shape (B, D).

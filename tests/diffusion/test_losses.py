@@ -102,12 +102,12 @@ def test_adaptive_times_are_unbiased_before_and_after_updates():
     for rounds in (1, 20):
         for _ in range(rounds):
             u = torch.rand(256, generator=generator, dtype=torch.float64)
-            t, inverse, bins = times.sample(u)
+            t, inverse, bins, _ = times.sample(u)
             times.update(bins, loss(t))
         estimates = []
         for _ in range(50):
             u = torch.rand(256, generator=generator, dtype=torch.float64)
-            t, inverse, _ = times.sample(u)
+            t, inverse, *_ = times.sample(u)
             estimates.append((loss(t) * inverse).mean())
         estimates = torch.stack(estimates)
         error = estimates.std() / len(estimates) ** 0.5
@@ -139,5 +139,5 @@ def test_adaptive_times_forget():
 
 def test_one_time_falls_into_each_stratum():
     u = torch.rand(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    t, _, _ = AdaptiveTimes(dtype=torch.float64).sample(u)
+    t, *_ = AdaptiveTimes(dtype=torch.float64).sample(u)
     torch.testing.assert_close((64 * t).long(), torch.arange(64))
