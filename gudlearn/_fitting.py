@@ -15,6 +15,9 @@ from gudlearn.diffusion.kernels import WIDTHS
 from gudlearn.networks import MLP, ImageNetwork, Transformer, UNet, build_network
 from gudlearn.nn.denoiser import Denoiser
 
+# From here on networks see no row often enough to learn it by heart.
+_MANY_ROWS = 10_000
+
 
 def resolve_device(name):
     """A torch.device from what the user passed.
@@ -173,6 +176,8 @@ def make_trainer(estimator, denoiser, path, n_train, seed, device, encoding, con
         compiled=estimator.compile,
         n_parts=estimator.accumulation_steps,
         states=make_states(encoding, conditional_rate, device),
+        # Of few rows parts teach what the rows alone do not; of many their noise is what they cost.
+        evenness=1.0 if n_train < _MANY_ROWS else 0.5,
     )
 
 

@@ -61,18 +61,23 @@ class Trainer:
         A batch goes through the network in so many parts, whose gradients are summed.
     states : RandomStates
         What of each row is wanted, given or missing.
+    evenness : float in [0, 1]
+        At 1 a part of a row counts as much as the whole of it, and so does a row whose components
+        move in turn; at 0 every moving component counts alike.
     """
 
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
+    # Smaller parts of a row count as parts of this share do.
+    LEAST_PART = 0.2
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
         autocast, generator, states,
-        compiled=False, n_parts=1,
+        compiled=False, n_parts=1, evenness=1.0,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
-        self.n_parts, self.states = n_parts, states
+        self.n_parts, self.states, self.evenness = n_parts, states, evenness
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
@@ -124,17 +129,17 @@ class Trainer:
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         path = self.states.path(self.path, len(x0), self.generator, None if filled else missing)
-        t, of_rows = path.shared_times(t, density, self.generator)
+        chance = torch.rand(x0.shape, generator=self.generator, device=self.device)
+        t, of_rows = path.shared_times(t, density, chance)
         told = path.wanted if missing is None else path.wanted & ~missing
         terms = (self._loss(denoise, path, x0, t, eps) * told).sum(1)
         wanted = told.sum(1, dtype=x0.dtype)
         mean = (terms.detach() * of_rows).sum() / wanted.sum().clamp(min=1)
-        # Of a part of a row, or of a few components on their way at once, each step learns less,
-        # and with more noise. Were parts to count as whole rows do, that noise would cost whole
-        # rows most; were components to count alike, parts would hardly be learned.
+        # The smaller a part is, and the fewer components move at once, the noisier is what a step
+        # learns of them.
         there = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
-        share = (wanted / there).nan_to_num(1.0).clamp(min=1 / x0.shape[1])
-        terms = terms * (path.moving / share).sqrt()
+        share = (wanted / there).nan_to_num(1.0).clamp(min=self.LEAST_PART)
+        terms = terms * path.moving ** (1 - self.evenness) / share**self.evenness
         loss = terms * of_rows
         return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
 

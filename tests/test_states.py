@@ -296,7 +296,8 @@ def test_rows_are_seen_when_it_matters_to_their_components():
         return (loss * inside).sum(1) * inverse_density / path.wanted.sum(1)
 
     even = integral(own, 1.0)
-    found = integral(*path.shared_times(density(own)[0], density, generator))
+    chance = torch.rand(path.wanted.shape, generator=generator)
+    found = integral(*path.shared_times(density(own)[0], density, chance))
     assert abs(float(found.mean()) - 2.85) < 4 * float(found.std()) / len(found) ** 0.5
     assert float(found.std()) < 0.4 * float(even.std())
 
@@ -306,7 +307,7 @@ def test_rows_without_windows_keep_their_times():
     density = TimeDensity(torch.tensor([1.0, 3.0]))
     own, inverse, _ = density((torch.arange(50) + 0.5) / 50)
     for path in (drawn(n=50, rate=0.0, missing=holes), drawn(n=50, rate=0.0)):
-        t, of_rows = path.shared_times(own, density, torch.Generator())
+        t, of_rows = path.shared_times(own, density, torch.full((50, 12), 0.5))
         torch.testing.assert_close(t, own)
         torch.testing.assert_close(of_rows, inverse)
 
@@ -314,5 +315,5 @@ def test_rows_without_windows_keep_their_times():
 def test_rows_of_which_nothing_is_wanted_have_times():
     path = drawn(n=50, missing=torch.ones(50, 12, dtype=torch.bool))
     density = TimeDensity(torch.ones(2))
-    for found in path.shared_times(torch.full((50,), 0.3), density, torch.Generator()):
+    for found in path.shared_times(torch.full((50,), 0.3), density, torch.full((50, 12), 0.5)):
         assert torch.isfinite(found).all()

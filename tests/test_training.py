@@ -16,6 +16,7 @@ from gudlearn._states import RandomStates
 from gudlearn._training import Batch, Trainer, Validation, to_arrays, to_tensors
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
 from gudlearn.networks import MLP
 from gudlearn.nn.denoiser import Denoiser
 from small import continuous, small, whole
@@ -281,6 +282,38 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     torch.testing.assert_close(*gradients)
 
 
+class Fixed:
+    """For all rows the second of two components in one state, and windows of one width."""
+
+    rate = 1.0
+
+    def __init__(self, state, width):
+        self.state, self.width = torch.tensor([WANTED, state]), torch.full((2,), width)
+
+    def path(self, path, n_rows, generator, missing=None):
+        start = (1 - self.width) * torch.tensor([0.0, 1.0])
+        many = (v.expand(n_rows, 2) for v in (start, self.width))
+        return StatedGamma(path, self.state.expand(n_rows, 2), torch.zeros(2), *many)
+
+
+@pytest.mark.parametrize("evenness", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize(
+    ("state", "width"), [(WANTED, 1.0), (MISSING, 1.0), (GIVEN, 1.0), (WANTED, 0.1)]
+)
+def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness):
+    trainer = make_trainer()
+    trainer.states, trainer.evenness = Fixed(WANTED, 1.0), evenness
+    batch = Batch(rows(20_000))
+    whole, of_whole, _, _ = trainer.batch_loss(batch)
+    trainer.states = Fixed(state, width)
+    loss, mean, _, _ = trainer.batch_loss(batch)
+    share = (0.5 if state != WANTED else 1.0) * width
+    # A component is worth the same nats in any state: nothing is known of one by the other here.
+    assert float(mean) == pytest.approx(float(of_whole), rel=0.03)
+    weight = share ** (1 - evenness)
+    assert float(loss.detach()) == pytest.approx(weight * float(whole.detach()), rel=0.03)
+
+
 def test_a_step_follows_its_generator_alone():
     losses = []
     for _ in range(2):
@@ -464,10 +497,13 @@ def test_bfloat16_that_a_card_emulates_is_not_fast(monkeypatch):
 
 def test_training_sets_itself_by_the_number_of_rows():
     gen = GUDGenerator(max_iter=0).fit(continuous())
-    for n, batch, decay in [(50, 45, 0.1), (1000, 225, 0.1), (10_000, 1024, 150 / 9000)]:
+    for n, batch, decay, evenness in [
+        (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (10_000, 1024, 150 / 9000, 1.0),
+        (20_000, 1024, 0.01, 0.5),
+    ]:  # fmt: skip
         trainer = gen._make_trainer(n, 0)
         adamw, muon = (optimizer.param_groups[0] for optimizer in trainer._optimizers)
-        assert trainer.batch_size == batch
+        assert (trainer.batch_size, trainer.evenness) == (batch, evenness)
         assert adamw["weight_decay"] == pytest.approx(decay)
         assert (adamw["lr"], muon["lr"]) == (4e-3, 1e-2)
     widths = [resolve_network("auto", n, (8, 8, 1)).width for n in (100, 5000, 100_000)]

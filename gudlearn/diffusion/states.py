@@ -65,12 +65,19 @@ class StatedGamma:
         start, width = self._rows(self.start, t), self._rows(self.width, t)
         return ((t[:, None] - start) / width).clamp(0.0, 1.0)
 
-    def shared_times(self, own, density, generator):
-        """Times of rows at which some wanted component of each is at its own time, (n,).
+    def shared_times(self, own, density, chance):
+        """Times of rows at which a wanted component of each, drawn at random, is at its own time.
 
-        The component is drawn at random. Own times are drawn from a density, and so every
-        component meets the noise levels that it is about where it matters, however narrow its
-        window is.
+        Own times are drawn from a density, and so every component meets the noise levels that
+        matter to it as often as they matter, however narrow its window is.
+
+        Parameters
+        ----------
+        own : Tensor of shape (n,)
+        density : TimeDensity
+            They were drawn from.
+        chance : Tensor of shape (n, D)
+            The wanted component with the highest one is drawn.
 
         Returns
         -------
@@ -79,7 +86,6 @@ class StatedGamma:
         """
         if self.start is None:
             return own, 1 / density.height(own)
-        chance = torch.rand(self.wanted.shape, generator=generator, device=own.device)
         drawn = (self.wanted * chance).argmax(1, keepdim=True)
         t = (self.start.gather(1, drawn) + self.width.gather(1, drawn) * own[:, None]).squeeze(1)
         theirs = (t[:, None] - self.start) / self.width
