@@ -31,6 +31,7 @@ GUDLEARN = {
     "gudlearn": {},  # the defaults, with the budget as max_time
     "gudlearn-plain": {"max_time": None},  # the defaults and nothing else
     "gudlearn-retrieval": {"retrieval": "auto"},  # and a network that looks rows up
+    "gudlearn-conditional": {"conditional_rate": 0.3},  # and a network that sees parts of rows
     # behind a MarginalGaussianizer, whose columns are normal already; continuous sets only
     "gudlearn-gaussianized": {"preconditioning": "gaussian"},
 }
