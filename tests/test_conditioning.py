@@ -69,7 +69,7 @@ def test_the_score_of_a_part_does_not_see_the_rest():
     # Nothing of what is given is scored, and all of the order of rows is kept.
     assert (first[:, 0] == 0).all() and (first[:, 1] != 0).all()
     scores = gen.score_samples(partial)
-    np.testing.assert_array_equal(gen.score_samples(partial[::-1])[::-1], scores)
+    np.testing.assert_allclose(gen.score_samples(partial[::-1])[::-1], scores, rtol=1e-12)
     # What stands in the place of a missing value: nothing of it is left at its noise level.
     gen._encoding.fill_values = gen._encoding.fill_values + 3.0
     np.testing.assert_allclose(gen.score_samples(partial), scores, atol=0.02)
@@ -189,8 +189,8 @@ def test_rows_with_holes_train():
     X = continuous(300)
     X[:, 2] = X[:, 0] ** 2
     X = holes(X)
-    gen = small(max_iter=60).fit(X)
-    assert gen.best_validation_score_ > gen.validation_scores_[0]
+    gen = small(max_iter=120, learning_rate_init=1e-2).fit(X)
+    assert gen.best_validation_score_ > gen.validation_scores_[0] + 0.01
     assert np.isfinite(gen.loss_curve_).all()
     assert np.isfinite(gen.sample(5)).all()
     gen.partial_fit(X)
