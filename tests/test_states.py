@@ -312,6 +312,15 @@ def test_rows_without_windows_keep_their_times():
         torch.testing.assert_close(of_rows, inverse)
 
 
+def test_a_component_that_is_not_wanted_is_never_drawn():
+    state = torch.tensor([[GIVEN, WANTED, GIVEN, MISSING]])
+    start = torch.tensor([[0.0, 0.25, 0.5, 0.75]])
+    path = StatedGamma(PATH, state, torch.zeros(D), start, torch.full((1, D), 0.25))
+    density = TimeDensity(torch.ones(2))
+    found = path.shared_times(torch.full((1,), 0.4), density, torch.zeros(1, D))
+    torch.testing.assert_close(torch.cat(found), torch.tensor([0.35, 0.25]))
+
+
 def test_rows_of_which_nothing_is_wanted_have_times():
     path = drawn(n=50, missing=torch.ones(50, 12, dtype=torch.bool))
     density = TimeDensity(torch.ones(2))

@@ -76,7 +76,7 @@ class StatedGamma:
         own : Tensor of shape (n,)
         density : TimeDensity
             They were drawn from.
-        chance : Tensor of shape (n, D)
+        chance : Tensor of shape (n, D), in [0, 1)
             The wanted component with the highest one is drawn.
 
         Returns
@@ -86,7 +86,7 @@ class StatedGamma:
         """
         if self.start is None:
             return own, 1 / density.height(own)
-        drawn = (self.wanted * chance).argmax(1, keepdim=True)
+        drawn = (self.wanted * (1 + chance)).argmax(1, keepdim=True)
         t = (self.start.gather(1, drawn) + self.width.gather(1, drawn) * own[:, None]).squeeze(1)
         theirs = (t[:, None] - self.start) / self.width
         theirs = theirs.scatter(1, drawn, own[:, None])
