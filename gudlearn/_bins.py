@@ -39,8 +39,10 @@ class Bins:
         """Which columns are discrete."""
         return ~np.isnan(self.width)
 
-    def levels(self, X):
+    def levels(self, X, first=0):
         """Levels of the discrete columns, whole numbers or NaN; others are 0. Shape (n, F).
+
+        To messages the rows are those from `first` on.
 
         Raises
         ------
@@ -57,7 +59,7 @@ class Bins:
         outside = ((found[:, discrete] < low) | (found[:, discrete] > high)).any(0)
         for j in np.flatnonzero(discrete)[off_grid]:
             self._refuse(
-                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j,
+                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j, first,
                 f"is not a whole multiple of bin_width={self.width[j]:g}"
                 + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
                 "Pass the width of the grid the column lies on, or None (or NaN for the column) "
@@ -65,7 +67,7 @@ class Bins:
             )  # fmt: skip
         for j in np.flatnonzero(discrete)[outside]:
             self._refuse(
-                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j,
+                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j, first,
                 f"lies outside bin_range={self._range(j)}",
                 "Widen bin_range, or pass bin_range=None to allow any value.",
             )  # fmt: skip
@@ -81,7 +83,7 @@ class Bins:
             except ValueError:
                 pass
         for rows in row_batches(X):
-            self.levels(X[rows])
+            self.levels(X[rows], rows.start)
 
     def _range(self, j):
         return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
@@ -89,11 +91,12 @@ class Bins:
     def _bounds(self, j):
         return np.array([self.low[j], self.high[j]])
 
-    def _refuse(self, wrong, column, j, rule, cure):
+    def _refuse(self, wrong, column, j, first, rule, cure):
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
-                f"Column {self.names[j]!r} holds {column[row]:g} in row {row}, which {rule}. {cure}"
+                f"Column {self.names[j]!r} holds {column[row]:g} in row {first + row}, which "
+                f"{rule}. {cure}"
             )
 
     def values(self, levels, X):

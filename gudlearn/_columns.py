@@ -185,8 +185,13 @@ def n_known(X):
     return X.size if holes is None else int((~holes).sum())
 
 
-def check_finite(X, names, holes=True):
-    """Raise where X (n, F) holds infinity, or NaN where holes are not allowed.
+def mean_of_draws(draws):
+    """The mean of draws (n_draws, n, F) over the first axis; of equal numbers it is that number."""
+    return np.where((draws == draws[0]).all(0), draws[0], draws.mean(0))
+
+
+def check_finite(X, names):
+    """Raise where X (n, F) holds infinity.
 
     Raises
     ------
@@ -196,13 +201,13 @@ def check_finite(X, names, holes=True):
     with np.errstate(over="ignore", invalid="ignore"):
         if X.dtype.kind in "iub" or np.isfinite(X.sum(dtype=np.float64)):
             return
-    wrong = np.isinf(X) if holes else ~np.isfinite(X)
+    wrong = np.isinf(X)
     if wrong.any():
         row, j = np.argwhere(wrong)[0]
-        what = "NaN" if np.isnan(X[row, j]) else "infinity"
         raise ValueError(
-            f"Input X contains {what}: column {names[j]!r}, row {row}; {int(wrong.sum())} entries "
-            "are not finite. Drop these rows or fill them in, for instance with SimpleImputer."
+            f"Input X contains infinity: column {names[j]!r}, row {row}; {int(wrong.sum())} "
+            "entries are not finite. Drop these rows or fill them in, for instance with "
+            "SimpleImputer."
         )
 
 

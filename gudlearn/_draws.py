@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import as_mask, check_n_samples, numbers
+from gudlearn._columns import as_mask, check_n_samples, mean_of_draws, numbers
 from gudlearn._conditions import Completion, LinearObservation
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
@@ -46,7 +46,8 @@ class Draws:
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
             more exaggerates what tells the class from all, 0 ignores it.
         random_state : int, RandomState instance or None, default=None
-            None uses the estimator's. For one seed the first k of n rows are the k rows.
+            None uses the estimator's. For one seed the first k of n rows are the k rows; with
+            ``given`` the first k of n draws of all of its rows.
 
         Returns
         -------
@@ -64,10 +65,17 @@ class Draws:
             what is given without y, or what is given has another shape or no place on the grid of
             its column.
 
+        Warns
+        -----
+        UserWarning
+            If it is for ``conditional_rate=0`` alone that what is given guides the network, or is
+            held although the network never saw such rows.
+
         Notes
         -----
         What is drawn is exact, as far as the network is, where :meth:`conditioning_method` says
-        so; elsewhere the denoiser is guided by what is known.
+        so; elsewhere the denoiser is guided by what is known. One row of ``given`` that asks for
+        guidance makes all of its rows guided.
 
         Examples
         --------
@@ -113,13 +121,19 @@ class Draws:
             rows = self._validate_rows(given).astype(np.float64)
             filled, holes = self._encoding.fill(rows)
             self._encoding.bins.check(filled)
-            if holes is None:
-                return np.repeat(rows[None], n_samples, 0)
-            condition = Completion(rows, self._method(~holes))
-            n_rows, one = len(rows), False
-            n_samples = _n_answers(n_samples, condition, expected)
+            n_rows, one, condition = len(rows), False, None
+            if holes is not None:
+                condition = Completion(rows, self._method(~holes))
+                n_samples = _n_answers(n_samples, condition, expected)
+                if condition.method == "exact":
+                    self._warn_of_parts("what is known may lead it astray")
+                elif self.conditioning == "auto" and not self._encoding.cuts(~holes):
+                    self._warn_of_parts("given= guides it, slowly and not exactly")
         if y is not None and np.ndim(y) and not one:
             y = np.tile(np.asarray(y), n_samples) if len(y) == n_rows else y
+        if condition is None:
+            self._request(n_samples * n_rows, y, guidance, random_state, part=True)
+            return np.repeat(rows[None], n_samples, 0)
         found = self._draw(n_samples * n_rows, y, guidance, random_state, condition, expected)
         if one:
             return found
@@ -155,7 +169,7 @@ class Draws:
                 f"observation has A of shape {A.shape}, but it must be (m, {n_columns}): one "
                 "column for each feature of X."
             )
-        if values.ndim not in (1, 2) or values.shape[-1] != len(A):
+        if not len(A) or values.ndim not in (1, 2) or values.shape[-1] != len(A) or not len(values):
             raise ValueError(
                 f"observation has y of shape {values.shape}, but A has {len(A)} rows. Pass y of "
                 f"shape ({len(A)},) or (n_rows, {len(A)})."
@@ -181,11 +195,11 @@ class Draws:
         Returns
         -------
         {"exact", "posterior", "repaint"}
-            "exact" where known columns make whole components and the network was trained on such
-            states; else the guided denoiser that ``conditioning`` asks for.
+            What ``conditioning`` asks for. By "auto" it is "exact" where known columns make whole
+            components and the network was trained on such states, else "posterior".
         """
         check_is_fitted(self)
-        known = as_mask("mask", mask, self._column_names(), self._axes)
+        known = as_mask("mask", mask, self._column_names(), self._mask_axes)
         return self._method(known[None])
 
     def _method(self, known):
@@ -207,7 +221,7 @@ class Draws:
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks what is wanted.
+            NaN marks what is wanted. A model of labels is told of none.
         n_samples : int, default=100
             Draws of noise for each row; one more where they come in pairs (see Notes) and the
             number is odd.
@@ -228,9 +242,7 @@ class Draws:
         where the data are normal. It takes about half of the time of samples of 20 steps.
         """
         answers = self._complete(n_samples, None, X, None, 1.0, random_state, expected=True)
-        # A mean of equal numbers need not be that number.
-        known = (answers == answers[0]).all(0)
-        return np.where(known, answers[0], answers.mean(0)).reshape(-1, *self._axes)
+        return mean_of_draws(answers).reshape(-1, *self._axes)
 
     def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):
         """Quantiles of what is missing in rows, each entry by itself, by sampling.
@@ -238,7 +250,7 @@ class Draws:
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks what is wanted.
+            NaN marks what is wanted. A model of labels is told of none.
         q : float or array-like of shape (n_quantiles,)
             In [0, 1].
         n_samples : int, default=100
@@ -252,6 +264,7 @@ class Draws:
         ndarray of shape (n_rows, n_features) or (n_quantiles, n_rows, n_features), or images
             Known entries are those of X.
         """
+        check_is_fitted(self)
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"q={q!r} must be a number in [0, 1], or a list of them.")
@@ -312,29 +325,38 @@ class Draws:
         )
 
     def _draw(self, n_samples, y, guidance, random_state, condition=None, expected=False):
-        n, seed, _, labels, guidance = self._request(n_samples, y, guidance, random_state)
-        if condition is not None and y is None:
+        n, seed, _, labels, guidance = self._request(
+            n_samples, y, guidance, random_state, part=condition is not None
+        )
+        return self._drawn(n, seed, labels, guidance, condition, expected)
+
+    def _request(self, n_samples, y, guidance, random_state, part=False):
+        """What the engine is to draw, once what was asked of ``sample`` is checked.
+
+        Where a part is known classes are not drawn.
+        """
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        self._check_guidance(y, guidance)
+        seed = derive_seed(self.random_state if random_state is None else random_state)
+        if part and y is None:
             if guidance not in (0, 1):
                 raise ValueError(
                     f"guidance={guidance!r} weighs a class, but where a part is known none is "
                     "drawn. Pass y."
                 )
             # What is known tells of the class: its frequency among all does not.
-            labels = self._no_labels(n)
-        return self._drawn(n, seed, labels, guidance, condition, expected)
-
-    def _request(self, n_samples, y, guidance, random_state):
-        """What the engine is to draw, once what was asked of ``sample`` is checked."""
-        check_is_fitted(self)
-        check_n_samples(n_samples)
-        self._check_guidance(y, guidance)
-        seed = derive_seed(self.random_state if random_state is None else random_state)
-        labels = self._labels_of_sample(n_samples, y, seed)
+            labels = self._no_labels(n_samples)
+        else:
+            labels = self._labels_of_sample(n_samples, y, seed)
         return n_samples, seed, self._sampler(), labels, float(guidance)
 
     def _check_guidance(self, y, guidance):
-        if isinstance(guidance, bool) or not isinstance(guidance, Real) or not guidance >= 0:
-            raise ValueError(f"guidance={guidance!r} must be a number of at least 0; 1 is none.")
+        number = isinstance(guidance, Real) and not isinstance(guidance, bool)
+        if not number or not 0 <= guidance < np.inf:
+            raise ValueError(
+                f"guidance={guidance!r} must be a finite number of at least 0; 1 is none."
+            )
         asked = "y" if y is not None else f"guidance={guidance!r}" if guidance != 1 else None
         if asked and not self.class_conditional:
             raise ValueError(

@@ -198,7 +198,7 @@ class Engine:
         return total.double().cpu().numpy() / self._draws + units.sum(1)
 
     def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None):
-        """Rows in the user's units; row i depends on the seed, i, its label and condition alone."""
+        """Rows in the user's units; row i depends on the seed, i, its label and condition."""
 
         def draw(keys, given, told):
             z = self.model.sample(keys, sampler, given, guidance, **told)

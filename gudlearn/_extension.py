@@ -1,5 +1,7 @@
 """What GUDGenerator adds to series and fields: columns beyond the width that was trained on."""
 
+import math
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -7,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn._columns import check_n_samples, numbers
 from gudlearn._random import derive_seed, seed_keys
 from gudlearn._rolling import Strip, roll
+from gudlearn.diffusion.gammas import moving_share
 
 # Columns on their way at once may be as far apart, as a share of the way.
 _APART = 0.1
@@ -42,7 +45,8 @@ class Extends:
             Columns that are on their way at once, softly; 1 is one after another. None is what the
             width leaves.
         steps_per_column : int, default=16
-            Steps of the sampler for each new column.
+            Steps of the sampler while a column moves all of its way; more where the schedule lets
+            columns rest for a part of the time.
         side : {"right", "left"}, default="right"
             Where columns are added.
         return_log_likelihood : bool, default=False
@@ -64,13 +68,20 @@ class Extends:
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns of
             the strip, a column is constant, the schedule differs between columns that are active at
-            once, or X_start does not fit.
+            once, X was fitted as flat images (``shape``), or X_start does not fit.
         TypeError
             If X_start holds no numbers.
 
+        Warns
+        -----
+        UserWarning
+            If the model was fitted with ``conditional_rate=0``: its network never saw columns that
+            are known.
+
         Notes
         -----
-        Train on random crops of one width, with a ``conditional_rate`` above 0. Exact, as far as
+        Train on random crops of one width, with a ``conditional_rate`` above 0. A model of labels
+        is told of none. Exact, as far as
         the network is, for a stationary law whose columns depend on ``context`` earlier ones.
 
         Examples
@@ -83,6 +94,7 @@ class Extends:
         >>> gen.extend(wave[None, -8:], 20).shape
         (1, 28)
         """
+        check_is_fitted(self)
         check_n_samples(n_steps, "n_steps")
         columns, start, strip = self._rolling(
             X_start, n_steps, context, active, steps_per_column, side, random_state
@@ -132,7 +144,7 @@ class Extends:
         side="right",
         random_state=None,
     ):
-        """Continue as ``extend`` does, without end and in constant memory.
+        """Continue as ``extend`` does, without end, in constant memory, and without scores.
 
         Parameters
         ----------
@@ -156,6 +168,11 @@ class Extends:
         if side not in ("right", "left"):
             raise ValueError(f"side={side!r} must be 'right' or 'left'.")
         axes = self._axes
+        if self._has_images and len(axes) == 1:
+            raise ValueError(
+                f"extend needs images, but X was fitted as flat rows with shape={self.shape}. Fit "
+                "to X of shape (n, height, width[, channels])."
+            )
         axis = 0 if len(axes) == 1 else 1
         strip = self._strip(axes, axis, context, active, side)
         X = np.asarray(X_start)
@@ -181,8 +198,10 @@ class Extends:
         rows = np.tile(self._encoding.fill_values, (len(X), 1))
         rows[:, strip.place[: strip.n_context]] = start
         self._encoding.bins.check(rows)
+        self._warn_of_parts("what is known may lead it astray")
         keys = seed_keys(seed, len(X), device=engine.model.device)
-        found = roll(engine, strip, start, n_steps, keys, self._sampler(), steps_per_column)
+        n_moves = math.ceil(steps_per_column / moving_share(engine.model.path))
+        found = roll(engine, strip, start, n_steps, keys, self._sampler(), n_moves)
         filler = np.tile(self._encoding.fill_values, (len(X), 1))
 
         def columns():
@@ -232,8 +251,8 @@ class Extends:
         encoding = self._encoding
         if (encoding.columns < 0).any():
             raise ValueError(
-                f"basis={self.basis_!r} mixes the columns of a strip, and what is finished would "
-                "change. Fit with basis='identity'."
+                f"basis={self.basis_!r} has components that are no values of X, and extend moves "
+                "values from column to column. Fit with basis='identity'."
             )
         if not encoding.ends.active.all():
             names = np.array(self._column_names())[encoding.columns[~encoding.ends.active]]

@@ -71,7 +71,7 @@ def resolve_network(network, n_rows, shape=None):
             "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
         )
     size = getattr(spec, "_sized", None)
-    return spec if size is None else size(n_rows, shape)
+    return spec if size is None else size(n_rows)
 
 
 def check_network(spec, shape):
@@ -150,8 +150,9 @@ def levels_of(path):
     return path.to("cpu", torch.float64)(t).numpy().astype(np.float32)
 
 
-def make_trainer(estimator, denoiser, path, n_train, seed, device, encoding, conditional_rate):
-    """A trainer by the estimator's parameters."""
+def make_trainer(estimator, denoiser, path, n_rows, seed, device, encoding, conditional_rate):
+    """A trainer by the estimator's parameters, for so many rows, some of which are held out."""
+    n_train = n_rows - estimator._n_validation(n_rows)
     images = is_image_network(denoiser)
     weight_decay = estimator.weight_decay
     if weight_decay == "auto":
@@ -177,7 +178,7 @@ def make_trainer(estimator, denoiser, path, n_train, seed, device, encoding, con
         n_parts=estimator.accumulation_steps,
         states=make_states(encoding, conditional_rate, device),
         # Of few rows parts teach what the rows alone do not; of many their noise is what they cost.
-        evenness=1.0 if n_train < _MANY_ROWS else 0.5,
+        evenness=1.0 if n_rows < _MANY_ROWS else 0.5,
     )
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import torch
 
 from gudlearn._columns import clip_to
-from gudlearn.bases import FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.nn.rotated import (
+    BlockRotation,
     ChannelRotation,
     FourierRotation,
     GammaMaps,
@@ -67,10 +68,8 @@ class ImageContainer:
     def wrap(self, X, whole):
         """Rows, float64, as images of the shape and the dtype that were fitted."""
         X = X.reshape(-1, *self.axes)
-        if self.dtype.kind == "f":
-            X = X.astype(self.dtype)
-        elif whole.all():
-            X = clip_to(self.dtype, np.rint(X)).astype(self.dtype)
+        X = X if self.dtype.kind == "f" else clip_to(self.dtype, np.rint(X))
+        X = X.astype(self.dtype)
         return X if self.names is None else pd.DataFrame(X, columns=self.names)
 
 
@@ -101,6 +100,13 @@ def understand(X, shape):
             raise ValueError(
                 f"shape={shape} has {math.prod(shape)} entries but X has {X.shape[1]} features. "
                 "Pass the shape of one flattened sample, channels last."
+            )
+        if _has_channels_first(shape):
+            raise ValueError(
+                f"shape={shape} was understood as {shape[0]} x {shape[1]} pixels with {shape[2]} "
+                "channels. It looks as if the channels came first. Pass "
+                f"np.moveaxis(X.reshape(-1, *{shape}), 1, -1) without a shape, or "
+                f"X.reshape(-1, *{shape}) with it if it is as you meant."
             )
     elif X.ndim not in (3, 4):
         raise ValueError(
@@ -181,9 +187,14 @@ def _as_array(X):
     return X
 
 
-def _refuse_channels_first(shape):
+def _has_channels_first(shape):
+    """Whether the first of three extents looks like a number of channels, and not the last."""
     few = (1, 3, 4)
-    if len(shape) == 4 and shape[1] in few and shape[3] not in few:
+    return len(shape) == 3 and shape[0] in few and shape[2] not in few
+
+
+def _refuse_channels_first(shape):
+    if _has_channels_first(shape[1:]):
         raise ValueError(
             f"X has shape {shape}, which was understood as (n, height, width, channels): images "
             f"of {shape[1]} x {shape[2]} pixels with {shape[3]} channels. It looks as if the "
@@ -245,17 +256,25 @@ def make_rotation(basis, shape):
     """The rotation of a fitted basis of flat images, float32.
 
     Fourier modes and wavelets are computed by their fast algorithms, every other basis by the
-    matrix of its components, of each channel where they are apart.
+    matrix of its components, of each channel or block where they are apart.
     """
     height, width, channels = shape
-    if isinstance(basis, IdentityBasis):
-        return IdentityRotation()
     fits = isinstance(basis, FourierBasis | WaveletBasis) and basis.shape_ == (height, width)
     if fits and basis.n_channels_ == channels:
         axes = torch.from_numpy(basis.channel_axes_).float()
         if isinstance(basis, FourierBasis):
             return FourierRotation((height, width), axes)
         return SplitRotation((height, width), axes, _split_matrices(basis))
+    return _rotation_of_rows(basis)
+
+
+def _rotation_of_rows(basis):
+    """The rotation of a fitted basis that knows no pictures, float32."""
+    if isinstance(basis, IdentityBasis):
+        return IdentityRotation()
+    if isinstance(basis, BlockBasis):
+        blocks = [(_rotation_of_rows(own), columns) for _, own, columns in basis.blocks_]
+        return BlockRotation(*zip(*blocks, strict=True))
     if isinstance(basis, PCABasis) and basis.n_channels_ > 1:
         return ChannelRotation([torch.from_numpy(m).float() for m in basis.channel_components_])
     matrix = getattr(basis, "components_", None)

@@ -60,7 +60,9 @@ class Learner:
             self._check_judges(len(X), judged)
             self._check_what_is_for_images(self.network_)
             self._refuse_changes()
-            self._check_holes(X)
+            if judged:
+                # One of many parts of the data may lack a column.
+                self._check_holes(X)
             self._encoding.basis._check_missing(X)
             self._encoding.bins.check(X)
             # A network that has seen parts of rows goes on seeing them.
@@ -286,10 +288,9 @@ class Learner:
         if denoiser is None:
             return None
         path = _fitting.build_path(self._encoding, self.schedule_)
-        n_train = n_rows - self._n_validation(n_rows)
         device = _fitting.resolve_device(self.device)
         return _fitting.make_trainer(
-            self, denoiser, path, n_train, seed, device, self._encoding, self.conditional_rate_
+            self, denoiser, path, n_rows, seed, device, self._encoding, self.conditional_rate_
         )
 
     def _rows_on_device(self, X, labels, trainer):

@@ -232,7 +232,8 @@ class Model:
 
         The states of the active components are recorded as `integrate` does. What is known, a
         pair of components z (B, D) and a mask (B, D), is given to the rest. A guide is called with
-        the denoiser, the components that do not diffuse and keys, and returns another denoiser.
+        the denoiser, the components that do not diffuse and keys, and returns another denoiser,
+        which has an `observation`.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         idle = self.idle_blurred
@@ -252,7 +253,7 @@ class Model:
             if known is not None:
                 denoise, x = self._told(denoise, keys, known, x)
             elif guide is not None:
-                x = self._nearer(denoise, x)
+                x = self._nearer(denoise, x, denoise.observation.tells)
             x = integrate(
                 denoise,
                 self.path,
@@ -305,9 +306,8 @@ class Model:
         # A row of which nothing is known is one of all.
         return denoise, self._nearer(denoise, x, states.given.any(1, keepdim=True))
 
-    def _nearer(self, denoise, x, moved=None):
-        """Components at t = 1, of all rows or of the moved ones, moved by what is known."""
-        moved = torch.ones_like(x, dtype=torch.bool) if moved is None else moved
+    def _nearer(self, denoise, x, moved):
+        """Components at t = 1, of the moved rows, (B, 1) bool, moved by what is known."""
         return start_near(denoise, x, self._gamma_1(), self.denoiser.marginals.mean, moved)
 
     def _gamma_1(self):

@@ -70,14 +70,10 @@ class Scores:
 
         return engine.each_chunk(X, score, labels, given, own)
 
-    def _scores_as_new(self, X, itself=None):
-        """Scores of rows that may be remembered, as if they were not; a flow's as they are.
-
-        Where X is not what was trained on, `itself` are the rows that were.
-        """
+    def _scores_as_new(self, X, itself):
+        """Scores of rows as if `itself`, (n, F), were not remembered; a flow's as they are."""
         X, labels, given, engine = self._checked(X, None)
-        rows = X if itself is None else itself
-        return self._log_likelihood(X, labels, given, engine, row_keys(rows))
+        return self._log_likelihood(X, labels, given, engine, row_keys(itself))
 
     @property
     def _remembers(self):
@@ -120,11 +116,11 @@ class Scores:
         X, labels, given, engine = self._checked(X, y, given_columns)
         return engine.each_chunk(X, engine.bound, labels, given)
 
-    def score_columns(self, X, y=None):
+    def score_columns(self, X, y=None, *, groups=None):
         """Log-likelihood of each entry given all others of its row, in nats and in the units of X.
 
-        It tells which column of a row is odd. Every column is a score of its own: this takes as
-        many scores as there are columns.
+        It tells which column of a row is odd, or which group of columns. Each is a score of its
+        own: this takes as many scores as there are columns, or groups.
 
         Parameters
         ----------
@@ -132,11 +128,20 @@ class Scores:
             NaN as in ``score_samples``.
         y : array-like of shape (n_samples,), one label or None, default=None
             As in ``score_samples``.
+        groups : list or dict of columns as of ``given_columns``, or None, default=None
+            Groups of columns, which may overlap; each is scored given all columns outside of it.
+            None is every column by itself.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            0 where an entry is missing. The sum over columns is no log-likelihood of the row.
+        ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
+            0 where entries are missing. The sum over columns is no log-likelihood of the row.
+
+        Raises
+        ------
+        ValueError
+            If a group is empty, or the basis mixes a group with other columns; and as
+            ``score_samples`` does.
 
         Examples
         --------
@@ -146,13 +151,40 @@ class Scores:
         >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
         >>> gen.score_columns(X[:5]).shape
         (5, 4)
+        >>> gen.score_columns(X[:5], groups={"sepal": [0, 1], "petal": [2, 3]}).shape
+        (5, 2)
         """
-        X, labels, _, engine = self._checked(X, y, each=True)
-        found = np.zeros(X.shape)
-        for j in range(X.shape[1]):
-            given = np.broadcast_to(np.arange(X.shape[1]) != j, X.shape)
-            found[:, j] = self._log_likelihood(X, labels, given, engine)
+        return self._score_groups(X, y, groups)
+
+    def _score_groups(self, X, y=None, groups=None, itself=None):
+        """What ``score_columns`` returns; of rows that are `itself` among the remembered ones."""
+        check_is_fitted(self)
+        masks = self._masks_of_groups(groups)
+        X, labels, _, engine = self._checked(X, y, groups=masks)
+        own = None if itself is None else row_keys(itself)
+        found = np.zeros((len(X), len(masks)))
+        for k, mask in enumerate(masks):
+            given = np.broadcast_to(~mask, X.shape)
+            found[:, k] = self._log_likelihood(X, labels, given, engine, own)
         return found
+
+    def _masks_of_groups(self, groups):
+        """Columns of groups as masks (n_groups, F); None is each column."""
+        if groups is None:
+            return np.eye(self.n_features_in_, dtype=bool)
+        if not isinstance(groups, list | tuple | dict):
+            raise TypeError(
+                f"groups={groups!r} must be a list, or a dict, of groups of columns, or None."
+            )
+        groups = list(groups.values()) if isinstance(groups, dict) else list(groups)
+        masks = [
+            as_mask("groups", group, self._column_names(), self._mask_axes) for group in groups
+        ]
+        empty = [k for k, mask in enumerate(masks) if not mask.any()]
+        if empty or not masks:
+            what = f"group {empty[0]} of groups is" if empty else "groups is"
+            raise ValueError(f"{what} empty. Pass at least one column in each, or None.")
+        return np.stack(masks)
 
     def score(self, X, y=None, *, given_columns=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
@@ -196,25 +228,25 @@ class Scores:
         n_scored = n_known(X) if given is None else n_known(np.where(given, np.nan, X))
         return float(total / (max(n_scored, 1) * math.log(2)))
 
-    def _checked(self, X, y, given_columns=None, each=False):
+    def _checked(self, X, y, given_columns=None, groups=None):
         """Rows, indices of labels, a mask of what is given (n, F) or None, and the engine.
 
-        Where each column is to be scored given all others, the mask gives all but one of them.
+        Where groups, masks (n_groups, F), are to be scored given all others, they are checked in
+        the place of what is given.
         """
         check_is_fitted(self)
         X = self._validate_rows(X)
+        self._encoding.bins.check(X)
         labels = None
         if self.class_conditional:
             labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
-        if each:
-            # One that the basis mixes with most others, if there is such a one.
-            block = self._encoding.column_block
-            given = (np.arange(X.shape[1]) != np.bincount(block)[block].argmax())[None]
-            self._check_parts({"score_columns": given, "NaN in X": holes_of(X)})
+        if groups is not None:
+            self._check_parts({"score_columns": ~groups, "NaN in X": holes_of(X)})
         else:
             if given_columns is not None:
-                given = as_mask("given_columns", given_columns, self._column_names(), self._axes)
+                names = self._column_names()
+                given = as_mask("given_columns", given_columns, names, self._mask_axes)
                 given = np.broadcast_to(given, X.shape) if given.any() else None
             self._check_parts({"given_columns": given, "NaN in X": holes_of(X)})
         return X, labels, given, self._engine()
@@ -223,6 +255,12 @@ class Scores:
     def _axes(self):
         """Shape of one image; (n_features,) of a row."""
         return getattr(self._container, "axes", (self.n_features_in_,))
+
+    @property
+    def _mask_axes(self):
+        """Shape of a mask of columns: that of one sample, or of the image that a flat row is."""
+        flat = self._has_images and len(self._axes) == 1
+        return self._container.shape if flat else self._axes
 
     def _check_parts(self, parts):
         """Raise where a part cannot be scored, warn where it is scored badly.
@@ -244,13 +282,17 @@ class Scores:
                     "known or missing with them. Fit with basis='identity', or a BlockBasis "
                     "whose blocks are not parted."
                 )
+        self._warn_of_parts("the bound of a part is loose", stacklevel=5)
+
+    def _warn_of_parts(self, consequence, stacklevel=4):
+        """Warn where the network never saw parts of rows."""
         if self.conditional_rate_ == 0:
             warnings.warn(
                 "This model was fitted with conditional_rate=0: its network never saw rows of "
-                "which a part is given or missing, and the bound of a part is loose. Fit with "
+                f"which a part is given or missing, and {consequence}. Fit with "
                 "conditional_rate=0.3.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def log_snr(self, t):

@@ -62,8 +62,8 @@ class Trainer:
     states : RandomStates
         What of each row is wanted, given or missing.
     evenness : float in [0, 1]
-        At 1 a part of a row counts as much as the whole of it, and so does a row whose components
-        move in turn; at 0 every moving component counts alike.
+        At 1 a part of a row, of a fifth of it or more, counts as much as the whole, and so does a
+        row whose components move in turn; at 0 every moving component counts alike.
     """
 
     MAX_GRADIENT_NORM = 1.0
@@ -91,9 +91,10 @@ class Trainer:
         # The same denoiser with the moving average of the weights: what is kept in the end.
         self.averaged = denoiser.averaging(copy.deepcopy(denoiser.network)).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
-        # Running statistics, as of a BatchNorm, are averages already.
-        pairs = zip(self.averaged.network.buffers(), denoiser.network.buffers(), strict=True)
-        self._buffers = list(pairs)
+        # Running statistics, as of a BatchNorm, are averages already. What is not kept is constant.
+        kept, buffers = denoiser.network.state_dict(), denoiser.network.named_buffers()
+        pairs = zip(self.averaged.network.buffers(), buffers, strict=True)
+        self._buffers = [(average, now) for average, (name, now) in pairs if name in kept]
         self.steps = 0
 
     def batch_loss(self, batch, filled=False):
@@ -129,9 +130,10 @@ class Trainer:
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         path = self.states.path(self.path, len(x0), self.generator, None if filled else missing)
-        chance = torch.rand(x0.shape, generator=self.generator, device=self.device)
-        t, of_rows = path.shared_times(t, density, chance)
-        told = path.wanted if missing is None else path.wanted & ~missing
+        told, chance = path.wanted if missing is None else path.wanted & ~missing, None
+        if path.start is not None:
+            chance = torch.rand(x0.shape, generator=self.generator, device=self.device)
+        t, of_rows = path.shared_times(t, density, told, chance)
         terms = (self._loss(denoise, path, x0, t, eps) * told).sum(1)
         wanted = told.sum(1, dtype=x0.dtype)
         mean = (terms.detach() * of_rows).sum() / wanted.sum().clamp(min=1)

@@ -38,9 +38,24 @@ class Observation:
         """v (n, m) with zeros where nothing was seen."""
         return v if self.seen is None else torch.where(self.seen, v, 0.0)
 
+    @property
+    def tells(self):
+        """Whether anything is known of a row, (n, 1)."""
+        if self.seen is None:
+            return torch.ones(len(self.values), 1, dtype=torch.bool, device=self.values.device)
+        return self.seen.any(1, keepdim=True)
+
+    def of(self, z):
+        """A z of components z (n, D); (n, m)."""
+        return _product(z, self.operator.T)
+
+    def back(self, v):
+        """A^T v of v (n, m); (n, D)."""
+        return _product(v, self.operator)
+
     def error(self, z):
         """What the observation says beyond components z (n, D); (n, m)."""
-        return self.only_seen(self.values - z @ self.operator.T)
+        return self.only_seen(self.values - self.of(z))
 
 
 class PosteriorDenoiser:
@@ -66,7 +81,7 @@ class PosteriorDenoiser:
 
     def __call__(self, x, gamma):
         """Denoise x (n, D) at noise levels gamma (n, D)."""
-        operator, variances = self.observation.operator, self.observation.variances
+        observation = self.observation
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             z = self.denoise(x, gamma)
@@ -74,13 +89,17 @@ class PosteriorDenoiser:
 
         def spread(v):
             """C A^T v, by the transpose of the derivative: C is symmetric."""
-            (back,) = torch.autograd.grad(z, x, (v @ operator).to(z.dtype), retain_graph=True)
+            (back,) = torch.autograd.grad(z, x, observation.back(v).to(z), retain_graph=True)
             return ratio * back
 
+        def covariance(v):
+            """(A C A^T + R) v."""
+            return observation.only_seen(observation.of(spread(v)) + observation.variances * v)
+
         v = conjugate_gradients(
-            lambda v: self.observation.only_seen(spread(v) @ operator.T + variances * v),
-            self.observation.error(z.detach()),
-            min(_ITERATIONS, len(operator)),
+            covariance,
+            observation.error(z.detach()),
+            min(_ITERATIONS, len(observation.operator)),
         )
         return z.detach() + spread(v)
 
@@ -116,11 +135,17 @@ class RepaintDenoiser:
         """Denoise x (n, D) at noise levels gamma (n, D)."""
         for repeat in range(_REPEATS):
             z = self.denoise(x, gamma)
-            z = z + self.observation.error(z) @ self.correction.T
+            z = z + _product(self.observation.error(z), self.correction.T)
             if repeat < _REPEATS - 1:
                 x = alpha(gamma) * z + sigma(gamma) * self.noise(self._n_draws)
                 self._n_draws += 1
         return z
+
+
+def _product(rows, matrix):
+    """Rows times a matrix in full precision: known values are known to a thousandth and better."""
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows.to(matrix.dtype) @ matrix
 
 
 def conjugate_gradients(apply, b, n_iterations):

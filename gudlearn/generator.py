@@ -361,13 +361,13 @@ class GUDGenerator(
 
         The first call fits basis and marginals to its rows, and later calls keep them: many calls
         are not the same as one fit to all rows, and the first should hold typical ones. No rows are
-        set aside for validation, and no holes are filled. The optimiser's settings are those of the
-        first call.
+        set aside for validation, and no holes are filled. The optimiser's settings, and how much
+        parts of rows count, are those of the first call and follow the number of its rows.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features), or images
-            As in ``fit``.
+            As in ``fit``; after the first call a column may be all NaN.
         y : array-like of shape (n_samples,), default=None
             Labels, with ``class_conditional``; ignored without.
 
@@ -405,7 +405,7 @@ class GUDGenerator(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        named = isinstance(self.basis, str) and self.basis in ("auto", "identity")
+        named = isinstance(self.basis, str) and self.basis in ("auto", "identity", "block")
         tags.input_tags.allow_nan = named or isinstance(self.basis, IdentityBasis | BlockBasis)
         tags.target_tags.required = self.class_conditional
         return tags

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from gudlearn._atomic import unchanged_on_error
-from gudlearn._columns import check_n_samples
+from gudlearn._columns import check_n_samples, mean_of_draws
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._wrapping import WrapsGenerator
 from gudlearn.generator import GUDGenerator
@@ -38,7 +38,8 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         What is filled in: the mean or median given what is known of the row, each entry by itself,
         or one draw. Means are best in square error; draws have the law of the data.
     n_samples : int, default=30
-        Draws for a median. For a mean, draws of noise, see
+        Draws for a median, which of an even number may lie between two whole numbers. For a mean,
+        draws of noise, see
         :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
     add_indicator : bool, default=False
         Whether columns follow that say what was missing, as of
@@ -184,7 +185,7 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         else:
             mean = self.strategy == "mean"
             draws = self._complete(X, self.n_samples, by_value=True, expected=mean)
-            filled = (np.mean if mean else np.median)(draws, axis=0)
+            filled = mean_of_draws(draws) if mean else np.median(draws, axis=0)
         filled = self._in_place(X, filled)
         if self.indicator_ is None:
             return filled

@@ -34,8 +34,9 @@ def frechet_distance(real, fake, *, features=None):
 
     .. math:: |m - m'|^2 + \mathrm{tr}\bigl(C + C' - 2 (C^{1/2} C' C^{1/2})^{1/2}\bigr)
 
-    With the features of an Inception network it is the FID. It is biased upwards by about d/n for
-    whitened features: compare figures of equal sample sizes only.
+    With the features of an Inception network it is the FID. Two samples of n rows of one law are
+    apart by about (2 d + d (d + 1)/2)/n in d whitened features, 5 for n = 1000, d = 100: compare
+    figures of equal sample sizes only.
 
     Parameters
     ----------

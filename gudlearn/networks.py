@@ -9,6 +9,7 @@ standing for none.
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
@@ -77,7 +78,7 @@ class MLP(BaseEstimator):
             n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_guesses
         )
 
-    def _sized(self, n_rows, shape):
+    def _sized(self, n_rows):
         """This specification with "auto" resolved for a number of rows."""
         return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
@@ -122,8 +123,8 @@ class ImageNetwork(BaseEstimator, ABC):
         """Length of the condition that it wants."""
 
     @abstractmethod
-    def _sized(self, n_rows, shape):
-        """This specification with "auto" resolved for a number of images of a shape."""
+    def _sized(self, n_rows):
+        """This specification with "auto" resolved for a number of images."""
 
 
 class UNet(ImageNetwork):
@@ -222,17 +223,18 @@ class UNet(ImageNetwork):
         n_blocks = _whole("n_blocks", n_blocks, least=0, length=len(widths))
         patch = _auto_patch(self.patch_size, shape, 64 * 64)
         attention = [False] * len(widths) if self.attention is None else list(self.attention)
-        if len(attention) != len(widths):
+        flags = all(isinstance(a, bool | np.bool_) for a in attention)
+        if len(attention) != len(widths) or not flags:
             raise ValueError(
-                f"attention={self.attention!r} must have one entry for each of the {len(widths)} "
-                "resolutions of multipliers, or be None."
+                f"attention={self.attention!r} must have True or False for each of the "
+                f"{len(widths)} resolutions of multipliers, or be None."
             )
         return UNetModule(
             n_inputs, n_outputs, n_condition, widths, n_blocks, [bool(a) for a in attention],
             patch, 0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
         )  # fmt: skip
 
-    def _sized(self, n_rows, shape):
+    def _sized(self, n_rows):
         width = self.width
         if width == "auto":
             width = 32 if n_rows < 5000 else 48 if n_rows < 100_000 else 96
@@ -317,7 +319,7 @@ class Transformer(ImageNetwork):
             0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
         )  # fmt: skip
 
-    def _sized(self, n_rows, shape):
+    def _sized(self, n_rows):
         return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
 

@@ -110,7 +110,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         else:
             # Equal rows are spread apart, too.
             generator.fit(_like(X, ties.spread(rows, distinct_keys(rows))))
-        scores = _scores(generator, ties, X, rows)
+        scores = _scores(_whole_rows, generator, ties, X, rows)
         self.generator_, self._ties = generator, ties
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_
@@ -137,9 +137,45 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,)
         """
+        return self._score(_whole_rows, X)
+
+    def score_columns(self, X, *, groups=None):
+        """Log-likelihood of each entry given all others of its row: which column is odd.
+
+        Fit the generator with a ``conditional_rate`` above 0 for this, as by
+        ``generator__conditional_rate=0.3``.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+        groups : list or dict of columns, or None, default=None
+            As in :meth:`GUDGenerator.score_columns <gudlearn.GUDGenerator.score_columns>`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
+            In nats and in the units of ``score_samples``; 0 where entries are missing.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from gudlearn import GUDGenerator, GUDOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> generator = GUDGenerator(conditional_rate=0.3, max_iter=10)
+        >>> detector = GUDOutlierDetector(generator, random_state=0).fit(X)
+        >>> int(detector.score_columns([[0.5, 9.0, 0.0]]).argmin())
+        1
+        """
+
+        def columns(generator, rows, itself):
+            return generator._score_groups(rows, groups=groups, itself=itself)
+
+        return self._score(columns, X)
+
+    def _score(self, function, X):
         check_is_fitted(self)
         if self._ties is None:
-            return _scores(self.generator_, None, X, None)
+            return _scores(function, self.generator_, None, X, None)
         rows = _numbers(X)
         if rows is None or rows.shape[1] != self._ties.n_features:
             self.generator_.score_samples(X)
@@ -147,7 +183,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
                 f"X must be a table of finite numbers with {self._ties.n_features} columns, as in "
                 "fit. Encode, fill or drop what is none."
             )
-        return _scores(self.generator_, self._ties, X, rows)
+        return _scores(function, self.generator_, self._ties, X, rows)
 
     def decision_function(self, X):
         """Log-likelihood above the threshold, in nats; negative for outliers.
@@ -184,23 +220,24 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _scores(generator, ties, X, rows):
-    """Scores of X, no row of which is told of itself where a model looks rows up.
+def _whole_rows(generator, X, itself):
+    """Log-likelihoods of rows, not told of `itself`, (n, F), where that is not None."""
+    return generator.score_samples(X) if itself is None else generator._scores_as_new(X, itself)
+
+
+def _scores(function, generator, ties, X, rows):
+    """Scores of X by a function such as `_whole_rows`, with no row told of itself.
 
     With ties, of its rows (n, F): the mean over draws of them. Draw 0 is what was trained on, and
     is not scored.
     """
     remembers = getattr(generator, "_remembers", False)
     if ties is None:
-        return generator._scores_as_new(X) if remembers else generator.score_samples(X)
+        return function(generator, X, generator._validate_rows(X) if remembers else None)
     keys, total = row_keys(rows), 0.0
     itself = ties.spread(rows, keys) if remembers else None
     for k in range(1, _N_DRAWS + 1):
-        draw = _like(X, ties.spread(rows, keys, k))
-        if remembers:
-            total = total + generator._scores_as_new(draw, itself)
-        else:
-            total = total + generator.score_samples(draw)
+        total = total + function(generator, _like(X, ties.spread(rows, keys, k)), itself)
     return total / _N_DRAWS
 
 

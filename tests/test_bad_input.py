@@ -7,6 +7,7 @@ import scipy.sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.utils import gen_batches
 
 from gudlearn import (
     MLP,
@@ -245,6 +246,16 @@ def test_scored_rows_must_obey_the_bins(method):
         getattr(gen, method)(X)
 
 
+def test_the_row_is_told_whatever_goes_through_at_once(monkeypatch):
+    X = whole(400)
+    gen = small(max_iter=0, bin_width=1.0).fit(X)
+    monkeypatch.setattr("gudlearn._bins.row_batches", lambda X: gen_batches(len(X), 50))
+    X[333, 1] = 0.5
+    for method in ("fit", "score_samples"):
+        with pytest.raises(ValueError, match="Column 'x1' holds 0.5 in row 333"):
+            getattr(gen, method)(X)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -275,11 +286,23 @@ def test_a_seed_that_is_none():
         gen.sample(2, random_state="a")
 
 
-@pytest.mark.parametrize("method", [*METHODS, "sample", "log_snr"])
+ARGUMENTS = {
+    "sample": (2,),
+    "log_snr": ([0.5],),
+    "extend": (continuous(), 0),
+    "iter_extend": (continuous(),),
+    "conditional_mean": (continuous(),),
+    "conditional_quantile": (continuous(), 2.0),
+    "conditioning_method": ([0],),
+    "sample_trajectory": (2,),
+    "score_columns": (continuous(),),
+}
+
+
+@pytest.mark.parametrize("method", [*METHODS, *ARGUMENTS])
 def test_nothing_works_before_fit(method):
-    arguments = {"sample": 2, "log_snr": [0.5]}.get(method, continuous())
     with pytest.raises(NotFittedError, match="not fitted yet"):
-        getattr(small(), method)(arguments)
+        getattr(small(), method)(*ARGUMENTS.get(method, (continuous(),)))
 
 
 def test_a_step_without_determinant():
@@ -311,10 +334,11 @@ def test_a_failed_refit_leaves_the_earlier_fit(method, warm_start):
     bad = {
         "non-numeric": X.assign(a="text"),
         "whole multiple": X.assign(a=np.append(X["a"][1:], 0.5)),
-        "nothing but NaN": X.assign(a=np.nan),
         "0 sample": X[:0],
         "infinity": X.replace(1, np.inf),
     }
+    if method == "fit":
+        bad["nothing but NaN"] = X.assign(a=np.nan)
     for message, rows_refused in bad.items():
         with pytest.raises(ValueError, match=message):
             getattr(gen, method)(rows_refused)

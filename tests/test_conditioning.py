@@ -1,8 +1,11 @@
 """Rows of which a part is known: what is scored, what is drawn, and what is refused."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gudlearn import (
     BlockBasis,
@@ -12,6 +15,7 @@ from gudlearn import (
     SequentialSchedule,
     UNet,
 )
+from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoiser
 from small import continuous, small, whole
 
 RATE = {"conditional_rate": 0.5}
@@ -81,6 +85,23 @@ def test_columns_are_given_by_names_indices_or_a_mask():
     expected = gen.score_samples(X, given_columns=["a", "c"])
     for same in ([0, 2], [0, -1], np.array([True, False, True]), "a c".split()):
         np.testing.assert_array_equal(gen.score_samples(X, given_columns=same), expected)
+
+
+def test_groups_are_scored_given_all_others():
+    X = mixed_frame()
+    gen = small(max_iter=1, **RATE).fit(X)
+    found = gen.score_columns(X, groups={"first": ["a", "c"], "second": ["b"]})
+    expected = [gen.score_samples(X, given_columns=given) for given in (["b"], ["a", "c"])]
+    np.testing.assert_array_equal(found.T, expected)
+    np.testing.assert_array_equal(gen.score_columns(X, groups=[["b"]])[:, 0], expected[1])
+    for groups, message in (([["a"], []], "group 1 of groups is empty"), ([], "groups is empty")):
+        with pytest.raises(ValueError, match=message):
+            gen.score_columns(X, groups=groups)
+    with pytest.raises(TypeError, match="groups='a' must be a list"):
+        gen.score_columns(X, groups="a")
+    mixing = small(basis="pca", max_iter=0, **RATE).fit(continuous())
+    with pytest.raises(ValueError, match="score_columns parts columns that basis=PCABasis"):
+        mixing.score_columns(continuous(), groups=[[0]])
 
 
 def test_one_column_given_the_other_learns_what_they_share():
@@ -290,6 +311,14 @@ def test_rows_of_which_nothing_or_everything_is_known():
     nothing = np.full((5, 3), np.nan)
     np.testing.assert_array_equal(gen.sample(given=nothing), gen.sample(5))
     np.testing.assert_array_equal(gen.sample(given=X[:5]), X[:5])
+    for wrong in ({"y": "a"}, {"guidance": -1.0}, {"random_state": "seed"}):
+        with pytest.raises(ValueError, match="needs a model of labels|guidance=|seed"):
+            gen.sample(given=X[:5], **wrong)
+    # Beside rows that are guided, too.
+    guided = small(basis="pca", max_iter=1).fit(X)
+    partial = nothing.copy()
+    partial[1, 0] = 1.0
+    np.testing.assert_allclose(guided.sample(given=partial)[[0, 2]], guided.sample(5)[[0, 2]])
     np.testing.assert_array_equal(gen.score_samples(nothing), np.zeros(5))
     np.testing.assert_array_equal(gen.score_samples(X, given_columns=[0, 1, 2]), np.zeros(40))
 
@@ -384,7 +413,7 @@ def test_linear_observations_of_a_gaussian():
 def test_constant_columns_tell_nothing_of_others(basis):
     X = continuous()
     X[:, 1] = 0.3
-    gen = small(basis=basis, max_iter=0).fit(X)
+    gen = small(basis=basis, max_iter=0, conditioning="posterior").fit(X)
     partial = X[:4].copy()
     partial[:, 2] = np.nan
     expected = gen.sample(given=partial)
@@ -410,6 +439,24 @@ def test_replacement_agrees_with_what_is_known():
     np.testing.assert_allclose(draws.sum(1), 2, atol=0.1)
 
 
+def test_guidance_keeps_its_precision_under_autocast():
+    generator = torch.Generator().manual_seed(0)
+    A, z, values, correction = (
+        torch.randn(*shape, generator=generator) for shape in ((4, 6), (5, 6), (5, 4), (6, 4))
+    )
+    observation = Observation(A, values, torch.full((4,), 1e-3))
+    gamma = torch.zeros(5, 6)
+    guided = [
+        PosteriorDenoiser(lambda x, gamma: 0.5 * x, observation),
+        RepaintDenoiser(lambda x, gamma: 0.5 * x, observation, correction, lambda k: 0 * z),
+    ]
+    plain = [denoise(z, gamma) for denoise in guided]
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = [denoise(z, gamma) for denoise in guided]
+    for one, other in zip(plain, cast, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_images_are_completed():
     X = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3)).astype(np.uint8)
     gen = small(network=UNet(width=8), max_iter=1, **RATE).fit(X)
@@ -422,6 +469,14 @@ def test_images_are_completed():
     left[:, :3] = True
     assert gen.conditioning_method(left) == "exact"
     assert np.isfinite(gen.score_samples(X[:3], given_columns=left)).all()
+    assert gen.sample(2, given=partial).shape == (2, 3, 6, 5, 3)
+    found = gen.conditional_quantile(partial, [0.2, 0.8], n_samples=5)
+    assert found.shape == (2, 3, 6, 5, 3) and (found[0] <= found[1]).all()
+    with pytest.raises(ValueError, match=r"mask of shape \(5, 6\).*shape \(6, 5, 3\)"):
+        gen.conditioning_method(left.T)
+    flat = small(network=UNet(width=8), max_iter=0, shape=(6, 5, 3), **RATE)
+    flat.fit(X.reshape(20, -1))
+    assert flat.conditioning_method(left) == "exact"
     assert (
         small(basis="wavelet", network=UNet(width=8), max_iter=0, **RATE)
         .fit(X)
@@ -435,8 +490,11 @@ def test_images_are_completed():
 
 def test_bases_that_mix_columns_refuse_holes():
     X = holes(continuous())
-    for basis in ("pca", BlockBasis([("p", PCABasis(), [0, 1]), ("i", IdentityBasis(), [2])])):
-        with pytest.raises(ValueError, match="contains NaN, but PCABasis mixes.*IdentityBasis"):
+    block = BlockBasis([("p", PCABasis(), [0, 1]), ("i", IdentityBasis(), [2])])
+    for basis, name in (
+        ("pca", "PCA"), (block, "PCA"), ("fourier", "Fourier"), ("wavelet", "Wavelet"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"contains NaN, but {name}Basis mixes.*IdentityBas"):
             small(basis=basis).fit(X)
     gen = small(basis="pca", max_iter=0).fit(continuous())
     with pytest.raises(ValueError, match="NaN in X parts columns that basis=PCABasis"):
@@ -467,6 +525,19 @@ def test_a_model_of_whole_rows_warns_of_parts():
     with pytest.warns(UserWarning, match="conditional_rate=0"):
         gen.score_samples(continuous(), given_columns=[0])
     assert gen.conditioning_method([0]) == "posterior"
+    partial = holes(continuous())
+    with pytest.warns(UserWarning, match="conditional_rate=0.*given= guides it"):
+        gen.sample(given=partial)
+    with pytest.warns(UserWarning, match="conditional_rate=0.*may lead it astray"):
+        clone_with(gen, conditioning="exact").sample(given=partial)
+    # Who asks for it is not warned, nor who could not have it otherwise.
+    clone_with(gen, conditioning="posterior").sample(given=partial)
+    small(basis="pca", max_iter=0).fit(continuous()).sample(given=partial)
+
+
+def clone_with(gen, **parameters):
+    """A copy of a fitted estimator with other parameters."""
+    return copy.deepcopy(gen).set_params(**parameters)
 
 
 @pytest.mark.parametrize(
@@ -498,6 +569,8 @@ A = np.ones((2, 3))
         ((A, [0.0, 0.0], -1.0), ValueError, "noise_std=-1.0"),
         ((A, [0.0, 0.0], [0.1, 0.1, 0.1]), ValueError, "noise_std"),
         ((A, [0.0, np.nan], 0.1), ValueError, "finite"),
+        ((A, np.empty((0, 2)), 0.1), ValueError, r"y of shape \(0, 2\)"),
+        ((A[:0], [], 0.1), ValueError, "A has 0 rows"),
     ],
 )
 def test_observations_that_are_refused(observation, error, message):

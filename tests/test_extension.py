@@ -70,6 +70,9 @@ def test_an_autoregressive_law_goes_on_as_it_is(n_active):
     assert (found[:, 0] * found[:, 1]).mean() == pytest.approx(RHO, abs=0.1)
 
 
+RATE = {"conditional_rate": 0.5}
+
+
 def crops(n=60, width=6, seed=0):
     rng = np.random.default_rng(seed)
     return np.cumsum(rng.normal(size=(n, width)), axis=1) / 3
@@ -103,7 +106,24 @@ def test_columns_that_move_at_once_need_one_noise_curve():
     gen = fitted(schedule="sequential")
     with pytest.raises(ValueError, match="along one noise curve, but schedule_=Sequential"):
         gen.extend(crops(2), 2, active=2)
-    assert gen.extend(crops(2), 2, active=1).shape == (2, 8)
+
+
+def test_columns_that_rest_for_most_of_the_time_have_as_many_steps():
+    # Untrained, the model of Gaussian crops is their Gaussian.
+    rng = np.random.default_rng(0)
+    X = rng.multivariate_normal(np.zeros(8), COVARIANCE.numpy(), size=4000)
+    gen = small(schedule="sequential", max_iter=0, preconditioning="joint", **RATE).fit(X)
+    longer = gen.extend(X[:800], 12, context=2, active=1)
+    late = longer[:, -8:]
+    assert late.var() == pytest.approx(1, abs=0.08)
+    assert np.mean(late[:, 1:] * late[:, :-1]) / late.var() == pytest.approx(RHO, abs=0.02)
+
+
+def test_a_model_of_whole_rows_warns_of_what_it_is_to_continue():
+    gen = fitted(conditional_rate=0)
+    for extend in (lambda: gen.extend(crops(2), 2), lambda: next(gen.iter_extend(crops(2)))):
+        with pytest.warns(UserWarning, match="conditional_rate=0.*may lead it astray"):
+            extend()
 
 
 BASES = [
@@ -182,10 +202,31 @@ def test_a_model_of_classes_goes_on_with_none():
 def test_images_are_continued():
     X = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3)).astype(np.uint8)
     gen = small(network=UNet(width=8), max_iter=1, conditional_rate=0.5).fit(X)
-    longer = gen.extend(X[:2], 3, steps_per_column=2)
+    given = {"steps_per_column": 2, "random_state": 1}
+    longer = gen.extend(X[:2], 3, **given)
     assert longer.shape == (2, 6, 9, 3)
     assert longer.dtype == np.uint8
     np.testing.assert_array_equal(longer[:, :, :6], X[:2])
+    left, found = gen.extend(X[:2], 3, side="left", return_log_likelihood=True, **given)
+    np.testing.assert_array_equal(left[:, :, 3:], X[:2])
+    assert found.shape == (2, 3) and np.isfinite(found).all()
+    columns = list(islice(gen.iter_extend(X[:2], side="left", **given), 3))
+    np.testing.assert_array_equal(np.concatenate(columns[::-1], axis=2), left[:, :, :3])
+    # Of each added column, the first of which is the last of the three.
+    given_columns = np.zeros((6, 6), bool)
+    given_columns[:, -3:] = True
+    whole = np.full((2, 6, 6, 3), np.nan)
+    whole[:, :, 2:] = left[:, :, 2:6]
+    np.testing.assert_array_equal(
+        gen.score_samples(whole, given_columns=given_columns), found[:, 0]
+    )
+
+
+def test_flat_images_cannot_go_on():
+    X = np.random.default_rng(0).integers(0, 256, (20, 36)).astype(np.uint8)
+    gen = small(network=UNet(width=8), shape=(6, 6), max_iter=0, **RATE).fit(X)
+    with pytest.raises(ValueError, match="fitted as flat rows with shape="):
+        gen.extend(X[:1], 3)
 
 
 @pytest.mark.filterwarnings("ignore:This model was fitted with conditional_rate=0")
@@ -229,7 +270,7 @@ def test_extensions_that_are_refused(arguments, message):
 
 
 def test_bases_and_columns_that_cannot_roll():
-    with pytest.raises(ValueError, match="mixes the columns of a strip"):
+    with pytest.raises(ValueError, match="components that are no values of X"):
         fitted(basis="pca").extend(crops(2), 2)
     X = crops()
     X[:, 1] = 2.0

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from gudlearn import (
     DDIM,

@@ -85,6 +85,13 @@ def test_a_network_begins_to_see_parts_of_rows_with_the_first_hole():
     assert gen.conditional_rate_ == _TRAINERS[gen].states.rate == 0.3
 
 
+def test_later_rows_may_lack_a_column():
+    X = whole()
+    gen = small(bin_width=1.0).partial_fit(X)
+    X[:, 1] = np.nan
+    assert np.isfinite(gen.partial_fit(X).score_samples(whole())).all()
+
+
 def test_labels_are_wanted_at_every_pass():
     X, y = continuous(), np.arange(40) % 2
     gen = small(class_conditional=True).partial_fit(X, y)

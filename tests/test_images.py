@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from gudlearn import (
+    BlockBasis,
     FourierBasis,
     GUDClassifier,
     GUDGenerator,
@@ -63,6 +64,11 @@ def test_images_come_back_in_their_shape_and_dtype(shape, dtype):
     assert (gen.bin_width_ is None) == (np.dtype(dtype).kind == "f")
 
 
+def test_integers_without_bins_come_back_as_integers():
+    drawn = tiny(max_iter=0, bin_width=None).fit(pictures(30)).sample(3)
+    assert drawn.dtype == np.uint8 and drawn.std() > 10
+
+
 def test_flat_rows_with_a_shape_are_the_same_images():
     X = pictures()
     flat = X.reshape(len(X), -1)
@@ -92,6 +98,7 @@ def test_frames_of_flat_images_come_back_as_frames():
         gen.score_samples(frame[frame.columns[::-1]])
     partial = frame[5:7].astype(float)
     partial.iloc[:, 45:] = np.nan
+    gen.set_params(conditioning="posterior")
     assert gen.sample(given=partial).index.tolist() == [5, 6]
 
 
@@ -126,7 +133,12 @@ BAD_IMAGES = {
     "range": (
         pictures(5) / 255, {"bin_width": 1 / 255, "bin_range": (0, 0.5)}, "outside bin_range"
     ),
-    "attention": (pictures(5), {"network": UNet(width=8, attention=(True,))}, "one entry for each"),
+    "attention": (
+        pictures(5), {"network": UNet(width=8, attention=(True,))}, "or False for each of the 2"
+    ),
+    "attention at": (
+        pictures(5), {"network": UNet(width=8, attention=(16, 8))}, "must have True or False"
+    ),
     "multipliers": (pictures(5), {"network": UNet(width=8, multipliers=(0, 1))}, "whole numbers"),
     "blocks": (pictures(5), {"network": UNet(width=8, n_blocks=(1, 1, 1))}, "one for each"),
     "heads": (pictures(5), {"network": Transformer(width=10, n_heads=3)}, "must divide width"),
@@ -149,6 +161,13 @@ def test_images_that_cannot_be_fitted(name, monkeypatch):
     with pytest.raises(ValueError, match=message):
         gen.fit(X)
     assert all(vars(gen)[k] is before[k] for k in before if k.endswith("_"))
+
+
+def test_flat_rows_with_channels_first_are_refused():
+    X = np.moveaxis(pictures(20, (8, 8, 3)), -1, 1)
+    with pytest.raises(ValueError, match=r"shape=\(3, 8, 8\) was understood as 3 x 8 pixels"):
+        tiny(shape=(3, 8, 8)).fit(X.reshape(20, -1))
+    assert tiny(shape=(3, 8, 8), max_iter=0).fit(X).sample(1).shape == (1, 3, 8, 8)
 
 
 def test_channels_first_may_be_meant():
@@ -210,6 +229,15 @@ BASES = [
     FourierBasis(shape=(6, 5), channels=3, joint_channels=True),
     WaveletBasis(shape=(6, 5), channels=3, joint_channels=True),
     WaveletBasis(shape=(6, 5), channels=3, levels=2),
+    BlockBasis(
+        [
+            ("odd", PCABasis(), slice(1, 90, 2)),
+            ("nested", BlockBasis([("a", IdentityBasis(), [2, 0]), ("b", FourierBasis(), [1, 3])]),
+             [40, 0, 2, 88]),
+            ("first", IdentityBasis(), [4]),
+            ("two", PCABasis(channels=2), [k for k in range(6, 88, 2) if k != 40]),
+        ]
+    ),
 ]
 
 
@@ -226,6 +254,24 @@ def test_torch_rotates_as_the_basis_does(basis):
     np.testing.assert_allclose(rotation.back(z).numpy(), x.numpy(), rtol=0, atol=2e-3)
 
 
+def test_patches_have_principal_components_of_their_own():
+    X = pictures(40, (4, 4, 1))
+    place = np.arange(16).reshape(4, 4)
+    corners = [(0, 0), (0, 2), (2, 0), (2, 2)]
+    patches = [
+        (f"patch{r}{c}", PCABasis(), place[r : r + 2, c : c + 2].ravel()) for r, c in corners
+    ]
+    gen = tiny(basis=BlockBasis(patches), max_iter=2, conditional_rate=0.3).fit(X)
+    assert gen.sample(2).shape == (2, 4, 4) + (1,)
+    rotation = gen._engine().model.denoiser.network.rotation
+    assert max(buffer.numel() for buffer in rotation.buffers()) == 16
+    # Of the constant buffers nothing is averaged step by step.
+    assert gen._make_trainer(40, 0)._buffers == []
+    whole_patch = np.isin(place, patches[0][2])
+    assert gen.conditioning_method(whole_patch) == "exact"
+    assert np.isfinite(gen.score_samples(X[:3], given_columns=whole_patch)).all()
+
+
 def test_maps_show_each_level_where_its_wavelets_are():
     shape = (8, 8, 1)
     basis = WaveletBasis(shape=(8, 8)).fit(np.random.default_rng(0).normal(size=(9, 64)))
@@ -237,6 +283,19 @@ def test_maps_show_each_level_where_its_wavelets_are():
         shown = maps(torch.eye(64)[i : i + 1])[0].numpy()
         np.testing.assert_array_equal(shown[level].ravel() > 0, support)
         assert not shown[[k for k in range(4) if k != level]].any()
+
+
+def test_maps_of_pixels_show_the_levels_of_pixels():
+    shape = (3, 4, 2)
+    basis = IdentityBasis().fit(pictures(20, shape).reshape(20, -1))
+    active = np.flatnonzero(np.arange(24) != 5)
+    maps = make_gamma_maps(basis, shape, active)
+    level = torch.arange(24.0)[active].expand(2, -1)
+    found = maps.UNIT * maps(level)
+    expected = torch.arange(24.0).view(shape).permute(2, 0, 1).clone()
+    # Where there is no component the mean of all is shown.
+    expected[1, 0, 2] = level[0].mean()
+    torch.testing.assert_close(found, expected.expand(2, -1, -1, -1))
 
 
 def test_maps_of_odd_sizes_have_a_value_everywhere():
@@ -302,17 +361,26 @@ def test_a_convolution_is_that_of_torch():
 
 @pytest.mark.parametrize("network", [UNet(width=8), Transformer(width=16, n_blocks=2)], ids=repr)
 def test_checkpointing_changes_memory_and_no_gradient(network):
-    grads = []
+    grads, kept = [], []
+
+    def note(tensor):
+        kept[-1] += tensor.numel()
+        return tensor
+
     for checkpointing in (False, True):
         with torch.random.fork_rng():
             torch.random.default_generator.manual_seed(0)
             spec = copy.deepcopy(network).set_params(gradient_checkpointing=checkpointing)
             module = spec.build(2, 1, 16, (8, 8))
             torch.nn.init.normal_(module.last.weight)
-            module(torch.randn(2, 2, 8, 8), torch.randn(2, 16)).square().sum().backward()
+            kept.append(0)
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+                out = module(torch.randn(2, 2, 8, 8), torch.randn(2, 16))
+            out.square().sum().backward()
         grads.append([p.grad for p in module.parameters() if p.grad is not None])
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
+    assert kept[1] < 0.6 * kept[0]
 
 
 @pytest.mark.parametrize("network", ["unet", "transformer", "mlp"])
@@ -387,7 +455,20 @@ def test_levels_read_through_noise_or_spread_over_their_bins_agree():
 def test_bfloat16_scores_as_float32_does():
     X = pictures(200, (8, 8, 1))
     gen = tiny(basis="wavelet", max_iter=10, precision="bf16").fit(X)
-    bits = gen.bits_per_dim(X[:50])
+    bits, types = gen.bits_per_dim(X[:50]), set()
+
+    def note(module, inputs, output):
+        types.add(output.dtype)
+
+    for precision in ("bf16", "fp32"):
+        model = gen.set_params(precision=precision)._engine().model
+        types.clear()
+        for module in model.denoiser.network.network.modules():
+            if isinstance(module, Conv):
+                module.register_forward_hook(note)
+        with torch.no_grad(), model.arithmetic():
+            model.given(None)(torch.zeros(2, 64), torch.zeros(2, 64))
+        assert (torch.bfloat16 in types) == (precision == "bf16")
     assert gen.set_params(precision="fp32").bits_per_dim(X[:50]) == pytest.approx(bits, abs=0.005)
 
 

@@ -85,6 +85,15 @@ def test_whole_numbers_stay_whole():
     assert default.transform(X)[0, 0] == 0.5
 
 
+def test_constant_columns_are_filled_with_their_value():
+    X = holes(continuous())
+    X[:, 1] = np.where(np.isnan(X[:, 1]), np.nan, 0.3)
+    generator = small(max_iter=1, conditional_rate=0.5)
+    for strategy in ("mean", "median", "sample"):
+        found = GUDImputer(generator, strategy=strategy, random_state=0).fit_transform(X)
+        assert (found[:, 1] == 0.3).all()
+
+
 def test_a_missing_value_of_another_name():
     X = whole()
     X[3, 1] = -1

@@ -27,6 +27,25 @@ def test_rows_far_from_the_rest_are_outliers():
     assert (detector.fit_predict(X) == detector.predict(X)).all()
 
 
+@pytest.mark.parametrize("retrieval", [0, "auto"])
+def test_the_odd_column_is_told(retrieval):
+    X = np.c_[continuous(300), np.random.default_rng(1).integers(0, 3, 300)]
+    X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
+    generator = small(max_iter=60, conditional_rate=0.5, retrieval=retrieval)
+    detector = GUDOutlierDetector(generator).fit(X)
+    rows = X[:40].copy()
+    # Likely alone, but not beside the first column, which the second nearly repeats.
+    rows[:, 2] += 8
+    found = detector.score_columns(rows)
+    assert found.shape == rows.shape and (found.argmin(1) == 2).mean() > 0.9
+    groups = detector.score_columns(rows, groups=[[0, 1], [2], [3]])
+    np.testing.assert_array_equal(groups[:, 1:], found[:, 2:])
+    kept = clone(detector).set_params(ties="keep").fit(X)
+    if not retrieval:
+        expected = kept.generator_.score_columns(rows)
+        np.testing.assert_array_equal(kept.score_columns(rows), expected)
+
+
 def test_rows_with_holes_are_judged_by_what_is_there():
     X = continuous(100)
     X[::3, 0] = np.nan

@@ -297,7 +297,7 @@ def test_rows_are_seen_when_it_matters_to_their_components():
 
     even = integral(own, 1.0)
     chance = torch.rand(path.wanted.shape, generator=generator)
-    found = integral(*path.shared_times(density(own)[0], density, chance))
+    found = integral(*path.shared_times(density(own)[0], density, path.wanted, chance))
     assert abs(float(found.mean()) - 2.85) < 4 * float(found.std()) / len(found) ** 0.5
     assert float(found.std()) < 0.4 * float(even.std())
 
@@ -307,22 +307,24 @@ def test_rows_without_windows_keep_their_times():
     density = TimeDensity(torch.tensor([1.0, 3.0]))
     own, inverse, _ = density((torch.arange(50) + 0.5) / 50)
     for path in (drawn(n=50, rate=0.0, missing=holes), drawn(n=50, rate=0.0)):
-        t, of_rows = path.shared_times(own, density, torch.full((50, 12), 0.5))
+        t, of_rows = path.shared_times(own, density, path.wanted, torch.full((50, 12), 0.5))
         torch.testing.assert_close(t, own)
         torch.testing.assert_close(of_rows, inverse)
 
 
-def test_a_component_that_is_not_wanted_is_never_drawn():
-    state = torch.tensor([[GIVEN, WANTED, GIVEN, MISSING]])
+def test_a_component_that_is_not_told_is_never_drawn():
+    state = torch.tensor([[WANTED, WANTED, GIVEN, MISSING]])
+    told = torch.tensor([[False, True, False, False]])
     start = torch.tensor([[0.0, 0.25, 0.5, 0.75]])
     path = StatedGamma(PATH, state, torch.zeros(D), start, torch.full((1, D), 0.25))
     density = TimeDensity(torch.ones(2))
-    found = path.shared_times(torch.full((1,), 0.4), density, torch.zeros(1, D))
+    found = path.shared_times(torch.full((1,), 0.4), density, told, torch.zeros(1, D))
     torch.testing.assert_close(torch.cat(found), torch.tensor([0.35, 0.25]))
 
 
 def test_rows_of_which_nothing_is_wanted_have_times():
     path = drawn(n=50, missing=torch.ones(50, 12, dtype=torch.bool))
     density = TimeDensity(torch.ones(2))
-    for found in path.shared_times(torch.full((50,), 0.3), density, torch.full((50, 12), 0.5)):
+    own, chance = torch.full((50,), 0.3), torch.full((50, 12), 0.5)
+    for found in path.shared_times(own, density, path.wanted, chance):
         assert torch.isfinite(found).all()

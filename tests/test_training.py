@@ -13,7 +13,7 @@ from gudlearn import GUDGenerator, PCABasis
 from gudlearn._fitting import autocast_type, hold_out, resolve_network
 from gudlearn._loop import Budget, learning_rate_factor, run_passes
 from gudlearn._states import RandomStates
-from gudlearn._training import Batch, Trainer, Validation, to_arrays, to_tensors
+from gudlearn._training import LOSSES, Batch, Trainer, Validation, to_arrays, to_tensors
 from gudlearn.diffusion.gammas import WindowedGamma
 from gudlearn.diffusion.marginals import GaussianMarginals
 from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma
@@ -296,12 +296,13 @@ class Fixed:
         return StatedGamma(path, self.state.expand(n_rows, 2), torch.zeros(2), *many)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("evenness", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize(
     ("state", "width"), [(WANTED, 1.0), (MISSING, 1.0), (GIVEN, 1.0), (WANTED, 0.1)]
 )
-def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness):
-    trainer = make_trainer()
+def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness, loss):
+    trainer = make_trainer(loss)
     trainer.states, trainer.evenness = Fixed(WANTED, 1.0), evenness
     batch = Batch(rows(20_000))
     whole, of_whole, _, _ = trainer.batch_loss(batch)
@@ -312,6 +313,32 @@ def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness):
     assert float(mean) == pytest.approx(float(of_whole), rel=0.03)
     weight = share ** (1 - evenness)
     assert float(loss.detach()) == pytest.approx(weight * float(whole.detach()), rel=0.03)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_every_row_is_seen_when_something_moves_that_it_tells(hole):
+    trainer, at, densities = make_trainer(), [], []
+    trainer.times.update(torch.arange(32), torch.linspace(1, 9, 32))
+    trainer.states, measure, sample = Fixed(WANTED, 0.1), trainer._loss, trainer.times.sample
+
+    def loss_at(denoise, path, x0, t, eps):
+        at.append(t)
+        return measure(denoise, path, x0, t, eps)
+
+    def times(u):
+        found = sample(u)
+        densities.append(1 / found[1])
+        return found
+
+    trainer._loss, trainer.times.sample = loss_at, times
+    missing = torch.tensor([False, True]).expand(400, 2) if hole else None
+    loss, _, terms, _ = trainer.batch_loss(Batch(rows(400), missing=missing), filled=hole)
+    # The first component moves before 0.1, the second, which is drawn but not told, after 0.9.
+    early, late = at[0] < 0.1, at[0] > 0.9
+    assert (early if hole else early | late).all() and late.any() == (not hole)
+    # What the density of times is told of is what it is to be proportional to.
+    assert (terms > 0).all()
+    torch.testing.assert_close((terms / densities[0]).mean() / 2, loss)
 
 
 def test_a_step_follows_its_generator_alone():
@@ -498,8 +525,8 @@ def test_bfloat16_that_a_card_emulates_is_not_fast(monkeypatch):
 def test_training_sets_itself_by_the_number_of_rows():
     gen = GUDGenerator(max_iter=0).fit(continuous())
     for n, batch, decay, evenness in [
-        (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (10_000, 1024, 150 / 9000, 1.0),
-        (20_000, 1024, 0.01, 0.5),
+        (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (9999, 1024, 150 / 9000, 1.0),
+        (10_000, 1024, 150 / 9000, 0.5), (20_000, 1024, 0.01, 0.5),
     ]:  # fmt: skip
         trainer = gen._make_trainer(n, 0)
         adamw, muon = (optimizer.param_groups[0] for optimizer in trainer._optimizers)

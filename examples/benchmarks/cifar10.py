@@ -17,12 +17,12 @@ of the coarsest approximation with three-level Haar wavelets (`haar3`).
 Each run appends one JSON line; settings whose line is there are skipped. `--table` makes one run
 after another, each in a process of its own. `--print` prints what the file holds as tables.
 
-With `--resume` a run in progress is saved beside `--out` at ends of passes, and a later start goes
-on for the minutes that are left. What that costs: the pass that was cut short is lost; basis and
-marginals are fitted again, outside the minutes; the optimizer's moments, the averages of the
-weights over steps and the adapted density of noise levels start anew; the learning rate warms up
-again and falls to zero once more over the minutes left; and the random numbers are those of the
-first start. A run that was resumed says so by `starts` in its line.
+A run in progress is saved beside `--out` at ends of passes, and a later start goes on for the
+minutes that are left (`--no-resume`: neither). What that costs: the pass that was cut short is
+lost; basis and marginals are fitted again, outside the minutes; the optimizer's moments, the
+averages of the weights over steps and the adapted density of noise levels start anew; the learning
+rate warms up again and falls to zero once more over the minutes left; and the random numbers are
+those of the first start. A run that was resumed says so by `starts` in its line.
 """
 
 from __future__ import annotations
@@ -177,9 +177,8 @@ def measure(options, settings):
     if settings["n_generate"]:
         fake, found = samples_of(generator, settings["n_generate"], test, train, options.data)
         result |= found
-        if options.pictures is not None:
-            label = f"{settings['set']}-{settings['basis']}-{settings['softness']}-{name}"
-            draw_pictures(generator, test, fake, shape, options.pictures, label)
+        label = f"{settings['set']}-{settings['basis']}-{settings['softness']}-{name}"
+        draw_pictures(generator, test, fake, shape, options.pictures, label)
     result |= peak_memory(settings["device"])
     result |= {"machine": machine(), "date": date.today().isoformat(), "versions": versions()}
     return result, path
@@ -357,14 +356,22 @@ def arguments(argv):
     add("--steps", type=int, help="of the sampler; auto: 50, with columns up to 1000")
     add("--n-test", type=int, default=2000, help="test images to score")
     add("--n-choice", type=int, default=0, help="images held back to score, for choosing by")
-    add("--n-generate", type=int, default=64, help=f"from {LEAST_FOR_FRECHET} on with distances")
-    add("--pictures", type=Path, help="folder for samples and learning curves")
-    add("--resume", action="store_true", help="save the run in progress, go on with a saved one")
+    add(
+        "--n-generate", type=int, default=LEAST_FOR_FRECHET,
+        help="samples to draw; with fewer than the default no Frechet distance, with 0 no pictures",
+    )  # fmt: skip
+    add("--pictures", type=Path, help="folder for samples and learning curves; beside --out")
+    add(
+        "--resume", action=argparse.BooleanOptionalAction, default=True,
+        help="save the run in progress, go on with a saved one",
+    )  # fmt: skip
     add("--save-every", type=float, default=5.0, help="minutes between saves, at least")
     add("--table", action=argparse.BooleanOptionalAction, help="run the table of bases, schedules")
     add("--seeds", nargs="+", type=int, default=[0, 1], help="of the table")
     add("--print", action="store_true", help="run nothing, print the tables of --out")
     options = parser.parse_args(argv)
+    if options.pictures is None:
+        options.pictures = options.out.parent / "pictures"
     if options.data is None and not options.print:
         parser.error("pass --data DIR, a folder with load.py")
     try:

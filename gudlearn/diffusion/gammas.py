@@ -63,6 +63,10 @@ class GammaPath(ABC):
         load_forward_mode()
         return torch.func.jvp(self, (t,), (torch.ones_like(t),))
 
+    def speed(self, t):
+        """The speed of the components' own times, (B, D) or a number: 1 where time is their own."""
+        return 1.0
+
     def to(self, device=None, dtype=None):
         """Return the same path with its tensors on `device` and in `dtype`."""
         moved = copy.copy(self)

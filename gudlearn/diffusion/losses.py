@@ -30,10 +30,10 @@ def bound_integrand(denoise, path, x0, t, eps):
 
 
 def noise_loss(denoise, path, x0, t, eps):
-    """Squared error of the predicted noise per component, the same weight at all t; (B, D)."""
+    """Squared error of the predicted noise per component, the same at all own times; (B, D)."""
     gamma = path(t)
     error = x0 - denoise(perturb(x0, eps, gamma), gamma)
-    return snr(gamma) * error**2
+    return path.speed(t) * snr(gamma) * error**2
 
 
 class TimeDensity:

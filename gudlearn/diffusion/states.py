@@ -65,8 +65,16 @@ class StatedGamma:
         start, width = self._rows(self.start, t), self._rows(self.width, t)
         return ((t[:, None] - start) / width).clamp(0.0, 1.0)
 
-    def shared_times(self, own, density, chance):
-        """Times of rows at which a wanted component of each, drawn at random, is at its own time.
+    def speed(self, t):
+        """The speed of the components' own times, (B, D) or a number: 0 outside their windows."""
+        if self.start is None:
+            return 1.0
+        own = self._own_times(t)
+        # At the ends of its window a component has the rate of the inside.
+        return ((own > 0) & (own < 1)) / self._rows(self.width, t)
+
+    def shared_times(self, own, density, told, chance):
+        """Times of rows at which one component of each, drawn at random, is at its own time.
 
         Own times are drawn from a density, and so every component meets the noise levels that
         matter to it as often as they matter, however narrow its window is.
@@ -76,8 +84,10 @@ class StatedGamma:
         own : Tensor of shape (n,)
         density : TimeDensity
             They were drawn from.
-        chance : Tensor of shape (n, D), in [0, 1)
-            The wanted component with the highest one is drawn.
+        told : BoolTensor of shape (n, D)
+            The components that may be drawn.
+        chance : Tensor of shape (n, D), at least 0, or None where there are no windows
+            The component with the highest one is drawn.
 
         Returns
         -------
@@ -86,15 +96,15 @@ class StatedGamma:
         """
         if self.start is None:
             return own, 1 / density.height(own)
-        drawn = (self.wanted * (1 + chance)).argmax(1, keepdim=True)
+        drawn = torch.where(told, chance, -1.0).argmax(1, keepdim=True)
         t = (self.start.gather(1, drawn) + self.width.gather(1, drawn) * own[:, None]).squeeze(1)
         theirs = (t[:, None] - self.start) / self.width
         theirs = theirs.scatter(1, drawn, own[:, None])
-        inside = self.wanted & (theirs >= 0) & (theirs <= 1)
+        inside = told & (theirs >= 0) & (theirs <= 1)
         height = (inside * density.height(theirs.clamp(0, 1)) / self.width).sum(1)
-        n_wanted = self.wanted.sum(1)
-        # Of rows of which nothing is wanted nothing is learned.
-        return t, torch.where(n_wanted > 0, n_wanted / height, 1.0)
+        n_told = told.sum(1)
+        # Of rows of which nothing is told nothing is learned.
+        return t, torch.where(n_told > 0, n_told / height, 1.0)
 
     def __call__(self, t):
         """Return gamma(t), of shape (B, D).
@@ -107,10 +117,7 @@ class StatedGamma:
         """Return gamma(t) and its derivative in t, each of shape (B, D); zero where it stands."""
         own = self._own_times(t)
         gamma, rate = self.path.gamma_and_rate(own)
-        if self.start is not None:
-            # At the ends of its window a component has the rate of the inside.
-            rate = rate / self._rows(self.width, t) * ((own > 0) & (own < 1))
-        return self.stand(gamma), rate * self._rows(self.wanted, t)
+        return self.stand(gamma), rate * self.speed(t) * self._rows(self.wanted, t)
 
 
 class Told:

@@ -85,6 +85,36 @@ class ChannelRotation(nn.Module):
         return self._each(components, MatrixRotation.back)
 
 
+class BlockRotation(nn.Module):
+    """A rotation for each block of pixels, whose components follow one another.
+
+    Parameters
+    ----------
+    rotations : sequence of rotations
+    columns : sequence of ndarray of int
+        The pixels of each block; each pixel is in one of them.
+    """
+
+    def __init__(self, rotations, columns):
+        super().__init__()
+        self.blocks = nn.ModuleList(rotations)
+        self._sizes = [len(block) for block in columns]
+        order = torch.cat([torch.from_numpy(block) for block in columns])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("place", order.argsort(), persistent=False)
+
+    def forward(self, pixels):
+        """Components of flat images (B, D)."""
+        parts = pixels[:, self.order].split(self._sizes, 1)
+        return torch.cat([turn(part) for turn, part in zip(self.blocks, parts, strict=True)], 1)
+
+    def back(self, components):
+        """Flat images of components (B, D)."""
+        parts = components.split(self._sizes, 1)
+        found = [turn.back(part) for turn, part in zip(self.blocks, parts, strict=True)]
+        return torch.cat(found, 1)[:, self.place]
+
+
 class GridRotation(nn.Module):
     """Rotates the channels, then each channel's picture.
 

@@ -1,5 +1,7 @@
 """One sample on its way from noise to data."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -154,7 +156,8 @@ class ReverseTrajectoryDisplay:
         elif other is not None and (isinstance(name, str) or len(name) != 2):
             raise ValueError(f"name={name!r} must be a pair of names where two are drawn.")
         # One seed for both: a RandomState moves on when it is used.
-        seed = derive_seed(estimator.random_state if random_state is None else random_state) % 2**32
+        seed = estimator.random_state if random_state is None else random_state
+        seed = seed if isinstance(seed, Integral) else derive_seed(seed) % 2**32
         display = None
         for one, title in reversed(list(zip(estimators, names, strict=True))):
             arguments = asked(y, guidance, n_states=n_states, random_state=seed)
