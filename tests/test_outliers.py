@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy.stats import kstest
 from sklearn.base import BaseEstimator, clone
 
-from gudlearn import GUDOutlierDetector
+from gudlearn import GUDGenerator, GUDOutlierDetector
 from gudlearn._random import row_keys
 from gudlearn._ties import SpreadTies
 from small import continuous, small
@@ -28,7 +29,7 @@ def test_rows_far_from_the_rest_are_outliers():
 
 
 @pytest.mark.parametrize("retrieval", [0, "auto"])
-def test_the_odd_column_is_told(retrieval):
+def test_the_odd_column_is_told(retrieval, monkeypatch):
     X = np.c_[continuous(300), np.random.default_rng(1).integers(0, 3, 300)]
     X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
     generator = small(max_iter=60, conditional_rate=0.5, retrieval=retrieval)
@@ -38,7 +39,18 @@ def test_the_odd_column_is_told(retrieval):
     rows[:, 2] += 8
     found = detector.score_columns(rows)
     assert found.shape == rows.shape and (found.argmin(1) == 2).mean() > 0.9
+    told, score = [], GUDGenerator._log_likelihood
+
+    def spy(self, *arguments):
+        told.append(arguments[-1])
+        return score(self, *arguments)
+
+    monkeypatch.setattr(GUDGenerator, "_log_likelihood", spy)
     groups = detector.score_columns(rows, groups=[[0, 1], [2], [3]])
+    # No row is told of what it was in training, where it may have been remembered.
+    itself = row_keys(detector._ties.spread(rows, row_keys(rows)))
+    assert len(told) == 6
+    assert all((own is None) if not retrieval else torch.equal(own, itself) for own in told)
     np.testing.assert_array_equal(groups[:, 1:], found[:, 2:])
     kept = clone(detector).set_params(ties="keep").fit(X)
     if not retrieval:
