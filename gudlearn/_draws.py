@@ -125,7 +125,9 @@ class Draws:
             if holes is not None:
                 condition = Completion(rows, self._method(~holes))
                 n_samples = _n_answers(n_samples, condition, expected)
-                if condition.method == "exact":
+                if holes.all():
+                    pass
+                elif condition.method == "exact":
                     self._warn_of_parts("what is known may lead it astray")
                 elif self.conditioning == "auto" and not self._encoding.cuts(~holes):
                     self._warn_of_parts("given= guides it, slowly and not exactly")

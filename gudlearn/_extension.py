@@ -45,8 +45,8 @@ class Extends:
             Columns that are on their way at once, softly; 1 is one after another. None is what the
             width leaves.
         steps_per_column : int, default=16
-            Steps of the sampler while a column moves all of its way; more where the schedule lets
-            columns rest for a part of the time.
+            Steps of the sampler for each new column; more where the schedule lets columns rest for
+            a part of the time.
         side : {"right", "left"}, default="right"
             Where columns are added.
         return_log_likelihood : bool, default=False
@@ -111,7 +111,7 @@ class Extends:
         return longer, self._log_likelihood_of_steps(strip, columns, side, n_steps)
 
     def _check_steps(self, strip):
-        """Raise, or warn, where columns given their context cannot be scored."""
+        """Raise where columns given their context cannot be scored."""
         rest = np.ones((1, self.n_features_in_), bool)
         rest[:, strip.place[: strip.n_context + 1]] = False
         self._check_parts({"the rest of a strip": rest})

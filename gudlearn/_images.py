@@ -66,7 +66,10 @@ class ImageContainer:
         return _flat(X)
 
     def wrap(self, X, whole):
-        """Rows, float64, as images of the shape and the dtype that were fitted."""
+        """Rows, float64, as images of the shape and the dtype that were fitted.
+
+        Images of integers are rounded, whether or not values are `whole` as columns of a table.
+        """
         X = X.reshape(-1, *self.axes)
         X = X if self.dtype.kind == "f" else clip_to(self.dtype, np.rint(X))
         X = X.astype(self.dtype)
@@ -105,8 +108,8 @@ def understand(X, shape):
             raise ValueError(
                 f"shape={shape} was understood as {shape[0]} x {shape[1]} pixels with {shape[2]} "
                 "channels. It looks as if the channels came first. Pass "
-                f"np.moveaxis(X.reshape(-1, *{shape}), 1, -1) without a shape, or "
-                f"X.reshape(-1, *{shape}) with it if it is as you meant."
+                f"np.moveaxis(np.reshape(X, (-1, *{shape})), 1, -1) without a shape, or "
+                f"np.reshape(X, (-1, *{shape})) with it if it is as you meant."
             )
     elif X.ndim not in (3, 4):
         raise ValueError(
@@ -189,8 +192,7 @@ def _as_array(X):
 
 def _has_channels_first(shape):
     """Whether the first of three extents looks like a number of channels, and not the last."""
-    few = (1, 3, 4)
-    return len(shape) == 3 and shape[0] in few and shape[2] not in few
+    return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 2, 3, 4)
 
 
 def _refuse_channels_first(shape):

@@ -1,6 +1,7 @@
 """What GUDGenerator says of rows: log-likelihoods, joint, marginal and conditional."""
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -10,6 +11,14 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn import _fitting
 from gudlearn._columns import as_mask, holes_of, n_known
 from gudlearn._random import row_keys
+
+
+def _level_of_the_caller():
+    """The level, for `warnings.warn`, of the first frame outside of this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("gudlearn."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class Scores:
@@ -70,10 +79,11 @@ class Scores:
 
         return engine.each_chunk(X, score, labels, given, own)
 
-    def _scores_as_new(self, X, itself):
-        """Scores of rows as if `itself`, (n, F), were not remembered; a flow's as they are."""
+    def _scores_as_new(self, X, itself=None):
+        """Scores of rows as if `itself`, (n, F), or X, were not remembered; a flow's as it is."""
         X, labels, given, engine = self._checked(X, None)
-        return self._log_likelihood(X, labels, given, engine, row_keys(itself))
+        own = row_keys(X if itself is None else itself)
+        return self._log_likelihood(X, labels, given, engine, own)
 
     @property
     def _remembers(self):
@@ -156,12 +166,12 @@ class Scores:
         """
         return self._score_groups(X, y, groups)
 
-    def _score_groups(self, X, y=None, groups=None, itself=None):
-        """What ``score_columns`` returns; of rows that are `itself` among the remembered ones."""
+    def _score_groups(self, X, y, groups, as_new=False, itself=None):
+        """What ``score_columns`` returns; with `as_new` as `_scores_as_new` does."""
         check_is_fitted(self)
         masks = self._masks_of_groups(groups)
         X, labels, _, engine = self._checked(X, y, groups=masks)
-        own = None if itself is None else row_keys(itself)
+        own = row_keys(X if itself is None else itself) if as_new else None
         found = np.zeros((len(X), len(masks)))
         for k, mask in enumerate(masks):
             given = np.broadcast_to(~mask, X.shape)
@@ -242,13 +252,15 @@ class Scores:
             labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
         if groups is not None:
-            self._check_parts({"score_columns": ~groups, "NaN in X": holes_of(X)})
+            parts = {"score_columns": ~groups, "NaN in X": holes_of(X)}
         else:
             if given_columns is not None:
                 names = self._column_names()
                 given = as_mask("given_columns", given_columns, names, self._mask_axes)
                 given = np.broadcast_to(given, X.shape) if given.any() else None
-            self._check_parts({"given_columns": given, "NaN in X": holes_of(X)})
+            parts = {"given_columns": given, "NaN in X": holes_of(X)}
+        if self._check_parts(parts):
+            self._warn_of_parts("the bound of a part is loose")
         return X, labels, given, self._engine()
 
     @property
@@ -263,14 +275,12 @@ class Scores:
         return self._container.shape if flat else self._axes
 
     def _check_parts(self, parts):
-        """Raise where a part cannot be scored, warn where it is scored badly.
+        """Raise where a part cannot be scored; whether there is one.
 
         Parts are masks (m, F), or None, by the name of what makes them.
         """
         parts = {k: mask for k, mask in parts.items() if mask is not None and mask.any()}
-        if not parts:
-            return
-        if self.likelihood == "flow":
+        if parts and self.likelihood == "flow":
             raise ValueError(
                 f"likelihood='flow' scores whole rows only, but there is {' and '.join(parts)}. "
                 "Use likelihood='bound'."
@@ -282,9 +292,9 @@ class Scores:
                     "known or missing with them. Fit with basis='identity', or a BlockBasis "
                     "whose blocks are not parted."
                 )
-        self._warn_of_parts("the bound of a part is loose", stacklevel=5)
+        return bool(parts)
 
-    def _warn_of_parts(self, consequence, stacklevel=4):
+    def _warn_of_parts(self, consequence):
         """Warn where the network never saw parts of rows."""
         if self.conditional_rate_ == 0:
             warnings.warn(
@@ -292,7 +302,7 @@ class Scores:
                 f"which a part is given or missing, and {consequence}. Fit with "
                 "conditional_rate=0.3.",
                 UserWarning,
-                stacklevel=stacklevel,
+                stacklevel=_level_of_the_caller(),
             )
 
     def log_snr(self, t):

@@ -133,13 +133,15 @@ class RepaintDenoiser:
 
     def __call__(self, x, gamma):
         """Denoise x (n, D) at noise levels gamma (n, D)."""
+        plain = z = self.denoise(x, gamma)
         for repeat in range(_REPEATS):
-            z = self.denoise(x, gamma)
             z = z + _product(self.observation.error(z), self.correction.T)
             if repeat < _REPEATS - 1:
                 x = alpha(gamma) * z + sigma(gamma) * self.noise(self._n_draws)
                 self._n_draws += 1
-        return z
+                z = self.denoise(x, gamma)
+        # A row of which nothing is known is one of all.
+        return torch.where(self.observation.tells, z, plain)
 
 
 def _product(rows, matrix):

@@ -13,6 +13,7 @@ from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import distinct_keys, row_keys
 from gudlearn._ties import SpreadTies
 from gudlearn._wrapping import WrapsGenerator
+from gudlearn.generator import GUDGenerator
 
 # Draws of the ties of a row that is scored.
 _N_DRAWS = 2
@@ -156,6 +157,11 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
             In nats and in the units of ``score_samples``; 0 where entries are missing.
 
+        Raises
+        ------
+        TypeError
+            If the generator is no `GUDGenerator`.
+
         Examples
         --------
         >>> import numpy as np
@@ -167,8 +173,13 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         1
         """
 
-        def columns(generator, rows, itself):
-            return generator._score_groups(rows, groups=groups, itself=itself)
+        def columns(generator, rows, as_new, itself):
+            if not isinstance(generator, GUDGenerator):
+                raise TypeError(
+                    f"score_columns needs a GUDGenerator, but generator={self.generator!r}. Pass "
+                    "one, or use score_samples."
+                )
+            return generator._score_groups(rows, None, groups, as_new, itself)
 
         return self._score(columns, X)
 
@@ -220,9 +231,9 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _whole_rows(generator, X, itself):
-    """Log-likelihoods of rows, not told of `itself`, (n, F), where that is not None."""
-    return generator.score_samples(X) if itself is None else generator._scores_as_new(X, itself)
+def _whole_rows(generator, X, as_new, itself):
+    """Log-likelihoods of rows; `as_new` is as if `itself`, (n, F), or X were not remembered."""
+    return generator._scores_as_new(X, itself) if as_new else generator.score_samples(X)
 
 
 def _scores(function, generator, ties, X, rows):
@@ -233,11 +244,12 @@ def _scores(function, generator, ties, X, rows):
     """
     remembers = getattr(generator, "_remembers", False)
     if ties is None:
-        return function(generator, X, generator._validate_rows(X) if remembers else None)
+        return function(generator, X, remembers, None)
     keys, total = row_keys(rows), 0.0
     itself = ties.spread(rows, keys) if remembers else None
     for k in range(1, _N_DRAWS + 1):
-        total = total + function(generator, _like(X, ties.spread(rows, keys, k)), itself)
+        draw = _like(X, ties.spread(rows, keys, k))
+        total = total + function(generator, draw, remembers, itself)
     return total / _N_DRAWS
 
 

@@ -315,10 +315,11 @@ def test_rows_of_which_nothing_or_everything_is_known():
         with pytest.raises(ValueError, match="needs a model of labels|guidance=|seed"):
             gen.sample(given=X[:5], **wrong)
     # Beside rows that are guided, too.
-    guided = small(basis="pca", max_iter=1).fit(X)
     partial = nothing.copy()
     partial[1, 0] = 1.0
-    np.testing.assert_allclose(guided.sample(given=partial)[[0, 2]], guided.sample(5)[[0, 2]])
+    for conditioning in ("auto", "repaint"):
+        guided = small(basis="pca", max_iter=1, conditioning=conditioning).fit(X)
+        np.testing.assert_allclose(guided.sample(given=partial)[[0, 2]], guided.sample(5)[[0, 2]])
     np.testing.assert_array_equal(gen.score_samples(nothing), np.zeros(5))
     np.testing.assert_array_equal(gen.score_samples(X, given_columns=[0, 1, 2]), np.zeros(40))
 
@@ -528,8 +529,19 @@ def test_a_model_of_whole_rows_warns_of_parts():
     partial = holes(continuous())
     with pytest.warns(UserWarning, match="conditional_rate=0.*given= guides it"):
         gen.sample(given=partial)
+    exact = clone_with(gen, conditioning="exact")
     with pytest.warns(UserWarning, match="conditional_rate=0.*may lead it astray"):
-        clone_with(gen, conditioning="exact").sample(given=partial)
+        exact.sample(given=partial)
+    for warned in (
+        lambda: gen.score(partial), lambda: gen.score_columns(continuous()),
+        lambda: exact.conditional_mean(partial), lambda: gen.extend(continuous(), 1),
+    ):  # fmt: skip
+        with pytest.warns(UserWarning, match="conditional_rate=0") as record:
+            warned()
+        # It tells of the line of the user.
+        assert [warning.filename for warning in record] == [__file__]
+    # Of nothing nobody is told.
+    gen.sample(given=np.full((2, 3), np.nan))
     # Who asks for it is not warned, nor who could not have it otherwise.
     clone_with(gen, conditioning="posterior").sample(given=partial)
     small(basis="pca", max_iter=0).fit(continuous()).sample(given=partial)

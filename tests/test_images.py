@@ -32,6 +32,7 @@ from gudlearn._images import (
     understand,
 )
 from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.networks import ImageNetwork
 from gudlearn.nn.denoiser import Conditioned, Denoiser
 from gudlearn.nn.layers import Conv, mix
 from small import small
@@ -237,7 +238,7 @@ BASES = [
     WaveletBasis(shape=(6, 5), channels=3, levels=2),
     BlockBasis(
         [
-            ("odd", PCABasis(), slice(1, 90, 2)),
+            ("odd", PCABasis(), slice(89, None, -2)),
             ("nested", BlockBasis([("a", IdentityBasis(), [2, 0]), ("b", FourierBasis(), [1, 3])]),
              [40, 0, 2, 88]),
             ("first", IdentityBasis(), [4]),
@@ -401,7 +402,27 @@ def test_checkpointing_changes_memory_and_no_gradient(network):
     assert kept[1] < 0.6 * kept[0]
 
 
-@pytest.mark.parametrize("network", ["unet", "transformer", "mlp"])
+class OneLayer(ImageNetwork):
+    """A network of images of a user's own."""
+
+    n_condition = 3
+
+    def build(self, n_inputs, n_outputs, n_condition, shape):
+        class Module(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last = torch.nn.Conv2d(n_inputs + n_condition, n_outputs, 3, padding=1)
+                torch.nn.init.zeros_(self.last.weight)
+                torch.nn.init.zeros_(self.last.bias)
+
+            def forward(self, maps, condition):
+                wide = condition[:, :, None, None].expand(-1, -1, *shape)
+                return self.last(torch.cat([maps, wide], 1))
+
+        return Module()
+
+
+@pytest.mark.parametrize("network", ["unet", "transformer", "mlp", OneLayer()])
 def test_every_network_sees_images(network):
     gen = small(network=network, max_iter=1).fit(pictures(20))
     assert np.isfinite(gen.score_samples(pictures(3))).all()

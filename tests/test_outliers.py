@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 from sklearn.base import BaseEstimator, clone
+from sklearn.neighbors import KernelDensity
 
 from gudlearn import GUDGenerator, GUDOutlierDetector
 from gudlearn._random import row_keys
@@ -56,6 +57,12 @@ def test_the_odd_column_is_told(retrieval, monkeypatch):
     if not retrieval:
         expected = kept.generator_.score_columns(rows)
         np.testing.assert_array_equal(kept.score_columns(rows), expected)
+
+
+def test_columns_are_told_apart_by_a_generator_alone():
+    detector = GUDOutlierDetector(KernelDensity()).fit(continuous())
+    with pytest.raises(TypeError, match="score_columns needs a GUDGenerator, but generator=Kernel"):
+        detector.score_columns(continuous())
 
 
 def test_rows_with_holes_are_judged_by_what_is_there():

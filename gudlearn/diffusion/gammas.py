@@ -64,7 +64,7 @@ class GammaPath(ABC):
         return torch.func.jvp(self, (t,), (torch.ones_like(t),))
 
     def speed(self, t):
-        """The speed of the components' own times, (B, D) or a number: 1 where time is their own."""
+        """The speed of the times at which components are, (B, D) or a number; of a path alone 1."""
         return 1.0
 
     def to(self, device=None, dtype=None):

@@ -4,6 +4,7 @@ A rotation is a module whose ``forward`` is z = U x on flat images x (B, D), cha
 whose ``back`` is U^T. U is orthonormal and complete.
 """
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -99,7 +100,7 @@ class BlockRotation(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(rotations)
         self._sizes = [len(block) for block in columns]
-        order = torch.cat([torch.from_numpy(block) for block in columns])
+        order = torch.from_numpy(np.concatenate(columns))
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("place", order.argsort(), persistent=False)
 
