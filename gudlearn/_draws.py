@@ -125,12 +125,8 @@ class Draws:
             if holes is not None:
                 condition = Completion(rows, self._method(~holes))
                 n_samples = _n_answers(n_samples, condition, expected)
-                if holes.all():
-                    pass
-                elif condition.method == "exact":
-                    self._warn_of_parts("what is known may lead it astray")
-                elif self.conditioning == "auto" and not self._encoding.cuts(~holes):
-                    self._warn_of_parts("given= guides it, slowly and not exactly")
+                if not holes.all():
+                    self._warn_of_known(~holes, condition.method)
         if y is not None and np.ndim(y) and not one:
             y = np.tile(np.asarray(y), n_samples) if len(y) == n_rows else y
         if condition is None:
@@ -156,6 +152,13 @@ class Draws:
         if expected and condition.method == "exact":
             return engine.expect(n, seed, labels, condition)
         return engine.sample(n, seed, self._sampler(), labels, guidance, condition)
+
+    def _warn_of_known(self, known, method):
+        """Warn where it is for the training alone that known entries (n, F) are not told exactly."""
+        if method == "exact":
+            self._warn_of_parts("what is known may lead it astray")
+        elif self.conditioning == "auto" and not self._encoding.cuts(known):
+            self._warn_of_parts("given= guides it, slowly and not exactly")
 
     def _no_labels(self, n):
         """Labels that stand for none; None where the model has no labels."""
