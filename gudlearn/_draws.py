@@ -154,7 +154,7 @@ class Draws:
         return engine.sample(n, seed, self._sampler(), labels, guidance, condition)
 
     def _warn_of_known(self, known, method):
-        """Warn where it is for the training alone that known entries (n, F) are not told exactly."""
+        """Warn where known entries (n, F) are not told exactly, or are, for the training alone."""
         if method == "exact":
             self._warn_of_parts("what is known may lead it astray")
         elif self.conditioning == "auto" and not self._encoding.cuts(known):
