@@ -154,7 +154,7 @@ class Draws:
         return engine.sample(n, seed, self._sampler(), labels, guidance, condition)
 
     def _warn_of_known(self, known, method):
-        """Warn where known entries (n, F) are not told exactly, or are, for the training alone."""
+        """Warn where known entries (n, F) would be told exactly by a network that saw parts."""
         if method == "exact":
             self._warn_of_parts("what is known may lead it astray")
         elif self.conditioning == "auto" and not self._encoding.cuts(known):
