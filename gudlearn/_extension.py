@@ -66,9 +66,10 @@ class Extends:
         Raises
         ------
         ValueError
-            If the strip is too narrow for context and active columns, the basis mixes columns of
-            the strip, a column is constant, the schedule differs between columns that are active at
-            once, X was fitted as flat images (``shape``), or X_start does not fit.
+            If the strip is too narrow for context and active columns, the basis mixes columns or
+            turns them in different ways, a column is constant, the schedule differs between columns
+            that are active at once, X was fitted as flat images (``shape``), or X_start does not
+            fit.
         TypeError
             If X_start holds no numbers.
 
@@ -226,9 +227,9 @@ class Extends:
         """Raise where columns that are on their way at once have no noise curve in common."""
         if strip.n_active == 1:
             return
-        path, component = engine.model.path, np.argsort(engine.encoding.columns)[strip.place]
+        path = engine.model.path
         t = torch.linspace(0, 1, 9, device=path.gamma_0.device, dtype=path.gamma_0.dtype)
-        share = ((path(t) - path.gamma_0) / (path.gamma_1 - path.gamma_0))[:, component]
+        share = ((path(t) - path.gamma_0) / (path.gamma_1 - path.gamma_0))[:, strip.component]
         if (share - share[:, :1]).abs().max() > _APART:
             raise ValueError(
                 f"extend moves active={strip.n_active} columns along one noise curve, but "
@@ -248,18 +249,53 @@ class Extends:
                 f"and active={active}, which take {context + active}. Make them smaller, or fit "
                 "to wider crops."
             )
-        encoding = self._encoding
-        if (encoding.columns < 0).any():
+        place = np.moveaxis(np.arange(self.n_features_in_).reshape(axes), axis, 0)
+        place = place.reshape(width, -1)
+        place = place[::-1].copy() if side == "left" else place
+        component = local_components(self.basis_, place)
+        if component is None:
             raise ValueError(
-                f"basis={self.basis_!r} has components that are no values of X, and extend moves "
-                "values from column to column. Fit with basis='identity'."
+                f"basis={self.basis_!r} mixes columns of the strip, or turns one of them otherwise "
+                "than another, and extend moves what is noisy from column to column. Fit with "
+                "basis='identity', or with a BlockBasis of one fixed basis, such as WaveletBasis() "
+                "or FourierBasis(), for each column."
             )
-        if not encoding.ends.active.all():
-            names = np.array(self._column_names())[encoding.columns[~encoding.ends.active]]
+        idle = np.flatnonzero(~self._encoding.ends.active)
+        if len(idle):
+            names = self.basis_.get_feature_names_out(self._column_names())[idle]
             raise ValueError(
                 f"Columns {names[:5].tolist()} are constant, but the columns of a strip follow one "
                 "law. Drop the rows of the strip that never vary."
             )
-        place = np.moveaxis(np.arange(self.n_features_in_).reshape(axes), axis, 0)
-        place = place.reshape(width, -1)
-        return Strip(place[::-1] if side == "left" else place, context, active)
+        return Strip(place, component, context, active)
+
+
+def local_components(basis, place):
+    """Components of the columns of a strip, if each has its own and one rotation leads to all.
+
+    Parameters
+    ----------
+    basis : fitted Basis
+    place : ndarray of shape (n_columns, n_entries)
+        Features of each column.
+
+    Returns
+    -------
+    ndarray of shape (n_columns, n_entries), or None where a rotation mixes or differs
+    """
+    of_features, of_components = basis.mixing()
+    n_columns, n_entries = place.shape
+    column, entry = np.indices(place.shape)
+    label = of_features[place]
+    # Of each block, the strip's column that it is in and its first entry there.
+    home, first = np.full(label.max() + 1, -1), np.full(label.max() + 1, n_entries)
+    home[label] = column
+    np.minimum.at(first, label, entry)
+    if (home[label] != column).any():
+        return None
+    order = np.lexsort([np.arange(len(of_components)), first[of_components], home[of_components]])
+    component = order.reshape(place.shape)
+    impulses = np.zeros((n_entries, place.size))
+    impulses[entry, place] = 1.0
+    rotated = basis._rotate(impulses)[:, component]
+    return component if np.allclose(rotated, rotated[:, :1], atol=1e-9) else None

@@ -28,12 +28,14 @@ class Strip:
 
     Parameters
     ----------
-    place : ndarray of shape (n_columns, n_entries)
-        Features of each column, in the order in which the strip grows.
+    place, component : ndarray of shape (n_columns, n_entries)
+        Features and components of each column, in the order in which the strip grows. One rotation
+        leads from the former to the latter in every column.
     n_context, n_active : int
     """
 
     place: np.ndarray
+    component: np.ndarray
     n_context: int
     n_active: int
 
@@ -71,13 +73,13 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     steps_per_column : int
     """
     model, encoding = engine.model, engine.encoding
-    place, n_context = strip.place, strip.n_context
-    component = np.argsort(encoding.columns)[place]
+    place, component, n_context = strip.place, strip.component, strip.n_context
     # Columns were scaled one by one: in the units of the data what moves stays what it is.
-    mean, scale = encoding.basis.mean_[place], encoding.basis.scale_[component]
+    scale, next_mean = encoding.basis.scale_[component], encoding.basis.mean_.copy()
+    next_mean[place[:-1]] = encoding.basis.mean_[place[1:]]
+    shift = encoding.basis.transform(next_mean[None])[0][component[:-1]]
     ratio, shift = (
-        torch.from_numpy(v).to(model.device, model.dtype)
-        for v in (scale[1:] / scale[:-1], (mean[1:] - mean[:-1]) / scale[:-1])
+        torch.from_numpy(v).to(model.device, model.dtype) for v in (scale[1:] / scale[:-1], shift)
     )
     gamma_0, gamma_1 = (model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1))
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from scipy import stats
 
-from gudlearn import BlockBasis, DPMSolver, IdentityBasis, UNet
+from gudlearn import BlockBasis, DPMSolver, IdentityBasis, PCABasis, UNet, WaveletBasis
+from gudlearn._extension import local_components
 from gudlearn._random import seed_keys
 from gudlearn._rolling import Strip, roll
 from gudlearn.diffusion.gammas import WindowedGamma
@@ -45,10 +46,9 @@ def exact_engine():
         arithmetic=nullcontext,
     )
     encoding = SimpleNamespace(
-        columns=PLACES,
         fill_values=np.zeros(WIDTH),
         decode=lambda z, keys, model: z,
-        basis=SimpleNamespace(mean_=np.zeros(WIDTH), scale_=np.ones(WIDTH)),
+        basis=IdentityBasis(whiten=False).fit(np.zeros((2, WIDTH))),
     )
     return SimpleNamespace(model=model, encoding=encoding, components=torch.from_numpy)
 
@@ -57,7 +57,7 @@ def exact_engine():
 def test_an_autoregressive_law_goes_on_as_it_is(n_active):
     n = 3000
     start = np.random.default_rng(0).normal(size=(n, 1, 1))
-    strip = Strip(PLACES[:, None], 1, n_active)
+    strip = Strip(PLACES[:, None], PLACES[:, None], 1, n_active)
     keys, sampler = seed_keys(0, n), DPMSolver()
     columns = islice(roll(exact_engine(), strip, start, None, keys, sampler, 24), 40)
     found = np.concatenate([start[:, 0], *columns], axis=1)
@@ -126,19 +126,33 @@ def test_a_model_of_whole_rows_warns_of_what_it_is_to_continue():
             extend()
 
 
+def by_column(basis, height, width=6):
+    """A basis for each column of images, in any order."""
+    places = np.arange(height * width).reshape(height, width)
+    order = np.random.default_rng(0).permutation(width)
+    return BlockBasis([(f"c{c}", basis, places[:, c]) for c in order])
+
+
+HALVES = [("a", IdentityBasis(), [0, 1, 2]), ("b", IdentityBasis(whiten=False), [3, 4, 5])]
+# Each with the height of the columns.
 BASES = [
-    IdentityBasis(),
-    IdentityBasis(whiten=False),
-    BlockBasis([("a", IdentityBasis(), [0, 1, 2]), ("b", IdentityBasis(whiten=False), [3, 4, 5])]),
+    (IdentityBasis(), 1),
+    (IdentityBasis(whiten=False), 1),
+    (BlockBasis(HALVES), 1),
+    (IdentityBasis(), 2),
+    (BlockBasis([("a", IdentityBasis(), [0, 7, 6, 1, 2, 8, 9, 3, 4, 5, 10, 11])]), 2),
+    (by_column(WaveletBasis(), 2), 2),
+    (by_column(WaveletBasis(whiten=False), 2), 2),
 ]
 
 
 @pytest.mark.parametrize("active", [1, 3])
-@pytest.mark.parametrize("basis", BASES, ids=repr)
-def test_what_moves_along_stays_what_it_is(basis, active, monkeypatch):
+@pytest.mark.parametrize(("basis", "height"), BASES)
+def test_what_moves_along_stays_what_it_is(basis, height, active, monkeypatch):
     # So few that means and spreads of the columns are far apart, of one law though they are; in
     # units in which noise at the floor is all there is of components that are not whitened.
-    X = 1000 * (5 + 2 * np.random.default_rng(0).normal(size=(20, 6)))
+    shape = (6,) if height == 1 else (height, 6)
+    X = 1000 * (5 + 2 * np.random.default_rng(0).normal(size=(20, *shape)))
     gen = small(basis=basis, conditional_rate=0.5, max_iter=0).fit(X)
     assert np.ptp(gen.basis_.mean_) > 500
     states = []
@@ -146,8 +160,8 @@ def test_what_moves_along_stays_what_it_is(basis, active, monkeypatch):
     def spy(denoise, path, x, times, *others):
         end = integrate(denoise, path, x, times, *others)
         states.append(
-            [gen.basis_.inverse_transform((v / alpha(path(t))[0]).numpy()) for v, t in
-             ((x, times[:1]), (end, times[-1:]))]
+            [gen.basis_.inverse_transform((v / alpha(path(t))[0]).numpy()).reshape(-1, *shape)
+             for v, t in ((x, times[:1]), (end, times[-1:]))]
         )  # fmt: skip
         return end
 
@@ -158,9 +172,9 @@ def test_what_moves_along_stays_what_it_is(basis, active, monkeypatch):
     assert len(states) == 3
     for k, (begin, _) in enumerate(states):
         # Known columns are at their floor, of some 0.4 % of 2000.
-        np.testing.assert_allclose(begin[:, :3], longer[:, 3 + k : 6 + k], atol=60)
+        np.testing.assert_allclose(begin[..., :3], longer[..., 3 + k : 6 + k], atol=60)
     for (_, end), (begin, _) in pairwise(states):
-        np.testing.assert_allclose(begin[:, :-1][:, : 2 + active], end[:, 1:][:, : 2 + active])
+        np.testing.assert_allclose(begin[..., : 2 + active], end[..., 1 : 3 + active])
 
 
 def test_a_past_that_the_dtype_does_not_hold_is_refused():
@@ -197,6 +211,53 @@ def test_a_model_of_classes_goes_on_with_none():
     assert np.isfinite(gen.extend(X[:2], 2)).all()
     assert told
     assert all((labels == 2).all() for (labels,) in told)
+
+
+HAAR = np.array(
+    [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, -0.5, -0.5], [0.5**0.5, -(0.5**0.5), 0, 0],
+     [0, 0, 0.5**0.5, -(0.5**0.5)]]
+)  # fmt: skip
+SPREADS = np.array([3.0, 1.0, 0.5, 0.5])
+
+
+def strips(n):
+    """Columns of four whose Haar components are processes of their own."""
+    rng = np.random.default_rng(0)
+    processes = rng.multivariate_normal(np.zeros(4), COVARIANCE[:4, :4].numpy(), size=(n, 4))
+    return np.einsum("ji,njc->nic", HAAR, SPREADS[:, None] * processes)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_columns_move_along_in_a_basis_of_their_own(side):
+    # Untrained, the model of Gaussian strips is their Gaussian.
+    basis, X = by_column(WaveletBasis(), 4, 4), strips(4000)
+    gen = small(basis=basis, max_iter=0, preconditioning="joint", **RATE).fit(X)
+    longer = gen.extend(X[:2000], 8, side=side, random_state=0)
+    new = longer[..., -8:] if side == "right" else longer[..., 7::-1]
+    processes = np.einsum("ij,njc->nic", HAAR, new)
+    variance = processes.var((0, 2))
+    np.testing.assert_allclose(variance, SPREADS**2, rtol=0.1)
+    lagged = (processes[..., 1:] * processes[..., :-1]).mean((0, 2))
+    np.testing.assert_allclose(lagged / variance, RHO, atol=0.02)
+
+
+def test_steps_in_a_basis_of_columns_are_scored():
+    X = strips(4000)
+    basis = by_column(WaveletBasis(), 4, 4)
+    gen = small(basis=basis, max_iter=0, preconditioning="joint", **RATE).fit(X)
+    _, found = gen.extend(X[:40], 3, return_log_likelihood=True, random_state=0)
+    expected = stats.norm.entropy(scale=SPREADS * np.sqrt(1 - RHO**2)).sum()
+    assert found.mean() == pytest.approx(-expected, abs=0.3)
+
+
+def test_columns_that_are_reflected_are_not_a_columns_own():
+    # Of what is the same in all columns it leaves everything as it was.
+    sign = np.array([1.0, -1.0, 1.0, -1.0])
+    reflection = np.eye(4) - np.outer(sign, sign) / 2
+    for mixed, found in ((reflection, None), (np.eye(4), PLACES[:4, None])):
+        labels = np.arange(4) if found is not None else np.zeros(4, int)
+        basis = SimpleNamespace(mixing=lambda v=labels: (v, v), _rotate=lambda X, v=mixed: X @ v)
+        np.testing.assert_equal(local_components(basis, PLACES[:4, None]), found)
 
 
 def test_images_are_continued():
@@ -270,8 +331,14 @@ def test_extensions_that_are_refused(arguments, message):
 
 
 def test_bases_and_columns_that_cannot_roll():
-    with pytest.raises(ValueError, match="components that are no values of X"):
-        fitted(basis="pca").extend(crops(2), 2)
+    pairs = BlockBasis([(f"b{k}", WaveletBasis(), [2 * k, 2 * k + 1]) for k in range(3)])
+    for basis in ("pca", pairs):
+        with pytest.raises(ValueError, match="mixes columns of the strip"):
+            fitted(basis=basis).extend(crops(2), 2)
+    # Columns of one shape, but each has axes of its own.
+    gen = small(basis=by_column(PCABasis(), 4, 4), max_iter=0, **RATE).fit(strips(50))
+    with pytest.raises(ValueError, match="turns one of them otherwise"):
+        gen.extend(strips(2), 2)
     X = crops()
     X[:, 1] = 2.0
     with pytest.raises(ValueError, match=r"Columns \['x1'\] are constant"):
