@@ -36,6 +36,8 @@ class RandomStates:
     def __init__(self, groups, grid, rate, log_variances):
         self.groups, self.grid, self.rate = groups, grid, rate
         self.log_variances = log_variances
+        # What batches so far had less than their share of, in rows.
+        self._owed = 0.0
 
     def path(self, path, n_rows, generator, missing=None):
         """The path of a batch, with states drawn for each row.
@@ -54,25 +56,37 @@ class RandomStates:
         """
         state = torch.full((n_rows, len(self.groups)), WANTED, device=self.groups.device)
         start = width = None
-        if self.rate:
-            state, start, width = self._draw(n_rows, generator)
+        rows = self._mixed_rows(n_rows, generator)
+        if len(rows):
+            start = torch.zeros(state.shape, device=state.device)
+            width = torch.ones_like(start)
+            state[rows], start[rows], width[rows] = self._draw(len(rows), generator)
         if missing is not None:
             state = state.masked_fill(missing, MISSING)
         return StatedGamma(path, state, self.log_variances, start, width)
 
+    def _mixed_rows(self, n, generator):
+        """Indices of the rows in a mixed state, evenly spaced: so are the times of rows."""
+        self._owed += n * self.rate
+        n_mixed = min(int(self._owed), n)
+        self._owed -= n_mixed
+        offset = torch.rand(1, generator=generator, device=self.groups.device).double()
+        place = (torch.arange(n_mixed, device=offset.device) + offset) * (n / max(n_mixed, 1))
+        return place.long().clamp(max=n - 1)
+
     def _draw(self, n, generator):
+        """State, start and width of n rows in a mixed state; each (n, D)."""
         n_groups = int(np.prod(self.grid))
 
         def uniform(*shape):
             return torch.rand(n, *shape, generator=generator, device=self.groups.device)
 
-        mixed = uniform(1) < self.rate
-        in_turn = mixed & (uniform(1) < _WINDOWS)
+        in_turn = uniform(1) < _WINDOWS
         apart = uniform(n_groups) < uniform(1)
         together = self._spans(uniform)
         known = torch.where(uniform(1) < 0.5, apart, together)
         known = known ^ (uniform(1) < 0.5)
-        known &= mixed & ~known.all(1, keepdim=True) & ~(in_turn & (uniform(1) < 0.5))
+        known &= ~known.all(1, keepdim=True) & ~(in_turn & (uniform(1) < 0.5))
         # The rest is given, or missing, or in a fifth of the rows some of each. What is missing
         # leaves more to learn.
         kind = uniform(1)

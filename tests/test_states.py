@@ -264,6 +264,19 @@ def test_rows_in_mixed_states_are_as_many_as_was_asked():
     assert not (~drawn(rate=0.0).wanted).any()
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
+def test_batches_owe_no_rows_in_mixed_states(rate):
+    states = RandomStates(torch.arange(3), (3,), rate, torch.zeros(3))
+    generator, total = torch.Generator().manual_seed(0), 0
+    for n in [64, 7, 1, 64, 30] * 20:
+        rows = states._mixed_rows(n, generator)
+        assert ((rows >= 0) & (rows < n)).all()
+        # Evenly spaced, so that no two are one.
+        assert (rows.diff() >= max(1, n // max(len(rows), 1))).all()
+        total += len(rows)
+    assert abs(total - rate * 20 * 166) < 1.01
+
+
 def test_windows_lie_inside_the_unit_interval():
     path = drawn()
     stop = path.start + path.width

@@ -20,6 +20,7 @@ from torch import nn
 
 from gudlearn.diffusion.kernels import WIDTHS
 from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.diffusion.states import MISSING_LOG_SNR
 
 
 def tame(x):
@@ -68,10 +69,11 @@ class Denoiser(nn.Module):
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
-        """What the network sees, of unit size; (B, C, D).
+        """What the network sees, (B, C, D).
 
-        A network of components sees tame tails. A network of images sees what it can rotate: the
-        state and mu alone.
+        A network of components sees tame tails, and the less of a state the more of it is noise:
+        it would have to learn to overlook what is not decided yet. A network of images sees what
+        it can rotate, of unit size: the state and mu alone.
         """
         m, variance = self.marginals.mean, self.marginals.variance
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
@@ -79,10 +81,15 @@ class Denoiser(nn.Module):
         scale = variance.sqrt()
         if getattr(self.network, "sees_images", False):
             return torch.stack([state, mu / scale], 1)
-        state = tame(state)
+        state = tame(state) * torch.sigmoid(variance.log() - gamma).sqrt()
         if self.n_channels(self.marginals, self.law) == 1:
             return state[:, None]
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
+
+    def told(self, x, gamma):
+        """States x (B, D) without the noise of missing components, which stand at their mean."""
+        known = self.marginals.variance.log() - gamma > MISSING_LOG_SNR + 0.5
+        return torch.where(known, x, torch.sigmoid(-gamma).sqrt() * self.marginals.mean)
 
     def guesses(self, x, gamma, mu, c, own=None):
         """Where kernels place x0, in units that are no smaller than c, and c in these units.
@@ -108,6 +115,7 @@ class Denoiser(nn.Module):
 
         What kernels say leaves out the remembered row ``own``, (B,), see `RowKernels`.
         """
+        x = self.told(x, gamma)
         if self.law is None:
             mu, variance = self.marginals.posterior(x, gamma)
         else:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+from gudlearn.diffusion.states import missing_level
 from gudlearn.networks import MLP, build_network
 from gudlearn.nn.denoiser import Denoiser, tame
 
@@ -40,7 +41,8 @@ def states(marginals, seed=0, n=50):
     generator = torch.Generator().manual_seed(seed)
     u = torch.rand(n, 3, generator=generator)
     eps, gamma = torch.randn(2, n, 3, generator=generator)
-    gamma = 5 * gamma - 2
+    # Farther out than any path goes components count as missing.
+    gamma = (5 * gamma - 2).clamp(max=9)
     return marginals.draw(u, eps, gamma), gamma
 
 
@@ -78,7 +80,7 @@ def test_correction_is_measured_in_posterior_standard_deviations(name):
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_inputs_are_of_unit_size_whatever_the_scale(name):
+def test_inputs_are_of_unit_size_at_most_whatever_the_scale(name):
     marginals, network = MARGINALS[name], Recorder()
     x, gamma = states(marginals, n=500)
     Denoiser(network, marginals)(x, gamma)
@@ -87,6 +89,40 @@ def test_inputs_are_of_unit_size_whatever_the_scale(name):
     # Standardised and tamed, or a logarithm over four.
     assert network.inputs.abs().max() < 4
     assert 0.2 < network.inputs[:, 0].std() < 1.2
+
+
+@pytest.mark.parametrize("name", MARGINALS)
+def test_of_a_state_the_network_sees_as_much_as_is_not_noise(name):
+    marginals, network = MARGINALS[name], Recorder()
+    for log_snr in (8.0, 0.0, -7.0):
+        gamma = (marginals.variance.log() - log_snr).expand(2000, -1)
+        generator = torch.Generator().manual_seed(0)
+        u = torch.rand(2000, 3, generator=generator)
+        x = marginals.draw(u, torch.randn(2000, 3, generator=generator), gamma)
+        Denoiser(network, marginals)(x, gamma)
+        a = torch.sigmoid(-gamma).sqrt()
+        whole = (x - a * marginals.mean) / marginals_std(marginals, gamma)
+        signal = torch.sigmoid(torch.tensor(log_snr)).sqrt()
+        torch.testing.assert_close(network.inputs[:, 0], signal * tame(whole), rtol=1e-3, atol=1e-4)
+
+
+def marginals_std(marginals, gamma):
+    return (torch.sigmoid(-gamma) * marginals.variance + torch.sigmoid(gamma)).sqrt()
+
+
+@pytest.mark.parametrize("name", MARGINALS)
+def test_nothing_is_heard_of_what_is_missing(name):
+    marginals = MARGINALS[name]
+    network = MLP(width=8, n_blocks=1).build(3, Denoiser.n_channels(marginals))
+    nn.init.normal_(network.last.weight)
+    x, gamma = states(marginals)
+    gamma[:, 1] = missing_level(marginals.variance.log(), gamma.amax(0))[1]
+    other = x.clone()
+    other[:, 1] = 10 * torch.randn(len(x), generator=torch.Generator().manual_seed(1))
+    denoiser = Denoiser(network, marginals)
+    assert torch.equal(denoiser(x, gamma), denoiser(other, gamma))
+    other[:, 0] += 1
+    assert (denoiser(x, gamma) != denoiser(other, gamma)).any(1).all()
 
 
 def test_inputs_do_not_depend_on_the_units():
