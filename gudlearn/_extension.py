@@ -284,7 +284,7 @@ def local_components(basis, place):
     ndarray of shape (n_columns, n_entries), or None where a rotation mixes or differs
     """
     of_features, of_components = basis.mixing()
-    n_columns, n_entries = place.shape
+    n_entries = place.shape[1]
     column, entry = np.indices(place.shape)
     label = of_features[place]
     # Of each block, the strip's column that it is in and its first entry there.

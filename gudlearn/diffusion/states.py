@@ -9,7 +9,7 @@ of their floor the chain rule of two such bounds is exact.
 import torch
 
 WANTED, GIVEN, MISSING = range(3)
-# Effective log-SNR of a missing component. What it holds is drawn afresh in any case.
+# Effective log-SNR of a missing component. What it holds is noise that no denoiser hears.
 MISSING_LOG_SNR = -15.0
 
 

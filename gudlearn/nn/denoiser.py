@@ -86,7 +86,7 @@ class Denoiser(nn.Module):
             return state[:, None]
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
 
-    def told(self, x, gamma):
+    def without_missing(self, x, gamma):
         """States x (B, D) without the noise of missing components, which stand at their mean."""
         known = self.marginals.variance.log() - gamma > MISSING_LOG_SNR + 0.5
         return torch.where(known, x, torch.sigmoid(-gamma).sqrt() * self.marginals.mean)
@@ -115,7 +115,7 @@ class Denoiser(nn.Module):
 
         What kernels say leaves out the remembered row ``own``, (B,), see `RowKernels`.
         """
-        x = self.told(x, gamma)
+        x = self.without_missing(x, gamma)
         if self.law is None:
             mu, variance = self.marginals.posterior(x, gamma)
         else:
