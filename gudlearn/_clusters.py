@@ -108,7 +108,8 @@ def denoising_losses(law, Z, holes, gamma_0, gamma_1, log_variances):
         gamma = gamma_0 + (gamma_1 - gamma_0) * (k + 0.5) / _LEVELS
         gamma = torch.where(known > 0, gamma, lost)
         eps = torch.randn(Z.shape, generator=generator, dtype=Z.dtype)
-        mean, _ = law.posterior(alpha(gamma) * known * Z + sigma(gamma) * eps, gamma)
+        x = alpha(gamma) * known * Z + sigma(gamma) * eps
+        mean, _ = law.posterior(x, gamma, missing=holes)
         weight = 0.5 * (gamma_1 - gamma_0) * (-gamma).exp() * known / _LEVELS
         total += (weight * (Z - mean).square()).sum(1)
     return total

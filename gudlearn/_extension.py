@@ -258,14 +258,16 @@ class Extends:
                 f"basis={self.basis_!r} mixes columns of the strip, or turns one of them otherwise "
                 "than another, and extend moves what is noisy from column to column. Fit with "
                 "basis='identity', or with a BlockBasis of one fixed basis, such as WaveletBasis() "
-                "or FourierBasis(), for each column."
+                "or FourierBasis(), for each column, whose entries come in the same order in all."
             )
-        idle = np.flatnonzero(~self._encoding.ends.active)
+        encoding = self._encoding
+        idle = np.flatnonzero(~encoding.ends.active)
         if len(idle):
+            kind = "Columns" if (encoding.columns[idle] >= 0).all() else "Components"
             names = self.basis_.get_feature_names_out(self._column_names())[idle]
             raise ValueError(
-                f"Columns {names[:5].tolist()} are constant, but the columns of a strip follow one "
-                "law. Drop the rows of the strip that never vary."
+                f"{kind} {names[:5].tolist()} are constant, but the columns of a strip follow one "
+                "law. Drop the rows of the strip that never vary, or are functions of others."
             )
         return Strip(place, component, context, active)
 
@@ -295,7 +297,12 @@ def local_components(basis, place):
         return None
     order = np.lexsort([np.arange(len(of_components)), first[of_components], home[of_components]])
     component = order.reshape(place.shape)
-    impulses = np.zeros((n_entries, place.size))
-    impulses[entry, place] = 1.0
-    rotated = basis._rotate(impulses)[:, component]
-    return component if np.allclose(rotated, rotated[:, :1], atol=1e-9) else None
+    # A column that nothing turns is its values.
+    turned = n_entries if len(label.ravel()) > label.max() + 1 else 0
+    for e in range(turned):
+        impulse = np.zeros((1, place.size))
+        impulse[0, place[:, e]] = 1.0
+        rotated = basis._rotate(impulse)[0][component]
+        if not np.allclose(rotated, rotated[:1], atol=1e-9):
+            return None
+    return component

@@ -104,7 +104,8 @@ def build_denoiser(encoding, spec, weights, n_classes):
     if network is None:
         return None
     network.load_state_dict(to_tensors(weights))
-    return Denoiser(network, encoding.marginals(), encoding.law(), encoding.kernels())
+    known = encoding.marginals(), encoding.law(), encoding.kernels()
+    return Denoiser(network, *known, encoding.missing_above())
 
 
 def build_model(encoding, spec, weights, time_weights, n_classes, device):

@@ -301,11 +301,11 @@ def _split_matrices(basis):
 
 
 def make_gamma_maps(basis, shape, active):
-    """Maps of noise levels where components are local: pixels and wavelets; else None."""
+    """Maps of noise levels where components are local: pixels, blocks, wavelets; else None."""
     height, width, channels = shape
-    if isinstance(basis, IdentityBasis):
-        cell = np.arange(height * width * channels)
-        pixels = cell.reshape(height, width, channels).transpose(2, 0, 1)
+    of_pixels, cell = basis.mixing()
+    if of_pixels.any():
+        pixels = of_pixels.reshape(height, width, channels).transpose(2, 0, 1)
     elif isinstance(basis, WaveletBasis) and basis.shape_ == (height, width):
         cell, pixels = _wavelet_cells(basis, shape)
     else:

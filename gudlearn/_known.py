@@ -180,11 +180,17 @@ class KnownLaws:
         gamma_0, gamma_1, log_variances = self._levels()
         lost = missing_level(log_variances, gamma_1)
         for rows in row_batches(z):
-            known = ~holes[rows]
-            gamma = torch.where(torch.from_numpy(known), gamma_0, lost)
-            x = alpha(gamma) * torch.from_numpy(np.where(known, z[rows], 0.0))
-            found[rows] = np.where(known, z[rows], law.posterior(x, gamma)[0].numpy())
+            missing = torch.from_numpy(holes[rows])
+            gamma = torch.where(missing, lost, gamma_0)
+            x = alpha(gamma) * torch.from_numpy(np.where(holes[rows], 0.0, z[rows]))
+            mean, _ = law.posterior(x, gamma, missing=missing)
+            found[rows] = np.where(holes[rows], mean.numpy(), z[rows])
         return found
+
+    def missing_above(self):
+        """Noise levels above which active components are missing; Tensor (D',)."""
+        _, gamma_1, log_variances = self._levels()
+        return (gamma_1 + missing_level(log_variances, gamma_1)) / 2
 
     def _levels(self):
         """Noise levels of the active components at the ends, and their log-variances; tensors."""

@@ -75,9 +75,10 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     model, encoding = engine.model, engine.encoding
     place, component, n_context = strip.place, strip.component, strip.n_context
     # Columns were scaled one by one: in the units of the data what moves stays what it is.
-    scale, next_mean = encoding.basis.scale_[component], encoding.basis.mean_.copy()
-    next_mean[place[:-1]] = encoding.basis.mean_[place[1:]]
-    shift = encoding.basis.transform(next_mean[None])[0][component[:-1]]
+    basis = encoding.basis
+    scale, apart = basis.scale_[component], np.zeros(place.size)
+    apart[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
+    shift = basis._rotate(apart[None])[0][component[:-1]] / scale[:-1]
     ratio, shift = (
         torch.from_numpy(v).to(model.device, model.dtype) for v in (scale[1:] / scale[:-1], shift)
     )

@@ -206,6 +206,26 @@ def test_marginals_are_those_of_what_was_observed(make):
         assert gen.score(only) == pytest.approx(alone, abs=0.02)
 
 
+def test_nothing_is_heard_of_missing_columns_of_rare_values():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3))
+    # Nearly all of the variance is one row's, and one of a thousand is a one.
+    X[0, 1] = 300.0
+    X[:, 2] = np.arange(1000) == 5
+    gen = small(max_iter=1, bin_width=[None, None, 1.0], conditional_rate=0.5).fit(X)
+    model = gen._engine().model
+    missing = torch.tensor([[False, True, True]]).expand(20, -1)
+    path = model.stated(torch.zeros_like(missing), missing)
+    gamma = path(torch.full((20,), 1.0, dtype=model.dtype))
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).to(model.dtype)
+    other = torch.where(missing, -3 * x, x)
+    denoiser = model.denoiser
+    assert torch.equal(denoiser(x, gamma), denoiser(other, gamma))
+    # The end of the path is no such level.
+    gamma = model.path(torch.ones(1).to(model.dtype)).expand(20, -1)
+    assert (denoiser(x, gamma) != denoiser(other, gamma)).any()
+
+
 def test_rows_with_holes_train():
     X = continuous(3000)
     X[:, 2] = X[:, 0] ** 2

@@ -78,9 +78,13 @@ def crops(n=60, width=6, seed=0):
     return np.cumsum(rng.normal(size=(n, width)), axis=1) / 3
 
 
-def fitted(**parameters):
+def fitted_to(X, **parameters):
     settings = {"conditional_rate": 0.5, "max_iter": 1, **parameters}
-    return small(**settings).fit(crops())
+    return small(**settings).fit(X)
+
+
+def fitted(**parameters):
+    return fitted_to(crops(), **parameters)
 
 
 def test_series_are_continued_on_both_sides():
@@ -250,6 +254,32 @@ def test_steps_in_a_basis_of_columns_are_scored():
     assert found.mean() == pytest.approx(-expected, abs=0.3)
 
 
+def test_fields_of_bins_and_channels_go_on_in_a_basis_of_their_columns():
+    X = np.random.default_rng(0).integers(0, 256, (30, 4, 6, 3)).astype(np.uint8)
+    place = np.arange(72).reshape(4, 6, 3)
+    whole = [(f"c{c}", WaveletBasis(channels=3), place[:, c].ravel()) for c in range(6)]
+    each = [
+        (f"c{c}_{k}", WaveletBasis(), place[:, c, k]) for c in range(6) for k in range(3)
+    ]  # fmt: skip
+    for blocks in (whole, each):
+        network = UNet(width=8, multipliers=(1,))
+        gen = small(basis=BlockBasis(blocks), network=network, max_iter=1, **RATE).fit(X)
+        for side in ("right", "left"):
+            longer, found = gen.extend(
+                X[:2], 2, steps_per_column=2, side=side, return_log_likelihood=True
+            )
+            assert longer.shape == (2, 4, 8, 3) and longer.dtype == np.uint8
+            known = longer[:, :, :6] if side == "right" else longer[:, :, 2:]
+            np.testing.assert_array_equal(known, X[:2])
+            assert np.isfinite(found).all()
+
+
+def test_series_with_named_columns_go_on():
+    X = pd.DataFrame(crops(), columns=list("abcdef"))
+    gen, plain = fitted_to(X), fitted_to(crops())
+    np.testing.assert_allclose(gen.extend(X[:2], 3), plain.extend(crops()[:2], 3), rtol=1e-9)
+
+
 def test_columns_that_are_reflected_are_not_a_columns_own():
     # Of what is the same in all columns it leaves everything as it was.
     sign = np.array([1.0, -1.0, 1.0, -1.0])
@@ -339,6 +369,10 @@ def test_bases_and_columns_that_cannot_roll():
     gen = small(basis=by_column(PCABasis(), 4, 4), max_iter=0, **RATE).fit(strips(50))
     with pytest.raises(ValueError, match="turns one of them otherwise"):
         gen.extend(strips(2), 2)
+    twice = np.repeat(crops()[:, None], 2, axis=1)
+    gen = small(basis=by_column(WaveletBasis(), 2), max_iter=0, **RATE).fit(twice)
+    with pytest.raises(ValueError, match=r"Components \['c\d__.*are functions of others"):
+        gen.extend(twice[:2], 2)
     X = crops()
     X[:, 1] = 2.0
     with pytest.raises(ValueError, match=r"Columns \['x1'\] are constant"):

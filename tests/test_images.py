@@ -317,6 +317,17 @@ def test_maps_of_pixels_show_the_levels_of_pixels():
     torch.testing.assert_close(found, expected.expand(2, -1, -1, -1))
 
 
+def test_maps_of_blocks_show_the_mean_level_of_each():
+    place = np.arange(24).reshape(4, 6)
+    order = [2, 0, 1, 5, 4, 3]
+    blocks = [(f"c{c}", WaveletBasis(), place[:, c]) for c in order]
+    basis = BlockBasis(blocks).fit(np.random.default_rng(0).normal(size=(20, 24)))
+    maps = make_gamma_maps(basis, (4, 6, 1), np.arange(24))
+    level = torch.arange(24.0)
+    expected = level.view(6, 4).mean(1)[torch.tensor(np.argsort(order))]
+    torch.testing.assert_close(maps.UNIT * maps(level[None])[0, 0], expected.expand(4, 6))
+
+
 def test_maps_of_odd_sizes_have_a_value_everywhere():
     basis = WaveletBasis(shape=(6, 5)).fit(np.random.default_rng(0).normal(size=(9, 30)))
     maps = make_gamma_maps(basis, (6, 5, 1), np.arange(30))

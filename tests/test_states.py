@@ -277,6 +277,13 @@ def test_batches_owe_no_rows_in_mixed_states(rate):
     assert abs(total - rate * 20 * 166) < 1.01
 
 
+def test_every_row_is_in_a_mixed_state_as_often():
+    states = RandomStates(torch.arange(3), (3,), 0.3, torch.zeros(3))
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.cat([states._mixed_rows(10, generator) for _ in range(4000)])
+    assert (torch.bincount(rows, minlength=10) / 4000 - 0.3).abs().max() < 0.03
+
+
 def test_windows_lie_inside_the_unit_interval():
     path = drawn()
     stop = path.start + path.width

@@ -49,13 +49,13 @@ class JointGaussian:
     def to(self, device=None, dtype=None):
         return JointGaussian(*(p.to(device, dtype) for p in (self.mean, self.std, self.loadings)))
 
-    def absorb(self, x, gamma):
+    def absorb(self, x, gamma, missing=None):
         """States and noise levels that hold what the others say, too; each (B, D)."""
-        heard = self.hear(x, gamma)
-        return self.tell(heard, doubt(heard.distance, x.shape[1]))
+        heard = self.hear(x, gamma, missing)
+        return self.tell(heard, doubt(heard.distance, n_told(x, missing)))
 
-    def hear(self, x, gamma):
-        """What all noisy values x (B, D) say of each component."""
+    def hear(self, x, gamma, missing=None):
+        """What noisy values x (B, D) say of each component, those that are missing nothing."""
         kinds, place = _distinct(gamma)
         precision = (-kinds).exp() * self.std.square()
         weight = 1 / (self._own + 1 / precision)
@@ -69,6 +69,7 @@ class JointGaussian:
         )[place].unbind(1)
         covariance = covariance[place]
         y = (x * stretch - self.mean) / self.std
+        y = y if missing is None else y.masked_fill(missing, 0.0)
         # Of the factors, from all components.
         drawn = (weight * y) @ self.loadings
         factors = torch.einsum("bij,bj->bi", covariance, drawn)
@@ -117,6 +118,11 @@ class Heard(NamedTuple):
     variance: torch.Tensor
     distance: torch.Tensor
     covariance: torch.Tensor
+
+
+def n_told(x, missing):
+    """How many values of each row of x (B, D) are not missing, (B,) or a number; 1 at least."""
+    return x.shape[1] if missing is None else (~missing).sum(1).clamp(min=1)
 
 
 def doubt(distance, n_values):

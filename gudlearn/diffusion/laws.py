@@ -16,7 +16,7 @@ mixture of Gaussians with any covariances.
 
 import torch
 
-from gudlearn.diffusion.joint import JointGaussian, doubt
+from gudlearn.diffusion.joint import JointGaussian, doubt, n_told
 from gudlearn.diffusion.levels import alpha
 
 # Noise levels, of a unit variance, of a label that is known, and of one that is not.
@@ -42,17 +42,18 @@ class JointLaw:
         joint = None if self.joint is None else self.joint.to(device, dtype)
         return JointLaw(self.marginals.to(device, dtype), joint)
 
-    def posterior(self, x, gamma, labels=None):
+    def posterior(self, x, gamma, labels=None, missing=None):
         """Mean and variance of x0 given x, each (B, D), and labels (B,) where it tells classes.
 
-        The label C + 1 stands for none, and so does None.
+        The label C + 1 stands for none, and so does None. Of components that are missing, (B, D),
+        if any, nothing is heard.
         """
         if self.joint is None:
             return self.marginals.posterior(x, gamma)
         d = x.shape[1]
         n_values = len(self.joint.mean) - d
         if n_values == 0:
-            return self.marginals.posterior(*self.joint.absorb(x, gamma))
+            return self.marginals.posterior(*self.joint.absorb(x, gamma, missing))
         if labels is None:
             labels = torch.full((len(x),), n_values + 1, device=x.device)
         values, level = _values_of(labels, self.joint.std[d:])
@@ -61,10 +62,13 @@ class JointLaw:
             gamma = torch.cat([gamma[:1], level[:1]], 1).expand(len(x), -1)
         else:
             gamma = torch.cat([gamma, level], 1)
-        heard = self.joint.hear(torch.cat([x, values], 1), gamma)
+        silent = missing
+        if missing is not None:
+            silent = torch.cat([missing, torch.zeros_like(values, dtype=torch.bool)], 1)
+        heard = self.joint.hear(torch.cat([x, values], 1), gamma, silent)
         # A row is doubted for its values given the class, not for a rare class.
         distance = heard.distance - self._distances(d)[labels]
-        seen = self.joint.tell(heard, doubt(distance, d))
+        seen = self.joint.tell(heard, doubt(distance, n_told(x, missing)))
         return self.marginals.posterior(*(part[:, :d] for part in seen))
 
     def _distances(self, d):
@@ -101,12 +105,12 @@ class ClusteredLaw:
         laws = [law.to(device, dtype) for law in self.laws]
         return ClusteredLaw(self.shares.to(device, dtype), laws)
 
-    def posterior(self, x, gamma, labels=None):
-        """Mean and variance of x0 given x, each (B, D); labels tell nothing here."""
-        heard = [law.joint.hear(x, gamma) for law in self.laws]
+    def posterior(self, x, gamma, labels=None, missing=None):
+        """Mean and variance of x0 given x, each (B, D), as of `JointLaw`; labels tell nothing."""
+        heard = [law.joint.hear(x, gamma, missing) for law in self.laws]
         distances = torch.stack([h.distance for h in heard])
         # Only a row that fits none of the clusters is doubted, and is not sure of the nearest.
-        width = doubt(distances, x.shape[1]).amin(0)
+        width = doubt(distances, n_told(x, missing)).amin(0)
         pairs = list(zip(self.laws, heard, strict=True))
         log_dets = torch.stack([law.joint.log_det(h, gamma) for law, h in pairs])
         log_weights = self.shares.log()[:, None] - 0.5 * (distances / width + log_dets)

@@ -20,7 +20,6 @@ from torch import nn
 
 from gudlearn.diffusion.kernels import WIDTHS
 from gudlearn.diffusion.marginals import GaussianMarginals
-from gudlearn.diffusion.states import MISSING_LOG_SNR
 
 
 def tame(x):
@@ -42,14 +41,17 @@ class Denoiser(nn.Module):
         What components say of each other before anything is learned; None is nothing.
     kernels : RowKernels or None
         Rows to look up.
+    missing_above : Tensor of shape (D,) or None
+        Noise levels above which components are missing; None is never.
     """
 
     # Standard deviations below this share of a component's own are noise of rounding.
     FLOOR = 1e-5
 
-    def __init__(self, network, marginals, law=None, kernels=None):
+    def __init__(self, network, marginals, law=None, kernels=None, missing_above=None):
         super().__init__()
         self.network, self.marginals, self.law, self.kernels = network, marginals, law, kernels
+        self.missing_above = missing_above
 
     @staticmethod
     def n_channels(marginals, law=None, kernels=None):
@@ -59,13 +61,15 @@ class Denoiser(nn.Module):
 
     def averaging(self, network):
         """The same denoiser of another network."""
-        return Denoiser(network, self.marginals, self.law, self.kernels)
+        return Denoiser(network, self.marginals, self.law, self.kernels, self.missing_above)
 
     def to(self, device=None, dtype=None):
-        """Move the network, the marginals, the law and the kernels."""
+        """Move the network, the marginals, the law, the kernels and what tells the missing."""
         self.marginals = self.marginals.to(device, dtype)
         self.law = None if self.law is None else self.law.to(device, dtype)
         self.kernels = None if self.kernels is None else self.kernels.to(device, dtype)
+        above = self.missing_above
+        self.missing_above = None if above is None else above.to(device, dtype)
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
@@ -85,11 +89,6 @@ class Denoiser(nn.Module):
         if self.n_channels(self.marginals, self.law) == 1:
             return state[:, None]
         return torch.stack([state, tame((mu - m) / scale), (c / scale).log() / 4], 1)
-
-    def without_missing(self, x, gamma):
-        """States x (B, D) without the noise of missing components, which stand at their mean."""
-        known = self.marginals.variance.log() - gamma > MISSING_LOG_SNR + 0.5
-        return torch.where(known, x, torch.sigmoid(-gamma).sqrt() * self.marginals.mean)
 
     def guesses(self, x, gamma, mu, c, own=None):
         """Where kernels place x0, in units that are no smaller than c, and c in these units.
@@ -113,14 +112,18 @@ class Denoiser(nn.Module):
     def parts(self, x, gamma, *labels, own=None):
         """The mean mu before anything is learned, and the network's correction, each (B, D).
 
-        What kernels say leaves out the remembered row ``own``, (B,), see `RowKernels`.
+        What kernels say leaves out the remembered row ``own``, (B,), see `RowKernels`. What is
+        missing stands at its mean, and its noise is not heard.
         """
-        x = self.without_missing(x, gamma)
+        missing = None
+        if self.missing_above is not None:
+            missing = gamma > self.missing_above
+            x = torch.where(missing, torch.sigmoid(-gamma).sqrt() * self.marginals.mean, x)
         if self.law is None:
             mu, variance = self.marginals.posterior(x, gamma)
         else:
             with torch.autocast(x.device.type, enabled=False):
-                mu, variance = self.law.posterior(x, gamma, *labels)
+                mu, variance = self.law.posterior(x, gamma, *labels, missing=missing)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
         inputs = self.inputs(x, gamma, mu, c)
         if self.kernels is None:

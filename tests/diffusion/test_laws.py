@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gudlearn.diffusion.gammas import WindowedGamma, load_forward_mode
-from gudlearn.diffusion.joint import JointGaussian
+from gudlearn.diffusion.joint import JointGaussian, doubt
 from gudlearn.diffusion.laws import ClusteredLaw, JointLaw
 from gudlearn.diffusion.likelihood import flow_log_prob
 from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
@@ -12,6 +12,7 @@ from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, Mixtu
 SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 MEANS = torch.tensor([[0.0, 0.0, 0.0], [3.0, -1.0, 2.0], [-2.0, 0.0, 1.0]], dtype=torch.float64)
 MISSING = 16.0
+ONE = torch.ones(1, dtype=torch.float64)
 
 
 def gaussian(k, n_factors=2):
@@ -109,11 +110,31 @@ def test_of_rows_that_are_lost_the_mean_is_that_of_all():
     torch.testing.assert_close(mean, (SHARES @ MEANS).expand(5, 3), rtol=1e-5, atol=1e-5)
 
 
+def test_what_is_missing_is_neither_heard_nor_counted():
+    # Of what is left the law is that of its own factors, also where rows are doubted.
+    joint, left = gaussian(1)[0], [0, 2]
+    part = JointGaussian(joint.mean[left], joint.std[left], joint.loadings[left])
+    x, gamma = states()
+    gamma[:, 1] = MISSING
+    missing = torch.tensor([False, True, False]).expand(len(x), -1)
+    for make in (lambda m, j: JointLaw(m, j), lambda m, j: ClusteredLaw(ONE, [JointLaw(m, j)])):
+        law, rest = (make(GaussianMarginals(j.mean, j.std**2), j) for j in (joint, part))
+        found = law.posterior(x, gamma, missing=missing)
+        expected = rest.posterior(x[:, left], gamma[:, left])
+        for value, own in zip(found, expected, strict=True):
+            torch.testing.assert_close(value[:, left], own, rtol=1e-5, atol=1e-5)
+        noise = x.clone()
+        noise[:, 1] += 5
+        assert torch.equal(law.posterior(noise, gamma, missing=missing)[0], found[0])
+    doubted = doubt(part.hear(x[:, left], gamma[:, left]).distance, 2) > 1
+    assert doubted.any() and not doubted.all()
+
+
 def test_one_cluster_is_a_joint_law():
     joint = gaussian(1)[0]
     x, gamma = states()
     marginals = GaussianMarginals(joint.mean, joint.std**2)
-    one = ClusteredLaw(torch.ones(1).double(), [JointLaw(marginals, joint)])
+    one = ClusteredLaw(ONE, [JointLaw(marginals, joint)])
     for law in (one, JointLaw(marginals, joint)):
         for value, expected in zip(
             law.posterior(x, gamma), marginals.posterior(*joint.absorb(x, gamma)), strict=True

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
-from gudlearn.diffusion.states import missing_level
 from gudlearn.networks import MLP, build_network
 from gudlearn.nn.denoiser import Denoiser, tame
 
@@ -41,8 +40,7 @@ def states(marginals, seed=0, n=50):
     generator = torch.Generator().manual_seed(seed)
     u = torch.rand(n, 3, generator=generator)
     eps, gamma = torch.randn(2, n, 3, generator=generator)
-    # Farther out than any path goes components count as missing.
-    gamma = (5 * gamma - 2).clamp(max=9)
+    gamma = 5 * gamma - 2
     return marginals.draw(u, eps, gamma), gamma
 
 
@@ -116,11 +114,13 @@ def test_nothing_is_heard_of_what_is_missing(name):
     network = MLP(width=8, n_blocks=1).build(3, Denoiser.n_channels(marginals))
     nn.init.normal_(network.last.weight)
     x, gamma = states(marginals)
-    gamma[:, 1] = missing_level(marginals.variance.log(), gamma.amax(0))[1]
+    above = gamma.amax(0) + 1
+    gamma[::2, 1] = above[1] + 1
     other = x.clone()
-    other[:, 1] = 10 * torch.randn(len(x), generator=torch.Generator().manual_seed(1))
-    denoiser = Denoiser(network, marginals)
+    other[::2, 1] = 10 * torch.randn(len(x) // 2, generator=torch.Generator().manual_seed(1))
+    denoiser = Denoiser(network, marginals, missing_above=above)
     assert torch.equal(denoiser(x, gamma), denoiser(other, gamma))
+    assert not torch.equal(Denoiser(network, marginals)(x, gamma), denoiser(x, gamma))
     other[:, 0] += 1
     assert (denoiser(x, gamma) != denoiser(other, gamma)).any(1).all()
 
