@@ -234,8 +234,8 @@ class GammaMaps(nn.Module):
 class RotatedNetwork(nn.Module):
     """A network of images as a network of components.
 
-    It is shown two images: the noisy components, each of unit variance, and what the marginals
-    make of them, in the units of the data. It answers with an image of components of unit size.
+    It is shown two images: the noisy components, each of unit variance but for those that are
+    missing, and what the marginals make of them, in the units of the data. It answers with an image of components of unit size.
 
     Parameters
     ----------
