@@ -235,7 +235,8 @@ class RotatedNetwork(nn.Module):
     """A network of images as a network of components.
 
     It is shown two images: the noisy components, each of unit variance but for those that are
-    missing, and what the marginals make of them, in the units of the data. It answers with an image of components of unit size.
+    missing, and what the marginals make of them, in the units of the data. It answers with an
+    image of components of unit size.
 
     Parameters
     ----------
