@@ -11,6 +11,8 @@ from gudlearn.diffusion.levels import alpha, sigma
 
 # Steps of conjugate gradients, each of which takes the network's derivative once.
 _ITERATIONS = 8
+# Of a floor that an operator may miss by rounding.
+_ROUNDING = 0.999
 # How often a state is denoised and made noisy again at each level.
 _REPEATS = 4
 
@@ -100,6 +102,7 @@ class PosteriorDenoiser:
             covariance,
             observation.error(z.detach()),
             min(_ITERATIONS, len(observation.operator)),
+            observation.variances,
         )
         return z.detach() + spread(v)
 
@@ -150,18 +153,22 @@ def _product(rows, matrix):
         return rows.to(matrix.dtype) @ matrix
 
 
-def conjugate_gradients(apply, b, n_iterations):
+def conjugate_gradients(apply, b, n_iterations, floor=0.0):
     """Solve apply(v) = b for each row of b (n, m), apply symmetric and positive; (n, m).
 
-    A row stops where its residual is nothing, or where the operator is not positive along it.
+    A row stops where its residual is nothing, or where along it the operator is less than its
+    floor, a diagonal (m,): what is no covariance would lead it far astray.
     """
     v, residual = torch.zeros_like(b), b
+    going = torch.ones_like(b[:, :1], dtype=torch.bool)
     direction, square = residual, (residual * residual).sum(1, keepdim=True)
     tiny = torch.finfo(b.dtype).tiny
     for _ in range(n_iterations):
         image = apply(direction)
         curvature = (direction * image).sum(1, keepdim=True)
-        step = torch.where(curvature > tiny, square / curvature.clamp(min=tiny), 0.0)
+        least = _ROUNDING * (direction * direction * floor).sum(1, keepdim=True)
+        going = going & (curvature > tiny) & (curvature >= least)
+        step = torch.where(going, square / curvature.clamp(min=tiny), 0.0)
         v = v + step * direction
         residual = residual - step * image
         last, square = square, (residual * residual).sum(1, keepdim=True)

@@ -218,6 +218,17 @@ def test_moment_matching_hears_only_what_was_seen():
     torch.testing.assert_close(PosteriorDenoiser(denoise, nothing)(x, gamma), denoise(x, gamma))
 
 
+def test_conjugate_gradients_stop_where_there_is_no_covariance():
+    # Along the second axis the operator is less than the noise alone.
+    matrix = torch.diag(torch.tensor([2.0, 1e-3, 2.0]).double())
+    b = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]).double()
+    floor = torch.full((3,), 0.5).double()
+    found = conjugate_gradients(lambda v: v @ matrix, b, 3, floor)
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]).double())
+    free = conjugate_gradients(lambda v: v @ matrix, b, 3)
+    torch.testing.assert_close(free[1], torch.tensor([0.0, 1000.0, 0.0]).double())
+
+
 def test_replacement_agrees_with_the_observation():
     seen = observation()
     correction = torch.linalg.pinv(seen.operator)
