@@ -6,7 +6,12 @@ import numpy as np
 import torch
 
 from gudlearn._random import keyed_normal, mix, row_keys, seed_keys
-from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoiser
+from gudlearn.conditioning import (
+    Observation,
+    PosteriorDenoiser,
+    RepaintStep,
+    ReplacementDenoiser,
+)
 
 _REPAINT, _BY_VALUE = 17, 19
 # Share of the largest variance that a row of A may have by rounding alone.
@@ -110,17 +115,17 @@ def _guide(engine, method, A, values, noise_std, seen=None):
     values, whole = tensor(values - A @ basis.mean_), tensor(operator)
     seen = None if seen is None else torch.from_numpy(seen).to(model.device)
 
-    def guide(denoise, z, keys):
+    def guide(denoise, step, z, keys):
         rest = torch.where(torch.from_numpy(active).to(z.device), 0.0, z)
         observation = Observation(whole[:, model.active], values - rest @ whole.T, variances, seen)
         if method == "posterior":
-            return PosteriorDenoiser(denoise, observation)
-        correction = (basis._rotate(np.linalg.pinv(A).T) / basis.scale_).T[active]
+            return PosteriorDenoiser(denoise, observation), step
         keys = mix(keys, _REPAINT)
 
         def noise(k):
-            return keyed_normal(keys, len(correction), k).to(z.dtype)
+            return keyed_normal(keys, len(model.active), k).to(z.dtype)
 
-        return RepaintDenoiser(denoise, observation, tensor(correction), noise)
+        replaced = ReplacementDenoiser(denoise, observation)
+        return replaced, RepaintStep(step, observation.tells, noise)
 
     return guide

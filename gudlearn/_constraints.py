@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     StrOptions,
+    validate_parameter_constraints,
 )
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import _check_feature_names_in
@@ -20,4 +21,12 @@ __all__ = [
     "_BaseComposition",
     "_check_feature_names_in",
     "_fit_context",
+    "validate_set_later",
 ]
+
+
+def validate_set_later(estimator, name):
+    """The value of a parameter that may be set after fit, checked as in fit."""
+    value, rules = getattr(estimator, name), estimator._parameter_constraints[name]
+    validate_parameter_constraints({name: rules}, {name: value}, type(estimator).__name__)
+    return value

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._columns import as_mask, check_n_samples, mean_of_draws, numbers
 from gudlearn._conditions import Completion, LinearObservation
+from gudlearn._constraints import validate_set_later
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
 from gudlearn._resolve import resolve
@@ -41,7 +42,9 @@ class Draws:
         observation : tuple (A, y, noise_std) or None, default=None
             What is known are linear functions of a row: y = A x + noise, in the units of X. A is
             an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
-            of at least 0 or one for each of m. Images count as flat rows here.
+            of at least 0 or one for each of m, and 0 with ``conditioning="repaint"``. Images
+            count as flat rows here. Columns with bins are rounded to their levels afterwards:
+            then A x is y but for what that adds.
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
             more exaggerates what tells the class from all, 0 ignores it.
@@ -109,11 +112,18 @@ class Draws:
         check_n_samples(n_samples)
         if observation is not None:
             A, values, noise_std = self._check_observation(observation)
-            method = "posterior" if self.conditioning in ("auto", "posterior") else "repaint"
-            if self.conditioning == "exact":
+            method = validate_set_later(self, "conditioning")
+            method = "posterior" if method == "auto" else method
+            if method == "exact":
                 raise ValueError(
                     "conditioning='exact' knows whole components only, not linear observations. "
                     "Use 'auto', 'posterior' or 'repaint'."
+                )
+            if method == "repaint" and noise_std.any():
+                raise ValueError(
+                    "conditioning='repaint' puts what is known in the place of what was guessed, "
+                    f"without noise, but the observation has noise_std={observation[2]!r}. Use "
+                    "'auto' or 'posterior', or pass noise_std=0."
                 )
             condition = LinearObservation(A, np.atleast_2d(values), noise_std, method)
             n_rows, one = len(condition.values), values.ndim == 1
@@ -140,7 +150,9 @@ class Draws:
 
     def _complete_rows(self, rows, n_samples, seed, by_value, expected=False):
         """Draws (n_samples, n_rows, F) that complete validated rows, all with holes; float64."""
-        condition = Completion(rows, self._method(~np.isnan(rows)), by_value, seed)
+        known = ~np.isnan(rows)
+        condition = Completion(rows, self._method(known), by_value, seed)
+        self._warn_of_known(known, condition.method)
         n_samples = _n_answers(n_samples, condition, expected)
         n = n_samples * len(rows)
         found = self._drawn(n, seed, self._no_labels(n), 1.0, condition, expected)
@@ -158,7 +170,7 @@ class Draws:
         if method == "exact":
             self._warn_of_parts("what is known may lead it astray")
         elif self.conditioning == "auto" and not self._encoding.cuts(known):
-            self._warn_of_parts("given= guides it, slowly and not exactly")
+            self._warn_of_parts("what is known guides it, slowly and not exactly")
 
     def _no_labels(self, n):
         """Labels that stand for none; None where the model has no labels."""
@@ -209,16 +221,16 @@ class Draws:
 
     def _method(self, known):
         """The method for known entries (n, F), bool."""
-        cut = self._encoding.cuts(known)
-        if self.conditioning == "exact" and cut:
+        method, cut = validate_set_later(self, "conditioning"), self._encoding.cuts(known)
+        if method == "exact" and cut:
             raise ValueError(
                 f"conditioning='exact' needs known columns that make whole components, but "
                 f"basis={self.basis_!r} mixes them with others. Use conditioning='auto', or fit "
                 "with basis='identity'."
             )
-        if self.conditioning == "auto":
+        if method == "auto":
             return "posterior" if cut or self.conditional_rate_ == 0 else "exact"
-        return self.conditioning
+        return method
 
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
         """Expected values of what is missing in rows.
@@ -271,7 +283,7 @@ class Draws:
         """
         check_is_fitted(self)
         levels = np.asarray(q, dtype=np.float64)
-        if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
+        if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"q={q!r} must be a number in [0, 1], or a list of them.")
         draws = self._complete(n_samples, None, X, None, 1.0, random_state)
         found = np.quantile(draws, levels, axis=0)

@@ -9,10 +9,10 @@ import torch
 from gudlearn._random import mix, row_keys, seed_keys
 from gudlearn.diffusion.gammas import moving_share
 
-# Draws of time and noise per row in a score: 12 per component, within these limits, and up to
-# eight times as many where components move in turn; for images a fixed number, since they differ
-# among themselves by far more than the draws of one.
-SCORE_TIMES, _IN_TURN = (128, 768), 8
+# Draws of time and noise per row in a score: 12 per component, within these limits and those of
+# noisy values in all, and up to eight times as many where components move in turn; for images a
+# fixed number, since they differ among themselves by far more than the draws of one.
+_FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _IN_TURN = 128, 768, 768 * 256, 8
 _IMAGE_TIMES = 32
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
 _SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
@@ -30,6 +30,11 @@ _FARTHEST = 1e30
 
 def _too_far(z):
     return z.abs().amax(1) > _FARTHEST
+
+
+def _n_times(n_active):
+    """Draws per row of so many components, of as many values in all where they are many."""
+    return np.clip(min(12 * n_active, _MOST_NOISY // n_active), _FEWEST_TIMES, _MOST_TIMES)
 
 
 def _only(split, scored):
@@ -172,7 +177,7 @@ class Engine:
         n_times = _IMAGE_TIMES
         if not model.sees_images:
             in_turn = 1 if model.path is None else min(1 / moving_share(model.path), _IN_TURN)
-            n_times = int(in_turn * np.clip(12 * len(model.active), *SCORE_TIMES))
+            n_times = int(in_turn * _n_times(max(len(model.active), 1)))
         total = 0.0
         for draw in range(draws):
             z, levels, log_beyond, keys = self._encoded(X, draw)

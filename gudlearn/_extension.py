@@ -179,14 +179,14 @@ class Extends:
         X = np.asarray(X_start)
         if X.dtype.kind not in "iubf":
             raise TypeError(f"X_start has dtype {X.dtype}, but must hold numbers.")
-        fits = X.ndim == len(axes) + 1 and all(
+        fits = len(X) and X.ndim == len(axes) + 1 and all(
             m == n for a, (m, n) in enumerate(zip(X.shape[1:], axes, strict=True)) if a != axis
         )
         if not fits or X.shape[axis + 1] < strip.n_context:
             wanted = ", ".join("width" if a == axis else str(n) for a, n in enumerate(axes))
             raise ValueError(
-                f"X_start has shape {X.shape}, but must be (n_rows, {wanted}) with a width of at "
-                f"least context={strip.n_context}."
+                f"X_start has shape {X.shape}, but must be (n_rows, {wanted}) with at least "
+                f"one row and a width of at least context={strip.n_context}."
             )
         if not np.isfinite(X).all():
             raise ValueError("X_start must be finite: every column of the context is known.")

@@ -5,7 +5,7 @@ import torch
 
 from gudlearn._columns import n_known
 from gudlearn._images import make_image_network
-from gudlearn._model import Model
+from gudlearn._model import MOST_VALUES, Model
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._resolve import resolve
 from gudlearn._rows import is_image_network, without_holes
@@ -228,7 +228,7 @@ def make_validation(engine, X, labels, seed):
 
     n_dimensions = n_known(X) / len(X)
     constant = -engine.each_chunk(X, log_likelihood).mean() / n_dimensions
-    images = engine.model.sees_images
+    images, n_active = engine.model.sees_images, max(len(engine.model.active), 1)
     _, missing = without_holes(engine.encoding, X, engine.model.device)
     return Validation(
         # The last chunk of images is filled up.
@@ -240,5 +240,5 @@ def make_validation(engine, X, labels, seed):
         seed=seed,
         missing=missing,
         own=engine.encoding.places(row_keys(X), engine.model.device),
-        chunk=128 if images else 4096,
+        chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
     )

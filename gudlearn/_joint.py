@@ -13,7 +13,7 @@ MOST_COMPONENTS = 256
 # More rows are thinned to so many.
 _MOST_ROWS = 4096
 _ITERATIONS = 40
-# Columns known in fewer rows, or that vary less, are left alone.
+# Columns known in fewer rows, or that vary less than this share of their spread, are left alone.
 _LEAST_ROWS, _LEAST_STD = 20, 1e-6
 # Share of its variance that a component has for itself at the least.
 _LEAST_OWN = 3e-4
@@ -23,7 +23,7 @@ _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 _HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
-def fit_joint(Z, holes=None, most=None, labels=None):
+def fit_joint(Z, holes=None, most=None, labels=None, spread=None):
     """Fit a Gaussian law to components; None where they are as good as independent.
 
     Parameters
@@ -36,6 +36,8 @@ def fit_joint(Z, holes=None, most=None, labels=None):
     labels : ndarray of shape (n,) or None
         Classes 0, ..., C of the rows. The law is one of C values more, which tell them apart: the
         k-th is 1 in class k. Where the values would be too many there are none.
+    spread : ndarray of shape (D,) or None
+        Standard deviations that the components have in rows of all kinds; None: 1.
 
     Returns
     -------
@@ -67,8 +69,12 @@ def fit_joint(Z, holes=None, most=None, labels=None):
     if most is None:
         most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
     most = min(most, max(len(Y), _LEAST_ROWS))
-    some = (count >= max(_LEAST_ROWS, min(n_components, most))) & (std > _LEAST_STD)
-    std = torch.where(std > _LEAST_STD, std, 1.0)
+    least = torch.full_like(std, _LEAST_STD)
+    if spread is not None:
+        least[: len(spread)] *= torch.from_numpy(spread)
+    varies = std > least
+    some = (count >= max(_LEAST_ROWS, min(n_components, most))) & varies
+    std = torch.where(varies, std, least / _LEAST_STD)
     if some.sum() < 2:
         return None
     n_values = int(some[n_components - n_values :].sum())

@@ -111,13 +111,15 @@ class KnownLaws:
         mixtures = factors = None
         smooth = self._smooth()
         if smooth.any():
-            some = z[:, smooth]
+            some, n_known = z[:, smooth], None
             if holes is not None:
                 _marginals.stretch(some, holes[:, smooth])
+                n_known = (~holes[:, smooth]).sum(0)
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
-            mixtures = _marginals.fit_mixtures(some, **limits if self._wide else {})
+            mixtures = _marginals.fit_mixtures(some, n_known, **limits if self._wide else {})
         if together:
-            factors = fit_joint(z, holes, most_factors, labels)
+            spread = np.sqrt(self.ends.variances[self.ends.active])
+            factors = fit_joint(z, holes, most_factors, labels, spread)
         return Laws(1.0, tables, mixtures, factors)
 
     def _fit_clusters(self, X, z, holes, most_factors):

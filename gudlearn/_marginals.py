@@ -151,17 +151,19 @@ def stretch(Z, holes):
         Z[unknown, j] = np.quantile(Z[~unknown, j], share, method="inverted_cdf")
 
 
-def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
+def fit_mixtures(Z, n_known=None, *, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
     The number of members is chosen by the Bayesian information criterion. Long columns are
     thinned to the means of blocks of order statistics, which keeps the fit deterministic. One
-    member more, of weight 1/(n + 2) and as wide as the range, keeps outliers from costing their
-    square.
+    member more, of weight 1/(n_known + 2) and as wide as the range, keeps outliers from costing
+    their square.
 
     Parameters
     ----------
     Z : ndarray of shape (n, D)
+    n_known : ndarray of shape (D,) or None
+        Of so many values is each column made; None: of all n.
     floor : float
         Smallest standard deviation of a member, as a share of the column's.
     max_members : int
@@ -176,12 +178,13 @@ def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     """
     if Z.shape[1] > _MOST_COLUMNS:
         starts = range(0, Z.shape[1], _MOST_COLUMNS)
-        parts = [
-            fit_mixtures(Z[:, j : j + _MOST_COLUMNS], floor, max_members, max_points)
-            for j in starts
-        ]
+        limits = {"floor": floor, "max_members": max_members, "max_points": max_points}
+        some = [slice(j, j + _MOST_COLUMNS) for j in starts]
+        counts = [None if n_known is None else n_known[s] for s in some]
+        parts = [fit_mixtures(Z[:, s], c, **limits) for s, c in zip(some, counts, strict=True)]
         return tuple(map(np.concatenate, zip(*parts, strict=True)))
     n, n_columns = Z.shape
+    n_known = np.full(n_columns, n) if n_known is None else n_known
     mean, std = Z.mean(0), Z.std(0)
     std = np.where(std > 0, std, 1.0)
     ordered = np.sort((Z - mean) / std, axis=0)
@@ -189,21 +192,22 @@ def fit_mixtures(Z, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
         edges = np.linspace(0, n, max_points + 1).astype(int)
         ordered = np.add.reduceat(ordered, edges[:-1], axis=0) / np.diff(edges)[:, None]
     x = torch.from_numpy(np.ascontiguousarray(ordered.T))
-    width = max(k for k in _MEMBERS if k == 1 or (k * 10 <= n and k <= max_members))
+    most = n_known.max()
+    width = max(k for k in _MEMBERS if k == 1 or (k * 10 <= most and k <= max_members))
     weights = np.zeros((n_columns, width))
     means, variances = np.zeros((n_columns, width)), np.ones((n_columns, width))
     best = np.full(n_columns, np.inf)
     for k in (k for k in _MEMBERS if k <= width):
         w, m, v, log_lik = _expectation_maximisation(x, k, floor)
-        criterion = (3 * k - 1) * np.log(n) - 2 * n * log_lik
-        better = criterion < best
+        criterion = (3 * k - 1) * np.log(n_known) - 2 * n_known * log_lik
+        better = (criterion < best) & ((k == 1) | (k * 10 <= n_known))
         best = np.where(better, criterion, best)
         weights[better], means[better], variances[better] = 0.0, 0.0, 1.0
         for target, found in ((weights, w), (means, m), (variances, v)):
             target[better, :k] = found[better]
-    wide = np.ones((n_columns, 1))
-    weights = np.hstack([weights * (1 - 1 / (n + 2)), wide / (n + 2)])
-    means = np.hstack([means, 0 * wide])
+    wide = 1 / (n_known[:, None] + 2)
+    weights = np.hstack([weights * (1 - wide), wide])
+    means = np.hstack([means, np.zeros_like(wide)])
     spread = np.maximum(np.ptp(ordered, axis=0), 1.0)[:, None]
     variances = np.hstack([variances, spread**2])
     means = means * std[:, None] + mean[:, None]

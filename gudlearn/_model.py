@@ -26,8 +26,8 @@ from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, tim
 from gudlearn.diffusion.states import GIVEN, MISSING, WANTED, StatedGamma, Told
 from gudlearn.nn.denoiser import Conditioned
 
-# Rows times noise draws that go through the network at once.
-_BATCH, _IMAGE_BATCH = 1024, 128
+# Rows times noise draws that go through the network at once, and at most so many of their values.
+_BATCH, _IMAGE_BATCH, MOST_VALUES = 1024, 128, 2**20
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _LEVELS = range(7)
 # Steps half of the way from noise where components move all of the time, and the most of them.
 _STEPS_HALFWAY, _MOST_HALFWAY = 8, 100
@@ -143,7 +143,8 @@ class Model:
             return torch.zeros_like(x0)
         offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
         total = torch.zeros_like(x0)
-        per_call = max(1, (_IMAGE_BATCH if self.sees_images else _BATCH) // len(x0))
+        many = min(_BATCH, MOST_VALUES // x0.shape[1])
+        per_call = max(1, (_IMAGE_BATCH if self.sees_images else many) // len(x0))
         split = self.given(labels, own=own).split
         for first in range(0, len(strata), per_call):
             some = strata[first : first + per_call]
@@ -232,8 +233,8 @@ class Model:
 
         The states of the active components are recorded as `integrate` does. What is known, a
         pair of components z (B, D) and a mask (B, D), is given to the rest. A guide is called with
-        the denoiser, the components that do not diffuse and keys, and returns another denoiser,
-        which has an `observation`.
+        the denoiser, the sampler's step, the components that do not diffuse and keys, and returns
+        another denoiser, which has an `observation`, and another step.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         idle = self.idle_blurred
@@ -245,9 +246,9 @@ class Model:
             z = torch.where(known[1], known[0], z)
         if not len(self.active):
             return z
-        x, denoise = self._outset(keys), self.given(labels, guidance)
+        x, denoise, step = self._outset(keys), self.given(labels, guidance), sampler.build()
         if guide is not None:
-            denoise = guide(denoise, z, keys)
+            denoise, step = guide(denoise, step, z, keys)
         times = time_grid(self.path, sampler.steps).to(x)
         with self.arithmetic():
             if known is not None:
@@ -259,7 +260,7 @@ class Model:
                 self.path,
                 x,
                 times,
-                sampler.build(),
+                step,
                 lambda k: keyed_normal(keys, len(self.active), (k << 3) + _STEPS).to(self.dtype),
                 record,
             )

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
 from gudlearn._columns import as_mask, holes_of, n_known
+from gudlearn._constraints import validate_set_later
 from gudlearn._random import row_keys
 
 
@@ -280,7 +281,8 @@ class Scores:
         Parts are masks (m, F), or None, by the name of what makes them.
         """
         parts = {k: mask for k, mask in parts.items() if mask is not None and mask.any()}
-        if parts and self.likelihood == "flow":
+        flow = validate_set_later(self, "likelihood") == "flow"
+        if parts and flow:
             raise ValueError(
                 f"likelihood='flow' scores whole rows only, but there is {' and '.join(parts)}. "
                 "Use likelihood='bound'."

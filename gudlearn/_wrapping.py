@@ -43,5 +43,8 @@ class WrapsGenerator:
                 f"generator={generator!r} {self._NEEDS[1]}. Pass a GUDGenerator, or None."
             )
         if self.random_state is not None:
-            generator.set_params(random_state=self.random_state)
+            # Of a pipeline those of its steps.
+            names = generator.get_params()
+            seeds = [name for name in names if name.split("__")[-1] == "random_state"]
+            generator.set_params(**dict.fromkeys(seeds, self.random_state))
         return generator

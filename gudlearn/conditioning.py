@@ -8,13 +8,14 @@ their floor (``diffusion/states``), and nothing of this module is needed.
 import torch
 
 from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.process import perturb_further
 
 # Steps of conjugate gradients, each of which takes the network's derivative once.
 _ITERATIONS = 8
 # Of a floor that an operator may miss by rounding.
 _ROUNDING = 0.999
-# How often a state is denoised and made noisy again at each level.
-_REPEATS = 4
+# How often a step is taken, as in the article.
+_REPEATS = 10
 
 
 class Observation:
@@ -107,44 +108,85 @@ class PosteriorDenoiser:
         return z.detach() + spread(v)
 
 
-class RepaintDenoiser:
-    """Replacement: what is known is put in the place of what was guessed, again and again.
+class ReplacementDenoiser:
+    r"""What is known is put in the place of what was guessed, by the least change of components.
 
-    At each level the state is denoised, corrected to agree with the observation and made noisy
-    again, so that what is not known falls in with what is. Any prior knowledge of how the two
-    depend comes from these repetitions alone: it is cheap, robust and approximate.
+    .. math:: \hat z_y = \hat z + A^T (A A^T + R)^{-1} (y - A \hat z)
 
     Parameters
     ----------
     denoise : callable (x, gamma) -> z_hat
     observation : Observation
-    correction : Tensor of shape (D, m)
-        The change of components that an error of the observation asks for.
+
+    References
+    ----------
+    Wang, Yu, Zhang (2023), https://arxiv.org/abs/2212.00490
+    """
+
+    def __init__(self, denoise, observation):
+        self.denoise, self.observation = denoise, observation
+        operator, noise = observation.operator.double(), observation.variances.double()
+        seen, self._pattern = torch.ones(1, len(noise), dtype=torch.bool, device=noise.device), None
+        if observation.seen is not None:
+            seen, self._pattern = torch.unique(observation.seen, dim=0, return_inverse=True)
+        both = seen[:, :, None] & seen[:, None]
+        gram = torch.where(both, operator @ operator.T, 0.0)
+        gram = gram + torch.diag_embed(torch.where(seen, noise, 1.0))
+        # One for each pattern of what was seen.
+        self._factors = torch.linalg.cholesky(gram)
+
+    def __call__(self, x, gamma):
+        """Denoise x (n, D) at noise levels gamma (n, D)."""
+        z = self.denoise(x, gamma)
+        error = self.observation.error(z).double()
+        if len(self._factors) == 1:
+            found = torch.cholesky_solve(error.T, self._factors[0]).T
+        else:
+            found = torch.cholesky_solve(error[:, :, None], self._factors[self._pattern])[:, :, 0]
+        return z + self.observation.back(found.to(self.observation.operator))
+
+
+class RepaintStep:
+    """A solver's step taken ten times, between which its end is made as noisy as its beginning.
+
+    Replacement alone knows nothing of what the known part says of the rest; these repetitions let
+    the two fall in with each other. It is cheap, robust and approximate.
+
+    Parameters
+    ----------
+    step : callable
+        A step of ``diffusion/solvers``.
+    tells : BoolTensor of shape (n, 1)
+        Rows of which anything is known; the others take the step once, as it is.
     noise : callable of int
         The k-th normal draw of the shape of x.
 
     References
     ----------
-    Lugmayr et al. (2022), https://arxiv.org/abs/2201.09865;
-    Wang, Yu, Zhang (2023), https://arxiv.org/abs/2212.00490
+    Lugmayr et al. (2022), https://arxiv.org/abs/2201.09865
     """
 
-    def __init__(self, denoise, observation, correction, noise):
-        self.denoise, self.observation = denoise, observation
-        self.correction, self.noise = correction, noise
+    def __init__(self, step, tells, noise):
+        self.step, self.tells, self._noise = step, tells, noise
+        self.stochastic = step.stochastic
         self._n_draws = 0
 
-    def __call__(self, x, gamma):
-        """Denoise x (n, D) at noise levels gamma (n, D)."""
-        plain = z = self.denoise(x, gamma)
-        for repeat in range(_REPEATS):
-            z = z + _product(self.observation.error(z), self.correction.T)
-            if repeat < _REPEATS - 1:
-                x = alpha(gamma) * z + sigma(gamma) * self.noise(self._n_draws)
-                self._n_draws += 1
-                z = self.denoise(x, gamma)
-        # A row of which nothing is known is one of all.
-        return torch.where(self.observation.tells, z, plain)
+    def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
+        """Return the next state, and the step's memory of rows of which nothing is known."""
+        plain = kept = None
+        if not self.tells.all():
+            plain, kept = self.step(denoise, x, gamma_t, gamma_s, memory, noise)
+        # What a step remembers belongs to a state that was made noisy again: each is a first one.
+        for _ in range(_REPEATS - 1):
+            fresh = self._draw() if self.stochastic else None
+            end, _ = self.step(denoise, x, gamma_t, gamma_s, None, fresh)
+            x = perturb_further(end, self._draw(), gamma_s, gamma_t)
+        x, _ = self.step(denoise, x, gamma_t, gamma_s, None, noise)
+        return x if plain is None else torch.where(self.tells, x, plain), kept
+
+    def _draw(self):
+        self._n_draws += 1
+        return self._noise(self._n_draws)
 
 
 def _product(rows, matrix):

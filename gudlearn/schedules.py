@@ -8,16 +8,15 @@ ratios,
 which do not depend on how the components are scaled.
 """
 
-import difflib
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from gudlearn._orders import order_values
 from gudlearn.diffusion.gammas import CosineGamma, VPGamma, WindowedGamma
 
 # No window of a soft schedule is shorter: below it nothing is left to separate.
@@ -196,7 +195,8 @@ class SoftConditioningSchedule(Schedule):
         "variance": -log of the component's variance, strong components first. "natural": the order
         of the basis (coarse to fine, or the order of the columns). An array is l itself, with an
         entry for every component of the basis. A list of names of components or groups, each
-        component covered once, means l = 0, 1, 2, ... in the order listed.
+        component covered once, means l = 0, 1, 2, ... in the order listed; names in a list of
+        their own have one l.
 
     Notes
     -----
@@ -235,7 +235,7 @@ class SoftConditioningSchedule(Schedule):
         """Make the path; see `Schedule.build`."""
         softness = self._checked()
         _check_sizes(components, end_points)
-        order = _order_values(self.order, components)
+        order = order_values(self.order, components)
         log_variances = _log_scaled(components)
         begin = end_points.gamma_0 - log_variances
         end = end_points.gamma_1 - log_variances
@@ -293,7 +293,7 @@ class SequentialSchedule(Schedule):
         """Make the path; see `Schedule.build`."""
         window = self._checked()
         _check_sizes(components, end_points)
-        values, group = np.unique(_order_values(self.order, components), return_inverse=True)
+        values, group = np.unique(order_values(self.order, components), return_inverse=True)
         behind = len(values) - 1 - group
         if math.isinf(window):
             start, width = 0.0, 1.0
@@ -328,80 +328,3 @@ def _steepness(softness, order, reach):
     if spread == 0:
         return 0.0
     return min(1.0 / softness, reach.min() / _SHORTEST_WINDOW / spread)
-
-
-def _order_values(order, components):
-    """l, one float per component; higher is noised first."""
-    if isinstance(order, str):
-        return _named_order(order, components)
-    entries = np.asarray(order)
-    if entries.ndim != 1 or entries.size == 0:
-        raise ValueError(
-            f"order must be one-dimensional and not empty, got shape {entries.shape}. Pass one "
-            "number per component, or a list of names."
-        )
-    if all(isinstance(entry, str) for entry in entries.tolist()):
-        return _listed_order(entries.tolist(), components)
-    if entries.dtype.kind not in "iuf":
-        raise TypeError("order must hold numbers only, or names only.")
-    return _array_order(entries.astype(np.float64), components)
-
-
-def _named_order(order, components):
-    if order == "variance":
-        return -np.log(components.variances)
-    if order == "natural":
-        return np.asarray(components.order, dtype=np.float64)
-    raise ValueError(
-        f"order={order!r} is unknown.{_nearest(order, ['variance', 'natural'])} Use 'variance', "
-        "'natural', one number per component, or a list of names."
-    )
-
-
-def _array_order(entries, components):
-    n_components = len(components.variances)
-    positions = getattr(components, "positions", None)
-    n_total = getattr(components, "n_total", None) or n_components
-    if positions is not None and len(entries) == n_total:
-        entries = entries[positions]
-    if len(entries) != n_components:
-        raise ValueError(
-            f"order has {len(entries)} entries but the basis has {n_total} components. Pass one "
-            "number per component."
-        )
-    if not np.isfinite(entries).all():
-        raise ValueError("order must be finite, but holds NaN or infinity.")
-    return entries
-
-
-def _listed_order(listed, components):
-    """Places of names in a list; a name stands for a component or for all of a group."""
-    repeated = [name for name, count in Counter(listed).items() if count > 1]
-    if repeated:
-        raise ValueError(f"order lists {repeated[0]!r} twice. List every name once.")
-    names = np.asarray(components.names).astype(str)
-    groups = np.asarray(components.groups).astype(str)
-    covers = np.array([(names == name) | (groups == name) for name in listed])
-    known = [*dict.fromkeys([*names.tolist(), *groups.tolist()])]
-    # In a part of a basis a listed name may belong to a component that was left out.
-    if getattr(components, "positions", None) is None and not covers.any(axis=1).all():
-        name = listed[int(np.argmin(covers.any(axis=1)))]
-        raise ValueError(
-            f"order lists {name!r}, which is neither a component nor a group."
-            f"{_nearest(name, known)}"
-        )
-    times_covered = covers.sum(axis=0)
-    if not (times_covered == 1).all():
-        i = int(np.argmax(times_covered != 1))
-        never = times_covered[i] == 0
-        raise ValueError(
-            f"order must cover every component once, but covers '{names[i]}' (group "
-            f"'{groups[i]}') {'never' if never else f'{times_covered[i]} times'}."
-            f"{_nearest(names[i], listed) if never else ''}"
-        )
-    return covers.argmax(axis=0).astype(np.float64)
-
-
-def _nearest(name, candidates):
-    close = difflib.get_close_matches(str(name), candidates, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

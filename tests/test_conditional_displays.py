@@ -69,11 +69,21 @@ def test_completions_of_a_frame_bear_its_names():
     assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["a", "b", "c"]
 
 
+def test_completions_of_an_image_are_drawn_pixel_by_pixel():
+    X = continuous(n_columns=6).reshape(40, 2, 3)
+    gen = small(max_iter=0, conditional_rate=0.5).fit(X)
+    partial = np.where(np.arange(3) > 0, np.nan, X[0])
+    display = ConditionalDisplay.from_estimator(gen, partial, truth=X[0], n_samples=5)
+    assert display.draws.shape == (5, 6)
+    np.testing.assert_array_equal(display.draws[:, [0, 3]], np.tile(X[0, :, 0], (5, 1)))
+
+
 @pytest.mark.parametrize(
     ("row", "arguments", "message"),
     [
         ([0.0, 1.0, 2.0], {}, "row must be one row"),
         ([[0.0, np.nan, 2.0]], {}, "row must be one row"),
+        ([0.0, np.nan], {}, r"row must be one row of shape \(3,\)"),
         ([0.0, np.nan, 2.0], {"truth": [0.0]}, "truth has shape"),
         ([0.0, np.nan, 2.0], {"coverage": 0.0}, "coverage=0.0"),
         ([0.0, np.nan, 2.0], {"n_samples": 0}, "n_samples"),

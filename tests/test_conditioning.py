@@ -10,12 +10,13 @@ import torch
 from gudlearn import (
     BlockBasis,
     DPMSolver,
+    Heun,
     IdentityBasis,
     PCABasis,
     SequentialSchedule,
     UNet,
 )
-from gudlearn.conditioning import Observation, PosteriorDenoiser, RepaintDenoiser
+from gudlearn.conditioning import Observation, PosteriorDenoiser, ReplacementDenoiser
 from small import continuous, small, whole
 
 RATE = {"conditional_rate": 0.5}
@@ -460,16 +461,62 @@ def test_replacement_agrees_with_what_is_known():
     np.testing.assert_allclose(draws.sum(1), 2, atol=0.1)
 
 
+def test_repetitions_keep_the_spread():
+    X = np.random.default_rng(0).normal(size=(2000, 2))
+    gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
+    partial = np.full((2000, 2), np.nan)
+    partial[:, 0] = 0.5
+    assert gen.sample(given=partial)[:, 1].var() == pytest.approx(X[:, 1].var(), rel=0.1)
+
+
+def test_repetitions_hear_what_the_known_says_of_the_rest():
+    X, _ = full_covariance()
+    gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
+    partial = np.full((1000, 3), np.nan)
+    partial[:, 0] = 1.0
+    # Replaced but once, 0.5 is missing of the mean of 0.8; its standard deviation is 0.6.
+    assert gen.sample(given=partial)[:, 1].mean() == pytest.approx(0.8, abs=0.2)
+
+
+@pytest.mark.parametrize("known", [[0], [0, 2]])
+def test_repetitions_in_principal_components_draw_the_conditional_law(known):
+    X, covariance = full_covariance()
+    gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler=Heun(steps=20)).fit(X)
+    partial = np.full((3000, 3), np.nan)
+    partial[:, 0] = X[0, 0]
+    # Rows of different patterns are drawn together.
+    partial[::2, 2] = X[0, 2]
+    rest = [j for j in range(3) if j not in known]
+    drawn = gen.sample(given=partial)[len(known) % 2 :: 2][:, rest]
+    of_known = np.linalg.inv(covariance[np.ix_(known, known)])
+    slope = covariance[np.ix_(rest, known)] @ of_known
+    expected = X.mean(0)[rest] + slope @ (X[0, known] - X.mean(0)[known])
+    law = covariance[np.ix_(rest, rest)] - slope @ covariance[np.ix_(known, rest)]
+    error = np.sqrt(law.diagonal() / len(drawn)).max()
+    np.testing.assert_allclose(drawn.mean(0), expected, atol=4 * error)
+    np.testing.assert_allclose(np.cov(drawn.T), law.squeeze(), atol=0.15 * law.max())
+
+
+def test_replacement_reaches_round_constant_columns():
+    X, _ = full_covariance()
+    X = np.column_stack([X, np.full(len(X), 5.0)])
+    gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler="dpm-solver").fit(X)
+    draws = gen.sample(20, observation=([[1.0, 0.0, 0.0, 10.0]], [51.5], 0.0))
+    np.testing.assert_allclose(draws[:, 0], 1.5, atol=0.1)
+    with pytest.raises(ValueError, match="without noise.*noise_std=0.5"):
+        gen.sample(observation=([[1.0, 0.0, 0.0, 0.0]], [1.5], 0.5))
+
+
 def test_guidance_keeps_its_precision_under_autocast():
     generator = torch.Generator().manual_seed(0)
-    A, z, values, correction = (
-        torch.randn(*shape, generator=generator) for shape in ((4, 6), (5, 6), (5, 4), (6, 4))
+    A, z, values = (
+        torch.randn(*shape, generator=generator) for shape in ((4, 6), (5, 6), (5, 4))
     )
     observation = Observation(A, values, torch.full((4,), 1e-3))
     gamma = torch.zeros(5, 6)
     guided = [
         PosteriorDenoiser(lambda x, gamma: 0.5 * x, observation),
-        RepaintDenoiser(lambda x, gamma: 0.5 * x, observation, correction, lambda k: 0 * z),
+        ReplacementDenoiser(lambda x, gamma: 0.5 * x, observation),
     ]
     plain = [denoise(z, gamma) for denoise in guided]
     with torch.autocast("cpu", torch.bfloat16):
@@ -547,7 +594,7 @@ def test_a_model_of_whole_rows_warns_of_parts():
         gen.score_samples(continuous(), given_columns=[0])
     assert gen.conditioning_method([0]) == "posterior"
     partial = holes(continuous())
-    with pytest.warns(UserWarning, match="conditional_rate=0.*given= guides it"):
+    with pytest.warns(UserWarning, match="conditional_rate=0.*what is known guides it"):
         gen.sample(given=partial)
     exact = clone_with(gen, conditioning="exact")
     with pytest.warns(UserWarning, match="conditional_rate=0.*may lead it astray"):
@@ -622,7 +669,23 @@ def test_what_is_known_twice_or_off_the_grid_is_refused():
         gen.set_params(conditioning="exact").sample(observation=(A, [0.0, 0.0], 0.1))
 
 
-@pytest.mark.parametrize("q", [1.5, [-0.1], [[0.5]]])
+def test_what_is_set_after_fit_is_checked_before_it_is_used():
+    gen = small(max_iter=0, **RATE).fit(continuous())
+    gen.conditioning = "Posterior"
+    for call in (
+        lambda: gen.sample(given=holes(continuous())),
+        lambda: gen.sample(observation=([[1.0, 0.0, 0.0]], [0.0], 0.0)),
+        lambda: gen.conditioning_method([0]),
+    ):
+        with pytest.raises(ValueError, match="'conditioning'.*must be a str among"):
+            call()
+    gen.likelihood = "Flow"
+    for call in (gen.score_samples, gen.score_components):
+        with pytest.raises(ValueError, match="'likelihood'.*must be a str among"):
+            call(continuous())
+
+
+@pytest.mark.parametrize("q", [1.5, [-0.1], [[0.5]], []])
 def test_quantiles_that_are_refused(q):
     gen = small(max_iter=0, **RATE).fit(continuous())
     with pytest.raises(ValueError, match="must be a number in"):

@@ -14,8 +14,9 @@ FLOORS = [
     [
         *("_bins", "_clusters", "_columns", "_conditions", "_determinants", "_encoding"),
         *("_engine", "_filling", "_fitting", "_grid", "_images", "_inversion", "_joint", "_known"),
-        *("_loop", "_marginals", "_model", "_resolve", "_rolling", "_rows", "_states", "_training"),
-        *("conditioning", "networks", "samplers", "schedules", "_ties", "transformers"),
+        *("_loop", "_marginals", "_model", "_orders", "_resolve", "_rolling", "_rows", "_states"),
+        *("_training", "conditioning", "networks", "samplers", "schedules", "_ties"),
+        "transformers",
     ],
     [
         *("_built", "_draws", "_extension", "_learner", "_scores", "_wrapping"),

@@ -42,7 +42,7 @@ def test_strategies_are_summaries_of_draws_of_a_row():
     np.testing.assert_array_equal(mean.transform(X[::-1])[::-1], mean.transform(X))
     np.testing.assert_array_equal(mean.transform(X[5:9]), mean.transform(X)[5:9])
     # Guided, means are those of draws; else of the denoiser's answers.
-    guided = small(max_iter=1, conditional_rate=0.0)
+    guided = small(max_iter=1, conditional_rate=0.3, conditioning="posterior")
     for generator, same in ((guided, True), (small(max_iter=1), False)):
         one = imputer(generator=generator, n_samples=1).fit(X).transform(X)
         median = imputer(generator=generator, strategy="median", n_samples=1).fit(X).transform(X)
@@ -146,6 +146,15 @@ def test_the_share_of_mixed_rows_is_its_own():
     given = small(max_iter=1, conditional_rate=0.2)
     assert imputer(generator=given).fit(X).generator_.conditional_rate_ == 0.2
     assert given.conditional_rate == 0.2
+
+
+def test_a_network_that_saw_no_parts_is_warned_of():
+    X = continuous()
+    given = small(max_iter=1, conditional_rate=0)
+    model = imputer(generator=given).fit(X)
+    X[0, 0] = np.nan
+    with pytest.warns(UserWarning, match="what is known guides it"):
+        model.transform(X)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,15 @@ def test_values_missing_at_random_do_not_shift_it():
     np.testing.assert_allclose(covariance, COVARIANCE, atol=0.15)
 
 
+@pytest.mark.parametrize("units", [1e-9, 1e9])
+def test_it_goes_with_the_units_of_columns(units):
+    X, scale = gaussian_rows(1000), np.array([1.0, units, 1.0, units])
+    mean, std, loadings = fit_joint(X)
+    found = fit_joint(X * scale, spread=X.std(0) * scale)
+    for part, expected in zip(found, (mean * scale, std * scale, loadings), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=1e-6)
+
+
 def test_without_holes_the_factors_are_those_of_every_row():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 30)) + rng.normal(size=(400, 30))

@@ -13,6 +13,7 @@ from gudlearn._marginals import (
     gaussians,
     level_marginals,
     mixture_marginals,
+    stretch,
 )
 from gudlearn.diffusion.marginals import (
     AtomMarginals,
@@ -162,6 +163,20 @@ def test_mixtures_predict_a_skewed_column_almost_as_well_as_the_truth():
     train, test = law.rvs(3000, random_state=rng), law.rvs(3000, random_state=rng)
     found = log_density(fit_mixtures(train[:, None]), test).mean()
     assert found > law.logpdf(test).mean() - 0.05
+
+
+def test_few_known_values_are_not_taken_for_many():
+    rng = np.random.default_rng(0)
+    Z, holes = rng.normal(size=(2000, 3)), np.zeros((2000, 3), bool)
+    holes[25:, 0], holes[200:, 2] = True, True
+    alone = [fit_mixtures(Z[~holes[:, j], j][:, None]) for j in range(3)]
+    fresh = rng.normal(size=5000)
+    stretch(Z, holes)
+    fit = fit_mixtures(Z, (~holes).sum(0))
+    for j in range(3):
+        found = log_density([part[j : j + 1] for part in fit], fresh).mean()
+        assert found == pytest.approx(log_density(alone[j], fresh).mean(), abs=0.03)
+    np.testing.assert_allclose(fit[0][:, -1], 1 / np.array([27, 2002, 202]))
 
 
 def test_an_outlier_costs_less_than_its_square():

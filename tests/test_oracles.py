@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from gudlearn import (
@@ -13,6 +14,7 @@ from gudlearn import (
     SoftConditioningSchedule,
     WaveletBasis,
 )
+from gudlearn._fitting import make_validation
 from small import small
 
 SCHEDULES = [
@@ -116,6 +118,13 @@ def test_scores_do_not_depend_on_whitening(whiten):
     score = small(basis=PCABasis(whiten=whiten), max_iter=0).fit(X).score_samples(X[:20])
     reference = small(basis=PCABasis(), max_iter=0).fit(X).score_samples(X[:20])
     np.testing.assert_allclose(score, reference, rtol=0, atol=1e-6)
+
+
+def test_scores_do_not_depend_on_units_that_are_not_whitened():
+    X = exact_rows(full()) * 10.0 ** np.linspace(-7, 7, N_COLUMNS)
+    score = small(basis=IdentityBasis(whiten=False), max_iter=0).fit(X).score_samples(X[:20])
+    reference = small(max_iter=0).fit(X).score_samples(X[:20])
+    np.testing.assert_allclose(score, reference, rtol=0, atol=1e-5)
 
 
 def apart(**parameters):
@@ -338,6 +347,34 @@ def test_components_of_the_identity_basis_are_columns():
     assert split.shape == (20, 2)
     for j in range(2):
         np.testing.assert_allclose(split[:, j], smoothed(X[:, j], X[:20, j]), rtol=0, atol=2e-3)
+
+
+def test_marginals_are_those_of_as_many_values_as_are_known():
+    X = np.random.default_rng(0).normal(size=(2000, 2))
+    X[25:, 0] = np.nan
+    weights, *_ = apart().fit(X)._encoding.laws.mixtures
+    # Of the wide member.
+    np.testing.assert_allclose(weights[:, -1], [1 / 27, 1 / 2002])
+
+
+@pytest.mark.parametrize("n_columns, chunk", [(5, 4096), (3000, 349)])
+def test_wide_rows_are_validated_by_few_values_at_once(n_columns, chunk):
+    X = np.random.default_rng(0).normal(size=(60, n_columns))
+    assert make_validation(apart().fit(X)._engine(), X, None, 0).chunk == chunk
+
+
+@pytest.mark.parametrize("n_columns, n_times, per_call", [(5, 128, 1024), (3000, 128, 256)])
+def test_wide_rows_are_scored_by_few_values_at_once(monkeypatch, n_columns, n_times, per_call):
+    X, seen = np.random.default_rng(0).normal(size=(128, n_columns)), []
+
+    def integrand(split, path, x0, t, eps):
+        seen.append(len(x0))
+        return torch.zeros_like(x0)
+
+    monkeypatch.setattr("gudlearn._model.correction_integrand", integrand)
+    apart().fit(X).score_samples(X)
+    assert sum(seen) == 128 * n_times
+    assert max(seen) == per_call
 
 
 def test_untrained_scores_have_no_noise():

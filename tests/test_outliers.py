@@ -10,8 +10,9 @@ import torch
 from scipy.stats import kstest
 from sklearn.base import BaseEstimator, clone
 from sklearn.neighbors import KernelDensity
+from sklearn.preprocessing import StandardScaler
 
-from gudlearn import GUDGenerator, GUDOutlierDetector
+from gudlearn import GenerativePipeline, GUDGenerator, GUDOutlierDetector
 from gudlearn._random import row_keys
 from gudlearn._ties import SpreadTies
 from small import continuous, small
@@ -72,6 +73,14 @@ def test_rows_with_holes_are_judged_by_what_is_there():
     assert detector.generator_.random_state == 1
     assert np.isfinite(detector.score_samples(X)).all()
     assert detector.predict([[np.nan, np.nan, 50.0]]) == -1
+
+
+def test_the_random_state_is_that_of_the_generator_inside():
+    pipeline = GenerativePipeline([("scale", StandardScaler()), ("gud", small(max_iter=1))])
+    detector = GUDOutlierDetector(pipeline, random_state=3).fit(continuous())
+    assert detector.generator_.get_params()["gud__random_state"] == 3
+    alone = GUDOutlierDetector(KernelDensity(), random_state=3).fit(continuous())
+    assert np.isfinite(alone.score_samples(continuous())).all()
 
 
 @pytest.mark.parametrize(

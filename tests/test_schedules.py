@@ -262,6 +262,22 @@ def test_names_and_groups_count_up_in_the_order_listed():
         )
 
 
+def test_names_in_a_list_of_their_own_go_together():
+    components = describe()
+    ends = common_ends(components)
+    for schedule in (SoftConditioningSchedule(0.2), SequentialSchedule()):
+        by_name = clone(schedule).set_params(order=["column3", ["left", "column5"], ("middle",),
+                                                    ["column4"]])  # fmt: skip
+        by_value = clone(schedule).set_params(order=[1, 1, 2, 0, 3, 1])
+        assert torch.equal(
+            by_name.build(components, ends)(TIMES), by_value.build(components, ends)(TIMES)
+        )
+    # All components of a part may be all of the whole.
+    with pytest.raises(ValueError, match="'column9', which is neither"):
+        by_name = clone(schedule).set_params(order=["left", "middle", "right", "column9"])
+        by_name.build(components.take(np.arange(DIM)), ends)
+
+
 def test_an_order_for_the_whole_basis_serves_a_part_of_it():
     components, order = describe(), [5.0, 3.0, 1.0, 4.0, 2.0, 0.0]
     mask = np.array([True, False, True, True, False, True])
@@ -324,9 +340,11 @@ WRONG_ORDERS = {
     "missing": (["left", "right"], ValueError, r"covers 'column2' \(group 'middle'\) never"),
     "overlap": (["left", "middle", "right", "column1"], ValueError, "'column1' .* 2 times"),
     "repeated": (["left", "left", "middle", "right"], ValueError, "lists 'left' twice"),
-    "mixed": (np.array(["left", 2], dtype=object), TypeError, "numbers only, or names only"),
+    "mixed": (np.array(["left", 2], dtype=object), TypeError, "numbers only, or names and lists"),
     "none": (None, ValueError, "order must be one-dimensional"),
-    "bool": ([True] * 6, TypeError, "numbers only, or names only"),
+    "ragged": ([[1, 2], [3]], TypeError, "numbers only, or names and lists"),
+    "nested": ([["left", 1], ["middle"]], TypeError, "numbers only, or names and lists"),
+    "bool": ([True] * 6, TypeError, "numbers only, or names and lists"),
 }
 
 

@@ -8,7 +8,8 @@ from gudlearn._states import RandomStates
 from gudlearn.conditioning import (
     Observation,
     PosteriorDenoiser,
-    RepaintDenoiser,
+    RepaintStep,
+    ReplacementDenoiser,
     conjugate_gradients,
 )
 from gudlearn.diffusion.gammas import WindowedGamma
@@ -229,18 +230,57 @@ def test_conjugate_gradients_stop_where_there_is_no_covariance():
     torch.testing.assert_close(free[1], torch.tensor([0.0, 1000.0, 0.0]).double())
 
 
-def test_replacement_agrees_with_the_observation():
-    seen = observation()
-    correction = torch.linalg.pinv(seen.operator)
-    draws = []
+def test_replacement_is_the_least_change_that_agrees_with_what_was_seen():
+    whole = observation(noise=1e-9)
+    seen = torch.ones(5, len(whole.values[0]), dtype=torch.bool)
+    seen[1, 0], seen[3] = False, False
+    part = Observation(whole.operator, whole.values, whole.variances, seen)
+    x, gamma = normal(5, D), torch.zeros(5, D).double()
+    plain = denoise(x, gamma)
+    for guide, rows in ((whole, [True] * 5), (part, seen.any(1).tolist())):
+        z = ReplacementDenoiser(denoise, guide)(x, gamma)
+        assert guide.error(z).abs().max() < 1e-6
+        for k in range(5):
+            A = whole.operator if guide is whole else whole.operator[seen[k]]
+            if not rows[k]:
+                torch.testing.assert_close(z[k], plain[k])
+                continue
+            y = whole.values[k] if guide is whole else whole.values[k, seen[k]]
+            change = torch.linalg.pinv(A) @ (y - A @ plain[k])
+            torch.testing.assert_close(z[k], plain[k] + change, rtol=0, atol=1e-5)
+
+
+def test_repetitions_take_steps_at_fresh_noise():
+    gamma_t, gamma_s = torch.full((5, D), 1.0).double(), torch.full((5, D), -1.0).double()
+    gamma_s[:, 0] = 1.0
+    draws, starts = [], []
 
     def noise(k):
         draws.append(k)
         return normal(5, D, seed=k)
 
-    z = RepaintDenoiser(denoise, seen, correction, noise)(normal(5, D), torch.zeros(5, D).double())
-    assert seen.error(z).abs().max() < 1e-9
-    assert draws == [0, 1, 2]
+    def step(denoise, x, gamma_t, gamma_s, memory, noise):
+        starts.append(x)
+        return torch.where(gamma_s < gamma_t, 0.5 * x, x), (memory or 0) + 1
+
+    step.stochastic = False
+    x, tells = normal(5, D), torch.tensor([[True], [False], [True], [True], [True]])
+    end, memory = RepaintStep(step, tells, noise)(denoise, x, gamma_t, gamma_s, 4, None)
+    # Rows of which nothing is known take the first of them, with their memory.
+    assert memory == 5
+    assert torch.equal(starts[0], x)
+    assert len(starts) == 11
+    assert len(set(draws)) == 9
+    expected = torch.where(gamma_s < gamma_t, 0.5 * starts[-1], starts[-1])
+    expected[1] = torch.where(gamma_s < gamma_t, 0.5 * x, x)[1]
+    torch.testing.assert_close(end, expected)
+    # What does not move stays, to the bit; the rest is as noisy as before, in another draw.
+    kept = alpha(gamma_t) / alpha(gamma_s)
+    spread = (sigma(gamma_t) ** 2 - kept**2 * sigma(gamma_s) ** 2).clamp(min=0.0).sqrt()
+    for k, before, after in zip(draws, starts[1:-1], starts[2:], strict=True):
+        assert torch.equal(before[:, 0], after[:, 0])
+        expected = kept * 0.5 * before + spread * normal(5, D, seed=k)
+        torch.testing.assert_close(after[:, 1:], expected[:, 1:])
 
 
 def test_conjugate_gradients_solve_each_row_alone():

@@ -57,8 +57,8 @@ class JointLaw:
         if labels is None:
             labels = torch.full((len(x),), n_values + 1, device=x.device)
         values, level = _values_of(labels, self.joint.std[d:])
-        known = labels > n_values
-        if gamma.stride(0) == 0 and bool((known == known[0]).all()):
+        unknown = labels > n_values
+        if gamma.stride(0) == 0 and bool((unknown == unknown[0]).all()):
             gamma = torch.cat([gamma[:1], level[:1]], 1).expand(len(x), -1)
         else:
             gamma = torch.cat([gamma, level], 1)

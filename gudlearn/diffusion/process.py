@@ -15,6 +15,15 @@ def perturb(x0, eps, gamma):
     return alpha(gamma) * x0 + sigma(gamma) * eps
 
 
+def perturb_further(x, eps, gamma_s, gamma_t):
+    """Components x at levels gamma_s made as noisy as at gamma_t >= gamma_s; all (B, D).
+
+    Where the levels are equal they stay as they are, to the bit.
+    """
+    fresh = -torch.expm1((gamma_s - gamma_t).clamp(max=0.0))
+    return alpha(gamma_t) / alpha(gamma_s) * x + sigma(gamma_t) * fresh.sqrt() * eps
+
+
 def beta(gamma, rate):
     """Noising rate sigma^2 dgamma/dt in 1/time, where rate is dgamma/dt; all of shape (B, D)."""
     return torch.sigmoid(gamma) * rate

@@ -92,12 +92,12 @@ class ConditionalDisplay:
         Parameters
         ----------
         estimator : GUDGenerator
-            A fitted generator of rows.
+            A fitted generator.
 
-        row : array-like of shape (n_features,)
-            NaN marks what is wanted.
+        row : array-like of shape (n_features,), or of one image
+            NaN marks what is wanted. Pixels are drawn row by row.
 
-        truth : array-like of shape (n_features,), default=None
+        truth : array-like of the same shape, default=None
             The whole row.
 
         n_samples : int, default=100
@@ -123,9 +123,10 @@ class ConditionalDisplay:
         display : ConditionalDisplay
         """
         row = np.asarray(row, dtype=np.float64)
-        if row.ndim != 1 or not np.isnan(row).any():
+        axes = getattr(estimator, "_axes", (row.size,))
+        if row.shape != axes or not np.isnan(row).any():
             raise ValueError(
-                f"row must be one row, (n_features,), with NaN where a value is wanted, got shape "
+                f"row must be one row of shape {axes}, with NaN where a value is wanted, got shape "
                 f"{row.shape}."
             )
         if truth is not None and np.shape(truth) != row.shape:
@@ -140,8 +141,8 @@ class ConditionalDisplay:
         draws = estimator.sample(n_samples, given=partial, random_state=random_state)
         display = cls(
             draws=np.asarray(draws, dtype=np.float64).reshape(n_samples, -1),
-            row=row,
-            truth=None if truth is None else np.asarray(truth, dtype=np.float64),
+            row=row.ravel(),
+            truth=None if truth is None else np.asarray(truth, dtype=np.float64).ravel(),
             coverage=coverage,
             names=names,
             name=estimator_name(estimator, name),

@@ -1,0 +1,106 @@
+"""The order in which components are generated: numbers, or names and groups of names."""
+
+import difflib
+from collections import Counter
+
+import numpy as np
+
+
+def order_values(order, components):
+    """l, one float per component; higher is noised first."""
+    if isinstance(order, str):
+        return _named_order(order, components)
+    if _lists_names(order):
+        return _listed_order([[e] if isinstance(e, str) else list(e) for e in order], components)
+    try:
+        entries = np.asarray(order)
+    except ValueError as error:
+        raise TypeError(
+            "order must hold numbers only, or names and lists of names only."
+        ) from error
+    if entries.ndim != 1 or entries.size == 0:
+        raise ValueError(
+            f"order must be one-dimensional and not empty, got shape {entries.shape}. Pass one "
+            "number per component, or a list of names."
+        )
+    if entries.dtype.kind not in "iuf":
+        raise TypeError("order must hold numbers only, or names and lists of names only.")
+    return _array_order(entries.astype(np.float64), components)
+
+
+def _named_order(order, components):
+    if order == "variance":
+        return -np.log(components.variances)
+    if order == "natural":
+        return np.asarray(components.order, dtype=np.float64)
+    raise ValueError(
+        f"order={order!r} is unknown.{_nearest(order, ['variance', 'natural'])} Use 'variance', "
+        "'natural', one number per component, or a list of names."
+    )
+
+
+def _array_order(entries, components):
+    n_components = len(components.variances)
+    positions = getattr(components, "positions", None)
+    n_total = getattr(components, "n_total", None) or n_components
+    if positions is not None and len(entries) == n_total:
+        entries = entries[positions]
+    if len(entries) != n_components:
+        raise ValueError(
+            f"order has {len(entries)} entries but the basis has {n_total} components. Pass one "
+            "number per component."
+        )
+    if not np.isfinite(entries).all():
+        raise ValueError("order must be finite, but holds NaN or infinity.")
+    return entries
+
+
+def _lists_names(order):
+    """Whether it is a list of names, or of lists of them."""
+
+    def is_name(entry):
+        return isinstance(entry, str)
+
+    def is_names(entry):
+        return is_name(entry) or (
+            isinstance(entry, list | tuple | np.ndarray) and len(entry) and all(map(is_name, entry))
+        )
+
+    listed = isinstance(order, list | tuple | np.ndarray) and len(order) > 0
+    return listed and all(map(is_names, order))
+
+
+def _listed_order(listed, components):
+    """Places in a list of lists of names; a name stands for a component or for all of a group."""
+    place = [k for k, together in enumerate(listed) for _ in together]
+    listed = [name for together in listed for name in together]
+    repeated = [name for name, count in Counter(listed).items() if count > 1]
+    if repeated:
+        raise ValueError(f"order lists {repeated[0]!r} twice. List every name once.")
+    names = np.asarray(components.names).astype(str)
+    groups = np.asarray(components.groups).astype(str)
+    covers = np.array([(names == name) | (groups == name) for name in listed])
+    known = [*dict.fromkeys([*names.tolist(), *groups.tolist()])]
+    # In a part of a basis a listed name may belong to a component that was left out.
+    whole = getattr(components, "n_total", None) in (None, len(names))
+    if whole and not covers.any(axis=1).all():
+        name = listed[int(np.argmin(covers.any(axis=1)))]
+        raise ValueError(
+            f"order lists {name!r}, which is neither a component nor a group."
+            f"{_nearest(name, known)}"
+        )
+    times_covered = covers.sum(axis=0)
+    if not (times_covered == 1).all():
+        i = int(np.argmax(times_covered != 1))
+        never = times_covered[i] == 0
+        raise ValueError(
+            f"order must cover every component once, but covers '{names[i]}' (group "
+            f"'{groups[i]}') {'never' if never else f'{times_covered[i]} times'}."
+            f"{_nearest(names[i], listed) if never else ''}"
+        )
+    return np.array(place, dtype=np.float64)[covers.argmax(axis=0)]
+
+
+def _nearest(name, candidates):
+    close = difflib.get_close_matches(str(name), candidates, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
