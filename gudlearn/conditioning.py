@@ -12,7 +12,10 @@ from gudlearn.diffusion.process import perturb_further
 
 # Steps of conjugate gradients, each of which takes the network's derivative once.
 _ITERATIONS = 8
-# Of a floor that an operator may miss by rounding.
+# A direction whose variance is less than this share of what independent components would have is
+# not left to the network's derivative, which is no covariance, but for its errors.
+_CREDIBLE = 0.05
+# Of a least curvature that an operator may miss by rounding.
 _ROUNDING = 0.999
 # How often a step is taken, as in the article.
 _REPEATS = 10
@@ -31,11 +34,18 @@ class Observation:
         Of the noise, above 0.
     seen : BoolTensor of shape (n, m) or None
         Which entries of y there are; None: all.
+    spread : Tensor of shape (D,) or None
+        Variances of the components; None: 1.
     """
 
-    def __init__(self, operator, values, variances, seen=None):
+    def __init__(self, operator, values, variances, seen=None, spread=None):
         self.operator, self.values, self.variances = operator, values, variances
         self.seen = seen
+        self.spread = torch.ones_like(operator[0]) if spread is None else spread
+        # Rows of which the same entries were seen are corrected alike.
+        self._patterns, self._pattern = torch.ones_like(values[:1], dtype=torch.bool), None
+        if seen is not None:
+            self._patterns, self._pattern = torch.unique(seen, dim=0, return_inverse=True)
 
     def only_seen(self, v):
         """v (n, m) with zeros where nothing was seen."""
@@ -60,6 +70,27 @@ class Observation:
         """What the observation says beyond components z (n, D); (n, m)."""
         return self.only_seen(self.values - self.of(z))
 
+    def alone(self, gamma):
+        """Variances (1, D) of components given the state, were they normal and independent.
+
+        Of the noise levels gamma (n, D) the first row stands for all.
+        """
+        noise = gamma[:1].exp()
+        return self.spread * noise / (self.spread + noise)
+
+    def least_change(self, error, gamma):
+        r"""C A^T (A C A^T + R)^-1 times an error (n, m), with C of `alone`; (n, D)."""
+        operator, spread = self.operator.double(), self.alone(gamma).double()
+        both = self._patterns[:, :, None] & self._patterns[:, None]
+        gram = torch.where(both, (operator * spread) @ operator.T, 0.0)
+        gram = gram + torch.diag_embed(torch.where(self._patterns, self.variances.double(), 1.0))
+        factors, error = torch.linalg.cholesky(gram), error.double()
+        if self._pattern is None:
+            found = torch.cholesky_solve(error.T, factors[0]).T
+        else:
+            found = torch.cholesky_solve(error[:, :, None], factors[self._pattern])[:, :, 0]
+        return spread.to(self.operator) * self.back(found.to(self.operator))
+
 
 class PosteriorDenoiser:
     r"""Moment matching: the data given the state are taken for normal, of the network's moments.
@@ -67,7 +98,9 @@ class PosteriorDenoiser:
     .. math:: \hat z_y = \hat z + C A^T (A C A^T + R)^{-1} (y - A \hat z), \qquad
               C = \mathrm{Cov}[z | x] = \partial_x \hat z \; \mathrm{diag}(\sigma^2/\alpha)
 
-    Exact where the data are normal and the denoiser is.
+    Exact where the data are normal and the denoiser is. The derivative of a network is a covariance
+    but for its errors: what of the observation it does not account for credibly is made up for as
+    if components were independent.
 
     Parameters
     ----------
@@ -99,19 +132,22 @@ class PosteriorDenoiser:
             """(A C A^T + R) v."""
             return observation.only_seen(observation.of(spread(v)) + observation.variances * v)
 
-        v = conjugate_gradients(
+        def least(v):
+            """By independent components, a share of v^T (A C A^T) v, and v^T R v; (n, 1)."""
+            alone = (observation.alone(gamma) * observation.back(v).square()).sum(1, keepdim=True)
+            return _CREDIBLE * alone + (observation.variances * v * v).sum(1, keepdim=True)
+
+        v, rest = conjugate_gradients(
             covariance,
             observation.error(z.detach()),
             min(_ITERATIONS, len(observation.operator)),
-            observation.variances,
+            least,
         )
-        return z.detach() + spread(v)
+        return z.detach() + spread(v) + observation.least_change(rest, gamma)
 
 
 class ReplacementDenoiser:
-    r"""What is known is put in the place of what was guessed, by the least change of components.
-
-    .. math:: \hat z_y = \hat z + A^T (A A^T + R)^{-1} (y - A \hat z)
+    """What is known is put in the place of what was guessed, by the least change of components.
 
     Parameters
     ----------
@@ -125,25 +161,11 @@ class ReplacementDenoiser:
 
     def __init__(self, denoise, observation):
         self.denoise, self.observation = denoise, observation
-        operator, noise = observation.operator.double(), observation.variances.double()
-        seen, self._pattern = torch.ones(1, len(noise), dtype=torch.bool, device=noise.device), None
-        if observation.seen is not None:
-            seen, self._pattern = torch.unique(observation.seen, dim=0, return_inverse=True)
-        both = seen[:, :, None] & seen[:, None]
-        gram = torch.where(both, operator @ operator.T, 0.0)
-        gram = gram + torch.diag_embed(torch.where(seen, noise, 1.0))
-        # One for each pattern of what was seen.
-        self._factors = torch.linalg.cholesky(gram)
 
     def __call__(self, x, gamma):
         """Denoise x (n, D) at noise levels gamma (n, D)."""
         z = self.denoise(x, gamma)
-        error = self.observation.error(z).double()
-        if len(self._factors) == 1:
-            found = torch.cholesky_solve(error.T, self._factors[0]).T
-        else:
-            found = torch.cholesky_solve(error[:, :, None], self._factors[self._pattern])[:, :, 0]
-        return z + self.observation.back(found.to(self.observation.operator))
+        return z + self.observation.least_change(self.observation.error(z), gamma)
 
 
 class RepaintStep:
@@ -195,11 +217,15 @@ def _product(rows, matrix):
         return rows.to(matrix.dtype) @ matrix
 
 
-def conjugate_gradients(apply, b, n_iterations, floor=0.0):
-    """Solve apply(v) = b for each row of b (n, m), apply symmetric and positive; (n, m).
+def conjugate_gradients(apply, b, n_iterations, least=None):
+    """Solve apply(v) = b for each row of b (n, m), apply symmetric and positive.
 
-    A row stops where its residual is nothing, or where along it the operator is less than its
-    floor, a diagonal (m,): what is no covariance would lead it far astray.
+    A row stops where its residual is nothing, or where along a direction d (n, m) the operator is
+    less than least(d), (n, 1): what is no covariance would lead it far astray.
+
+    Returns
+    -------
+    v, residual : Tensor of shape (n, m)
     """
     v, residual = torch.zeros_like(b), b
     going = torch.ones_like(b[:, :1], dtype=torch.bool)
@@ -208,11 +234,12 @@ def conjugate_gradients(apply, b, n_iterations, floor=0.0):
     for _ in range(n_iterations):
         image = apply(direction)
         curvature = (direction * image).sum(1, keepdim=True)
-        least = _ROUNDING * (direction * direction * floor).sum(1, keepdim=True)
-        going = going & (curvature > tiny) & (curvature >= least)
+        going = going & (curvature > tiny)
+        if least is not None:
+            going = going & (curvature >= _ROUNDING * least(direction))
         step = torch.where(going, square / curvature.clamp(min=tiny), 0.0)
         v = v + step * direction
         residual = residual - step * image
         last, square = square, (residual * residual).sum(1, keepdim=True)
         direction = residual + square / last.clamp(min=tiny) * direction
-    return v
+    return v, residual

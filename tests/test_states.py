@@ -223,11 +223,31 @@ def test_conjugate_gradients_stop_where_there_is_no_covariance():
     # Along the second axis the operator is less than the noise alone.
     matrix = torch.diag(torch.tensor([2.0, 1e-3, 2.0]).double())
     b = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]).double()
-    floor = torch.full((3,), 0.5).double()
-    found = conjugate_gradients(lambda v: v @ matrix, b, 3, floor)
+
+    def least(v):
+        return 0.5 * v.square().sum(1, keepdim=True)
+
+    found, rest = conjugate_gradients(lambda v: v @ matrix, b, 3, least)
     torch.testing.assert_close(found, torch.tensor([[0.5, 0.0, 0.5], [0.0, 0.0, 0.0]]).double())
-    free = conjugate_gradients(lambda v: v @ matrix, b, 3)
+    torch.testing.assert_close(rest, torch.tensor([[0.0] * 3, [0.0, 1.0, 0.0]]).double())
+    free, rest = conjugate_gradients(lambda v: v @ matrix, b, 3)
     torch.testing.assert_close(free[1], torch.tensor([0.0, 1000.0, 0.0]).double())
+    assert rest.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("level, noise", [(-6.0, 1e-9), (0.0, 1e-9), (6.0, 1e-9), (6.0, 0.3)])
+def test_what_no_covariance_accounts_for_is_made_up_for(level, noise):
+    # A derivative that is of either sign, and as good as nothing.
+    slope = torch.diag(torch.tensor([1e-5, -1e-5, 1e-5, -1.0]).double())
+    whole, gamma, x = observation(noise=noise), torch.full((5, D), level).double(), normal(5, D)
+    spread = torch.tensor([0.5, 1.0, 2.0, 1.0]).double()
+    seen = Observation(whole.operator, whole.values, whole.variances, None, spread)
+    found = PosteriorDenoiser(lambda x, gamma: x @ slope, seen)(x, gamma)
+    alone = torch.diag(1 / (1 / spread + np.exp(-level)))
+    A, R = whole.operator, torch.diag(whole.variances)
+    gain = alone @ A.T @ torch.linalg.inv(A @ alone @ A.T + R)
+    plain = x @ slope
+    torch.testing.assert_close(found, plain + (whole.values - plain @ A.T) @ gain.T)
 
 
 def test_replacement_is_the_least_change_that_agrees_with_what_was_seen():
@@ -286,7 +306,7 @@ def test_repetitions_take_steps_at_fresh_noise():
 def test_conjugate_gradients_solve_each_row_alone():
     A = COVARIANCE[None] * torch.tensor([1.0, 5.0]).double()[:, None, None]
     b = torch.stack([normal(D), torch.zeros(D).double()])
-    found = conjugate_gradients(lambda v: (A @ v[..., None])[..., 0], b, D)
+    found, _ = conjugate_gradients(lambda v: (A @ v[..., None])[..., 0], b, D)
     torch.testing.assert_close(found, torch.linalg.solve(A, b[..., None])[..., 0])
 
 
