@@ -96,8 +96,9 @@ class GUDGenerator(
         How samples agree with what is known; may be set after fit. "exact" holds known components
         at their floor, for a network that saw such states. "posterior" guides the denoiser by the
         moments of the data given the state, "repaint" puts what is known in the place of what was
-        guessed and repeats each step ten times. "auto" is "exact" where known columns make whole components and
-        ``conditional_rate_`` is above 0, else "posterior"; see :meth:`conditioning_method`.
+        guessed and repeats each step ten times. "auto" is "exact" where known columns make whole
+        components and ``conditional_rate_`` is above 0, else "posterior"; see
+        :meth:`conditioning_method`.
     max_iter : int or "auto", default="auto"
         Passes over the rows; 0 leaves the model untrained. "auto" is 100 plus the number of rows,
         at most 500 passes and 6 million rows seen; with ``max_time`` given it sets no limit.
