@@ -114,12 +114,12 @@ def _guide(engine, method, A, values, noise_std, seen=None):
     variances = tensor(np.square(noise_std) + floor)
     values, whole = tensor(values - A @ basis.mean_), tensor(operator)
     seen = None if seen is None else torch.from_numpy(seen).to(model.device)
-    spread = tensor(engine.encoding.ends.variances[active])
+    covariance = tensor(engine.encoding.covariance())
 
     def guide(denoise, step, z, keys):
         rest = torch.where(torch.from_numpy(active).to(z.device), 0.0, z)
         error = values - rest @ whole.T
-        observation = Observation(whole[:, model.active], error, variances, seen, spread)
+        observation = Observation(whole[:, model.active], error, variances, seen, covariance)
         if method == "posterior":
             return PosteriorDenoiser(denoise, observation), step
         keys = mix(keys, _REPAINT)

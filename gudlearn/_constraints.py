@@ -27,6 +27,6 @@ __all__ = [
 
 def validate_set_later(estimator, name):
     """The value of a parameter that may be set after fit, checked as in fit."""
-    value, rules = getattr(estimator, name), estimator._parameter_constraints[name]
-    validate_parameter_constraints({name: rules}, {name: value}, type(estimator).__name__)
+    value, rules = getattr(estimator, name), estimator._parameter_constraints
+    validate_parameter_constraints(rules, {name: value}, type(estimator).__name__)
     return value

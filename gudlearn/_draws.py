@@ -152,7 +152,8 @@ class Draws:
         """Draws (n_samples, n_rows, F) that complete validated rows, all with holes; float64."""
         known = ~np.isnan(rows)
         condition = Completion(rows, self._method(known), by_value, seed)
-        self._warn_of_known(known, condition.method)
+        if known.any():
+            self._warn_of_known(known, condition.method)
         n_samples = _n_answers(n_samples, condition, expected)
         n = n_samples * len(rows)
         found = self._drawn(n, seed, self._no_labels(n), 1.0, condition, expected)

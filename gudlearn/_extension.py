@@ -179,7 +179,7 @@ class Extends:
         X = np.asarray(X_start)
         if X.dtype.kind not in "iubf":
             raise TypeError(f"X_start has dtype {X.dtype}, but must hold numbers.")
-        fits = len(X) and X.ndim == len(axes) + 1 and all(
+        fits = X.ndim == len(axes) + 1 and len(X) > 0 and all(
             m == n for a, (m, n) in enumerate(zip(X.shape[1:], axes, strict=True)) if a != axis
         )
         if not fits or X.shape[axis + 1] < strip.n_context:

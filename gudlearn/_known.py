@@ -189,6 +189,16 @@ class KnownLaws:
             found[rows] = np.where(holes[rows], mean.numpy(), z[rows])
         return found
 
+    def covariance(self):
+        """Of the active components (D', D'), or their variances (D',) where nothing joins them."""
+        active = self.ends.active
+        if self.laws.factors is None:
+            return self.ends.variances[active]
+        _, std, loadings = (part[: active.sum()] for part in self.laws.factors)
+        correlation = loadings @ loadings.T
+        np.fill_diagonal(correlation, 1.0)
+        return std[:, None] * correlation * std
+
     def missing_above(self):
         """Noise levels above which active components are missing; Tensor (D',)."""
         _, gamma_1, log_variances = self._levels()

@@ -176,15 +176,19 @@ def fit_mixtures(Z, n_known=None, *, floor=1e-2, max_members=8, max_points=_MAX_
     weights, means, variances : ndarray of shape (D, K)
         Unused members have weight 0 and variance 1.
     """
-    if Z.shape[1] > _MOST_COLUMNS:
-        starts = range(0, Z.shape[1], _MOST_COLUMNS)
-        limits = {"floor": floor, "max_members": max_members, "max_points": max_points}
-        some = [slice(j, j + _MOST_COLUMNS) for j in starts]
-        counts = [None if n_known is None else n_known[s] for s in some]
-        parts = [fit_mixtures(Z[:, s], c, **limits) for s, c in zip(some, counts, strict=True)]
-        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    n_known = np.full(Z.shape[1], len(Z)) if n_known is None else n_known
+    most = n_known.max()
+    n_members = [k for k in _MEMBERS if k == 1 or (k * 10 <= most and k <= max_members)]
+    parts = []
+    for start in range(0, Z.shape[1], _MOST_COLUMNS):
+        some = slice(start, start + _MOST_COLUMNS)
+        parts.append(_fit_columns(Z[:, some], n_known[some], n_members, floor, max_points))
+    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _fit_columns(Z, n_known, n_members, floor, max_points):
+    """The fit of a few columns, by so many members; see `fit_mixtures`."""
     n, n_columns = Z.shape
-    n_known = np.full(n_columns, n) if n_known is None else n_known
     mean, std = Z.mean(0), Z.std(0)
     std = np.where(std > 0, std, 1.0)
     ordered = np.sort((Z - mean) / std, axis=0)
@@ -192,12 +196,11 @@ def fit_mixtures(Z, n_known=None, *, floor=1e-2, max_members=8, max_points=_MAX_
         edges = np.linspace(0, n, max_points + 1).astype(int)
         ordered = np.add.reduceat(ordered, edges[:-1], axis=0) / np.diff(edges)[:, None]
     x = torch.from_numpy(np.ascontiguousarray(ordered.T))
-    most = n_known.max()
-    width = max(k for k in _MEMBERS if k == 1 or (k * 10 <= most and k <= max_members))
+    width = max(n_members)
     weights = np.zeros((n_columns, width))
     means, variances = np.zeros((n_columns, width)), np.ones((n_columns, width))
     best = np.full(n_columns, np.inf)
-    for k in (k for k in _MEMBERS if k <= width):
+    for k in n_members:
         w, m, v, log_lik = _expectation_maximisation(x, k, floor)
         criterion = (3 * k - 1) * np.log(n_known) - 2 * n_known * log_lik
         better = (criterion < best) & ((k == 1) | (k * 10 <= n_known))

@@ -10,6 +10,8 @@ def order_values(order, components):
     """l, one float per component; higher is noised first."""
     if isinstance(order, str):
         return _named_order(order, components)
+    if not isinstance(order, list | tuple):
+        order = np.asarray(order)
     if _lists_names(order):
         return _listed_order([[e] if isinstance(e, str) else list(e) for e in order], components)
     try:
@@ -66,8 +68,8 @@ def _lists_names(order):
             isinstance(entry, list | tuple | np.ndarray) and len(entry) and all(map(is_name, entry))
         )
 
-    listed = isinstance(order, list | tuple | np.ndarray) and len(order) > 0
-    return listed and all(map(is_names, order))
+    one = isinstance(order, np.ndarray) and order.ndim == 0
+    return not one and len(order) > 0 and all(map(is_names, order))
 
 
 def _listed_order(listed, components):

@@ -12,9 +12,13 @@ from gudlearn.diffusion.process import perturb_further
 
 # Steps of conjugate gradients, each of which takes the network's derivative once.
 _ITERATIONS = 8
-# A direction whose variance is less than this share of what independent components would have is
-# not left to the network's derivative, which is no covariance, but for its errors.
+# A direction whose variance is less than this share of what a normal law gives it is not left to
+# the network's derivative, which is a covariance but for its errors.
 _CREDIBLE = 0.05
+# Of the variances of what is known, where it is known without noise: as good as nothing.
+_SMALL = 1e-9
+# Of the matrices of rows that have not seen the same.
+_MOST_ENTRIES = 2**22
 # Of a least curvature that an operator may miss by rounding.
 _ROUNDING = 0.999
 # How often a step is taken, as in the article.
@@ -34,18 +38,16 @@ class Observation:
         Of the noise, above 0.
     seen : BoolTensor of shape (n, m) or None
         Which entries of y there are; None: all.
-    spread : Tensor of shape (D,) or None
-        Variances of the components; None: 1.
+    covariance : Tensor of shape (D, D) or (D,) or None
+        Of the components, or their variances; None: 1.
     """
 
-    def __init__(self, operator, values, variances, seen=None, spread=None):
+    def __init__(self, operator, values, variances, seen=None, covariance=None):
         self.operator, self.values, self.variances = operator, values, variances
         self.seen = seen
-        self.spread = torch.ones_like(operator[0]) if spread is None else spread
-        # Rows of which the same entries were seen are corrected alike.
-        self._patterns, self._pattern = torch.ones_like(values[:1], dtype=torch.bool), None
-        if seen is not None:
-            self._patterns, self._pattern = torch.unique(seen, dim=0, return_inverse=True)
+        covariance = torch.ones_like(operator[0]) if covariance is None else covariance
+        self.covariance = covariance.double()
+        self._groups = list(_alike(seen, values))
 
     def only_seen(self, v):
         """v (n, m) with zeros where nothing was seen."""
@@ -70,26 +72,63 @@ class Observation:
         """What the observation says beyond components z (n, D); (n, m)."""
         return self.only_seen(self.values - self.of(z))
 
-    def alone(self, gamma):
-        """Variances (1, D) of components given the state, were they normal and independent.
+    def given_state(self, gamma):
+        """Covariance of the components given the state, were they normal; (D, D) or (D,), float64.
 
         Of the noise levels gamma (n, D) the first row stands for all.
         """
-        noise = gamma[:1].exp()
-        return self.spread * noise / (self.spread + noise)
+        noise, covariance = gamma[0].double().exp(), self.covariance
+        if covariance.ndim == 1:
+            return covariance * noise / (covariance + noise)
+        return covariance - covariance @ torch.linalg.solve(covariance + noise.diag(), covariance)
 
-    def least_change(self, error, gamma):
-        r"""C A^T (A C A^T + R)^-1 times an error (n, m), with C of `alone`; (n, D)."""
-        operator, spread = self.operator.double(), self.alone(gamma).double()
-        both = self._patterns[:, :, None] & self._patterns[:, None]
-        gram = torch.where(both, (operator * spread) @ operator.T, 0.0)
-        gram = gram + torch.diag_embed(torch.where(self._patterns, self.variances.double(), 1.0))
-        factors, error = torch.linalg.cholesky(gram), error.double()
-        if self._pattern is None:
-            found = torch.cholesky_solve(error.T, factors[0]).T
-        else:
-            found = torch.cholesky_solve(error[:, :, None], factors[self._pattern])[:, :, 0]
-        return spread.to(self.operator) * self.back(found.to(self.operator))
+    def normal_change(self, error, gamma, noisy=True):
+        r"""C A^T (A C A^T + R)^-1 times an error (n, m), with C of `given_state`; (n, D).
+
+        If it is not noisy R is nothing.
+        """
+        covariance = self.given_state(gamma)
+        spread = _product(self.operator.double(), covariance)
+        found = torch.zeros_like(error, dtype=torch.float64)
+        for patterns, rows, pattern in self._groups:
+            # Those of one pattern share a matrix of what they have seen.
+            some = patterns[0] if len(patterns) == 1 else torch.ones_like(patterns[0])
+            noise = self.variances[some].double()
+            gram = spread[some] @ self.operator[some].double().T
+            if not noisy:
+                noise = _SMALL * gram.diagonal()
+            errors = error[rows][:, some].double()
+            if len(patterns) == 1:
+                factor = torch.linalg.cholesky(gram + noise.diag())
+                solved = torch.cholesky_solve(errors.T, factor).T
+            else:
+                both = patterns[:, :, None] & patterns[:, None]
+                noise = torch.where(patterns, noise, 1.0)
+                factors = torch.linalg.cholesky(torch.where(both, gram, 0.0) + noise.diag_embed())
+                solved = torch.cholesky_solve(errors[:, :, None], factors[pattern])[:, :, 0]
+            found[rows[:, None], some.nonzero()[:, 0]] = solved
+        return (found @ spread).to(self.operator)
+
+
+def _alike(seen, values):
+    """Groups of rows that have seen the same entries of values (n, m), or similar ones.
+
+    Yields
+    ------
+    patterns : BoolTensor of shape (p, m)
+    rows : LongTensor of shape (k,)
+    pattern : LongTensor of shape (k,)
+        Of each of these rows.
+    """
+    if seen is None:
+        seen = torch.ones_like(values[:1], dtype=torch.bool).expand_as(values)
+    patterns, pattern = torch.unique(seen, dim=0, return_inverse=True)
+    size = max(1, _MOST_ENTRIES // seen.shape[1] ** 2)
+    for first in range(0, len(patterns), size):
+        some = patterns[first : first + size]
+        rows = ((pattern >= first) & (pattern < first + size)).nonzero()[:, 0]
+        if some.any():
+            yield some, rows, pattern[rows] - first
 
 
 class PosteriorDenoiser:
@@ -100,7 +139,7 @@ class PosteriorDenoiser:
 
     Exact where the data are normal and the denoiser is. The derivative of a network is a covariance
     but for its errors: what of the observation it does not account for credibly is made up for as
-    if components were independent.
+    if the data were normal.
 
     Parameters
     ----------
@@ -132,10 +171,13 @@ class PosteriorDenoiser:
             """(A C A^T + R) v."""
             return observation.only_seen(observation.of(spread(v)) + observation.variances * v)
 
+        normal = observation.given_state(gamma).to(z)
+
         def least(v):
-            """By independent components, a share of v^T (A C A^T) v, and v^T R v; (n, 1)."""
-            alone = (observation.alone(gamma) * observation.back(v).square()).sum(1, keepdim=True)
-            return _CREDIBLE * alone + (observation.variances * v * v).sum(1, keepdim=True)
+            """A share of v^T A C A^T v of a normal law, and v^T R v; (n, 1)."""
+            back = observation.back(v)
+            share = (back * _product(back, normal)).sum(1, keepdim=True)
+            return _CREDIBLE * share + (observation.variances * v * v).sum(1, keepdim=True)
 
         v, rest = conjugate_gradients(
             covariance,
@@ -143,11 +185,11 @@ class PosteriorDenoiser:
             min(_ITERATIONS, len(observation.operator)),
             least,
         )
-        return z.detach() + spread(v) + observation.least_change(rest, gamma)
+        return z.detach() + spread(v) + observation.normal_change(rest, gamma)
 
 
 class ReplacementDenoiser:
-    """What is known is put in the place of what was guessed, by the least change of components.
+    """What is known is put in the place of what was guessed, as if the data were normal.
 
     Parameters
     ----------
@@ -165,7 +207,7 @@ class ReplacementDenoiser:
     def __call__(self, x, gamma):
         """Denoise x (n, D) at noise levels gamma (n, D)."""
         z = self.denoise(x, gamma)
-        return z + self.observation.least_change(self.observation.error(z), gamma)
+        return z + self.observation.normal_change(self.observation.error(z), gamma, noisy=False)
 
 
 class RepaintStep:
@@ -212,9 +254,10 @@ class RepaintStep:
 
 
 def _product(rows, matrix):
-    """Rows times a matrix in full precision: known values are known to a thousandth and better."""
+    """Rows times a matrix, or a diagonal, in full precision: known values are known very well."""
     with torch.autocast(rows.device.type, enabled=False):
-        return rows.to(matrix.dtype) @ matrix
+        rows = rows.to(matrix.dtype)
+        return rows * matrix if matrix.ndim == 1 else rows @ matrix
 
 
 def conjugate_gradients(apply, b, n_iterations, least=None):

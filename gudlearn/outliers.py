@@ -37,7 +37,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
     contamination : float in (0, 0.5], default=0.1
         Share of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
-        Where not None it is given to the generator.
+        Where not None it is given to the generator, and to the steps of a pipeline.
 
     Attributes
     ----------

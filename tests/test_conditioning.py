@@ -461,6 +461,16 @@ def test_replacement_agrees_with_what_is_known():
     np.testing.assert_allclose(draws.sum(1), 2, atol=0.1)
 
 
+def test_guidance_hears_a_small_difference_of_what_is_known():
+    z = np.random.default_rng(0).normal(size=(4000, 3))
+    # The first two have a correlation of 0.98, and the third goes with their difference.
+    X = np.column_stack([z[:, 0] + 0.1 * z[:, 1], z[:, 0] - 0.1 * z[:, 1], z[:, 1] + 0.1 * z[:, 2]])
+    gen = small(max_iter=0, conditioning="posterior", sampler="dpm-solver", **RATE).fit(X)
+    partial = np.full((200, 3), np.nan)
+    partial[:, :2] = [0.15, -0.15]
+    assert gen.sample(given=partial)[:, 2].mean() == pytest.approx(1.5, abs=0.1)
+
+
 def test_repetitions_keep_the_spread():
     X = np.random.default_rng(0).normal(size=(2000, 2))
     gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)

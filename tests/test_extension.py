@@ -350,6 +350,7 @@ def test_log_likelihood_of_each_step_is_that_of_the_law(side):
         ({"side": "up"}, "side='up' must be"),
         ({"n_steps": 0}, "n_steps=0"),
         ({"X_start": np.zeros((2, 2))}, r"X_start has shape \(2, 2\).*at least context=3"),
+        ({"X_start": 5.0}, r"X_start has shape \(\)"),
         ({"X_start": np.zeros((0, 3))}, r"X_start has shape \(0, 3\).*at least one row"),
         ({"X_start": np.zeros(9)}, r"must be \(n_rows, width\)"),
         ({"X_start": np.full((1, 6), np.nan)}, "X_start must be finite"),

@@ -179,6 +179,14 @@ def test_few_known_values_are_not_taken_for_many():
     np.testing.assert_allclose(fit[0][:, -1], 1 / np.array([27, 2002, 202]))
 
 
+def test_many_columns_are_fitted_in_parts(monkeypatch):
+    Z, n_known = np.random.default_rng(0).lognormal(size=(50, 5)), np.array([50, 50, 5, 5, 30])
+    together = fit_mixtures(Z, n_known)
+    monkeypatch.setattr("gudlearn._marginals._MOST_COLUMNS", 2)
+    for part, expected in zip(fit_mixtures(Z, n_known), together, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-9)
+
+
 def test_an_outlier_costs_less_than_its_square():
     x = np.random.default_rng(0).normal(size=500)
     fit = fit_mixtures(x[:, None])

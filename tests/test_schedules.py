@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -254,12 +255,15 @@ def test_one_group_fills_the_whole_time():
 def test_names_and_groups_count_up_in_the_order_listed():
     components = describe()
     ends = common_ends(components)
+    names = ["right", "left", "middle"]
+    kinds = (list, tuple, np.array, pd.Index, pd.Series)
     for schedule in (SoftConditioningSchedule(0.2), SequentialSchedule()):
-        by_name = clone(schedule).set_params(order=["right", "left", "middle"])
         by_value = clone(schedule).set_params(order=[1, 1, 2, 0, 0, 0])
-        assert torch.equal(
-            by_name.build(components, ends)(TIMES), by_value.build(components, ends)(TIMES)
-        )
+        for kind in kinds:
+            by_name = clone(schedule).set_params(order=kind(names))
+            assert torch.equal(
+                by_name.build(components, ends)(TIMES), by_value.build(components, ends)(TIMES)
+            )
 
 
 def test_names_in_a_list_of_their_own_go_together():
@@ -341,6 +345,7 @@ WRONG_ORDERS = {
     "overlap": (["left", "middle", "right", "column1"], ValueError, "'column1' .* 2 times"),
     "repeated": (["left", "left", "middle", "right"], ValueError, "lists 'left' twice"),
     "mixed": (np.array(["left", 2], dtype=object), TypeError, "numbers only, or names and lists"),
+    "number": (np.array(3), ValueError, "order must be one-dimensional"),
     "none": (None, ValueError, "order must be one-dimensional"),
     "ragged": ([[1, 2], [3]], TypeError, "numbers only, or names and lists"),
     "nested": ([["left", 1], ["middle"]], TypeError, "numbers only, or names and lists"),

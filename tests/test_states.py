@@ -235,23 +235,29 @@ def test_conjugate_gradients_stop_where_there_is_no_covariance():
     assert rest.abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("independent", [True, False])
 @pytest.mark.parametrize("level, noise", [(-6.0, 1e-9), (0.0, 1e-9), (6.0, 1e-9), (6.0, 0.3)])
-def test_what_no_covariance_accounts_for_is_made_up_for(level, noise):
+def test_what_no_covariance_accounts_for_is_made_up_for(level, noise, independent):
     # A derivative that is of either sign, and as good as nothing.
     slope = torch.diag(torch.tensor([1e-5, -1e-5, 1e-5, -1.0]).double())
     whole, gamma, x = observation(noise=noise), torch.full((5, D), level).double(), normal(5, D)
-    spread = torch.tensor([0.5, 1.0, 2.0, 1.0]).double()
-    seen = Observation(whole.operator, whole.values, whole.variances, None, spread)
+    prior = torch.diag(torch.tensor([0.5, 1.0, 2.0, 1.0]).double())
+    prior = prior if independent else prior @ CORRELATION @ prior
+    told = prior.diagonal() if independent else prior
+    seen = Observation(whole.operator, whole.values, whole.variances, None, told)
     found = PosteriorDenoiser(lambda x, gamma: x @ slope, seen)(x, gamma)
-    alone = torch.diag(1 / (1 / spread + np.exp(-level)))
+    # What the data are given the state, if they are normal.
+    rest = torch.linalg.inv(torch.linalg.inv(prior) + np.exp(-level) * torch.eye(D).double())
     A, R = whole.operator, torch.diag(whole.variances)
-    gain = alone @ A.T @ torch.linalg.inv(A @ alone @ A.T + R)
+    gain = rest @ A.T @ torch.linalg.inv(A @ rest @ A.T + R)
     plain = x @ slope
     torch.testing.assert_close(found, plain + (whole.values - plain @ A.T) @ gain.T)
 
 
-def test_replacement_is_the_least_change_that_agrees_with_what_was_seen():
-    whole = observation(noise=1e-9)
+@pytest.mark.parametrize("most", [1, 2**22])
+def test_replacement_is_the_least_change_that_agrees_with_what_was_seen(most, monkeypatch):
+    monkeypatch.setattr("gudlearn.conditioning._MOST_ENTRIES", most)
+    whole = observation()
     seen = torch.ones(5, len(whole.values[0]), dtype=torch.bool)
     seen[1, 0], seen[3] = False, False
     part = Observation(whole.operator, whole.values, whole.variances, seen)
@@ -270,10 +276,11 @@ def test_replacement_is_the_least_change_that_agrees_with_what_was_seen():
             torch.testing.assert_close(z[k], plain[k] + change, rtol=0, atol=1e-5)
 
 
-def test_repetitions_take_steps_at_fresh_noise():
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_repetitions_take_steps_at_fresh_noise(stochastic):
     gamma_t, gamma_s = torch.full((5, D), 1.0).double(), torch.full((5, D), -1.0).double()
     gamma_s[:, 0] = 1.0
-    draws, starts = [], []
+    draws, starts, heard = [], [], []
 
     def noise(k):
         draws.append(k)
@@ -281,23 +288,31 @@ def test_repetitions_take_steps_at_fresh_noise():
 
     def step(denoise, x, gamma_t, gamma_s, memory, noise):
         starts.append(x)
+        heard.append(noise)
         return torch.where(gamma_s < gamma_t, 0.5 * x, x), (memory or 0) + 1
 
-    step.stochastic = False
+    step.stochastic = stochastic
     x, tells = normal(5, D), torch.tensor([[True], [False], [True], [True], [True]])
-    end, memory = RepaintStep(step, tells, noise)(denoise, x, gamma_t, gamma_s, 4, None)
+    own = normal(5, D, seed=99)
+    end, memory = RepaintStep(step, tells, noise)(denoise, x, gamma_t, gamma_s, 4, own)
     # Rows of which nothing is known take the first of them, with their memory.
     assert memory == 5
     assert torch.equal(starts[0], x)
     assert len(starts) == 11
-    assert len(set(draws)) == 9
+    assert len(set(draws)) == len(draws) == (18 if stochastic else 9)
+    # A stochastic step's own noise is that of the last one, and of rows as they are.
+    assert heard[0] is heard[-1] is own
+    if stochastic:
+        for k, eps in zip(draws[::2], heard[1:-1], strict=True):
+            assert torch.equal(eps, normal(5, D, seed=k))
     expected = torch.where(gamma_s < gamma_t, 0.5 * starts[-1], starts[-1])
     expected[1] = torch.where(gamma_s < gamma_t, 0.5 * x, x)[1]
     torch.testing.assert_close(end, expected)
     # What does not move stays, to the bit; the rest is as noisy as before, in another draw.
     kept = alpha(gamma_t) / alpha(gamma_s)
     spread = (sigma(gamma_t) ** 2 - kept**2 * sigma(gamma_s) ** 2).clamp(min=0.0).sqrt()
-    for k, before, after in zip(draws, starts[1:-1], starts[2:], strict=True):
+    again = draws[1::2] if stochastic else draws
+    for k, before, after in zip(again, starts[1:-1], starts[2:], strict=True):
         assert torch.equal(before[:, 0], after[:, 0])
         expected = kept * 0.5 * before + spread * normal(5, D, seed=k)
         torch.testing.assert_close(after[:, 1:], expected[:, 1:])
