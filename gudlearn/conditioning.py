@@ -46,7 +46,9 @@ class Observation:
         self.operator, self.values, self.variances = operator, values, variances
         self.seen = seen
         covariance = torch.ones_like(operator[0]) if covariance is None else covariance
+        alone = covariance.ndim == 1
         self.covariance = covariance.double()
+        self._root = None if alone else torch.linalg.cholesky(self.covariance)
         self._groups = list(_alike(seen, values))
 
     def only_seen(self, v):
@@ -80,7 +82,11 @@ class Observation:
         noise, covariance = gamma[0].double().exp(), self.covariance
         if covariance.ndim == 1:
             return covariance * noise / (covariance + noise)
-        return covariance - covariance @ torch.linalg.solve(covariance + noise.diag(), covariance)
+        # From a root of it: a difference would lose its digits where there is little noise.
+        root = self._root
+        told = torch.eye(len(root)).to(root) + root.T @ (root / noise[:, None])
+        rest = torch.linalg.solve_triangular(torch.linalg.cholesky(told), root.T, upper=False)
+        return rest.T @ rest
 
     def normal_change(self, error, gamma, noisy=True):
         r"""C A^T (A C A^T + R)^-1 times an error (n, m), with C of `given_state`; (n, D).

@@ -155,6 +155,8 @@ def test_a_network_that_saw_no_parts_is_warned_of():
     X[0, 0] = np.nan
     with pytest.warns(UserWarning, match="what is known guides it"):
         model.transform(X)
+    # Where nothing is known nothing guides.
+    assert np.isfinite(model.transform(np.full((2, 3), np.nan))).all()
 
 
 @pytest.mark.parametrize(

@@ -235,11 +235,12 @@ def test_conjugate_gradients_stop_where_there_is_no_covariance():
     assert rest.abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("slope", [(1e-5, -1e-5, 1e-5, -1.0), (1e-4,) * 4])
 @pytest.mark.parametrize("independent", [True, False])
 @pytest.mark.parametrize("level, noise", [(-6.0, 1e-9), (0.0, 1e-9), (6.0, 1e-9), (6.0, 0.3)])
-def test_what_no_covariance_accounts_for_is_made_up_for(level, noise, independent):
-    # A derivative that is of either sign, and as good as nothing.
-    slope = torch.diag(torch.tensor([1e-5, -1e-5, 1e-5, -1.0]).double())
+def test_what_no_covariance_accounts_for_is_made_up_for(level, noise, independent, slope):
+    # A derivative that is of either sign, or as good as nothing.
+    slope = torch.diag(torch.tensor(slope).double())
     whole, gamma, x = observation(noise=noise), torch.full((5, D), level).double(), normal(5, D)
     prior = torch.diag(torch.tensor([0.5, 1.0, 2.0, 1.0]).double())
     prior = prior if independent else prior @ CORRELATION @ prior
