@@ -222,7 +222,7 @@ def test_flipped_images_keep_their_holes_beside_a_constant_pixel():
 
 
 def test_an_error_after_rows_were_filled_keeps_good_weights(monkeypatch):
-    X = gaussian_rows(300)
+    X = gaussian_rows(2000)
     X[:, 2] = X[:, 0] ** 2
     filled = []
     original, step = Filling.__call__, Trainer.step
