@@ -360,7 +360,8 @@ def test_marginals_are_those_of_as_many_values_as_are_known():
 @pytest.mark.parametrize("n_columns, chunk", [(5, 4096), (3000, 349)])
 def test_wide_rows_are_validated_by_few_values_at_once(n_columns, chunk):
     X = np.random.default_rng(0).normal(size=(60, n_columns))
-    assert make_validation(apart().fit(X)._engine(), X, None, 0).chunk == chunk
+    gen = small(max_iter=0, preconditioning="gaussian").fit(X)
+    assert make_validation(gen._engine(), X, None, 0).chunk == chunk
 
 
 @pytest.mark.parametrize("n_columns, n_times, per_call", [(5, 128, 1024), (3000, 128, 256)])
@@ -372,7 +373,7 @@ def test_wide_rows_are_scored_by_few_values_at_once(monkeypatch, n_columns, n_ti
         return torch.zeros_like(x0)
 
     monkeypatch.setattr("gudlearn._model.correction_integrand", integrand)
-    apart().fit(X).score_samples(X)
+    small(max_iter=0, preconditioning="gaussian").fit(X).score_samples(X)
     assert sum(seen) == 128 * n_times
     assert max(seen) == per_call
 
