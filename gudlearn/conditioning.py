@@ -219,8 +219,8 @@ class ReplacementDenoiser:
 class RepaintStep:
     """A solver's step taken ten times, between which its end is made as noisy as its beginning.
 
-    Replacement alone knows nothing of what the known part says of the rest; these repetitions let
-    the two fall in with each other. It is cheap, robust and approximate.
+    Of what the known part says of the rest replacement alone knows what a normal law does; these
+    repetitions let the two fall in with each other. It is robust and approximate.
 
     Parameters
     ----------
