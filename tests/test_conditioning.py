@@ -479,12 +479,12 @@ def test_repetitions_keep_the_spread():
     assert gen.sample(given=partial)[:, 1].var() == pytest.approx(X[:, 1].var(), rel=0.1)
 
 
-def test_repetitions_hear_what_the_known_says_of_the_rest():
+def test_replacement_hears_what_the_known_says_of_the_rest():
     X, _ = full_covariance()
     gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
     partial = np.full((1000, 3), np.nan)
     partial[:, 0] = 1.0
-    # Replaced but once, 0.5 is missing of the mean of 0.8; its standard deviation is 0.6.
+    # Without a normal law 0.2 is missing of the mean of 0.8, without repetitions, too, 0.5.
     assert gen.sample(given=partial)[:, 1].mean() == pytest.approx(0.8, abs=0.2)
 
 
