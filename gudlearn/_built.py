@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 
 from gudlearn import _fitting
-from gudlearn._engine import Engine
+from gudlearn.model.fitted import Engine
 
 # Models on their devices, by estimator: nothing of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import as_mask, check_n_samples, mean_of_draws, numbers
-from gudlearn._conditions import Completion, LinearObservation
+from gudlearn.data.containers import as_mask, check_n_samples, mean_of_draws, numbers
+from gudlearn.conditioning.conditions import Completion, LinearObservation
 from gudlearn._constraints import validate_set_later
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
-from gudlearn._resolve import resolve
-from gudlearn.diffusion.gammas import moving_share
+from gudlearn._specs import resolve
+from gudlearn.diffusion.paths import moving_share
 
 # Stream of the uniforms that draw the classes of a sample.
 _CLASSES = 13

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import check_n_samples, numbers
+from gudlearn.data.containers import check_n_samples, numbers
 from gudlearn._random import derive_seed, seed_keys
-from gudlearn._rolling import Strip, roll
-from gudlearn.diffusion.gammas import moving_share
+from gudlearn.model.rolling import Strip, roll
+from gudlearn.diffusion.paths import moving_share
 
 # Columns on their way at once may be as far apart, as a share of the way.
 _APART = 0.1

@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from gudlearn._columns import n_known
-from gudlearn._images import make_image_network
-from gudlearn._model import MOST_VALUES, Model
+from gudlearn.data.containers import n_known
+from gudlearn.data.images import make_image_network
+from gudlearn.model.component import MOST_VALUES, Model
 from gudlearn._random import row_keys, torch_generator
-from gudlearn._resolve import resolve
-from gudlearn._rows import is_image_network, without_holes
-from gudlearn._states import make_states
-from gudlearn._training import Trainer, Validation, to_tensors
-from gudlearn.diffusion.kernels import WIDTHS
+from gudlearn._specs import resolve
+from gudlearn.training.sources import is_image_network, without_holes
+from gudlearn.conditioning.random_masks import make_states
+from gudlearn.training.trainer import Trainer, Validation, to_tensors
+from gudlearn.preconditioning.kernels import WIDTHS
 from gudlearn.networks import MLP, ImageNetwork, Transformer, UNet, build_network
 from gudlearn.nn.denoiser import Denoiser
 

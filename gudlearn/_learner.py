@@ -10,17 +10,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from gudlearn import _fitting
-from gudlearn._bins import make_bins
-from gudlearn._columns import Container, check_finite, holes_of
-from gudlearn._encoding import Encoding
-from gudlearn._engine import Engine
-from gudlearn._filling import Filling
-from gudlearn._images import ImageContainer, are_names, image_basis, understand
-from gudlearn._loop import run_passes
+from gudlearn.data.bins import make_bins
+from gudlearn.data.containers import Container, check_finite, holes_of
+from gudlearn.encoding.encoding import Encoding
+from gudlearn.model.fitted import Engine
+from gudlearn.training.imputation import Filling
+from gudlearn.data.images import ImageContainer, are_names, image_basis, understand
+from gudlearn.training.loop import run_passes
 from gudlearn._random import derive_seed
-from gudlearn._resolve import resolve, same, snapshot
-from gudlearn._rows import rows_on_device
-from gudlearn._training import Batch, to_arrays
+from gudlearn._specs import resolve, same, snapshot
+from gudlearn.training.sources import rows_on_device
+from gudlearn.training.trainer import Batch, to_arrays
 from gudlearn.networks import ImageNetwork
 
 # At most this many rows, or images, are held out: more would not choose better.

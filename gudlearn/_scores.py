@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
-from gudlearn._columns import as_mask, holes_of, n_known
+from gudlearn.data.containers import as_mask, holes_of, n_known
 from gudlearn._constraints import validate_set_later
 from gudlearn._random import row_keys
 

@@ -14,9 +14,9 @@ from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._draws import Draws
 from gudlearn._extension import Extends
 from gudlearn._learner import Learner
-from gudlearn._loop import Budget, run_passes
+from gudlearn.training.loop import Budget, run_passes
 from gudlearn._random import derive_seed
-from gudlearn._resolve import NamedSpecs
+from gudlearn._specs import NamedSpecs
 from gudlearn._scores import Scores
 from gudlearn.bases import BlockBasis, IdentityBasis
 

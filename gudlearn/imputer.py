@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from gudlearn._atomic import unchanged_on_error
-from gudlearn._columns import check_n_samples, mean_of_draws
+from gudlearn.data.containers import check_n_samples, mean_of_draws
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._wrapping import WrapsGenerator
 from gudlearn.generator import GUDGenerator

@@ -8,10 +8,10 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn._columns import Container
+from gudlearn.data.containers import Container
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import distinct_keys, row_keys
-from gudlearn._ties import SpreadTies
+from gudlearn.data.ties import SpreadTies
 from gudlearn._wrapping import WrapsGenerator
 from gudlearn.generator import GUDGenerator
 

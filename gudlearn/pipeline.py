@@ -12,12 +12,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._atomic import unchanged_on_error
-from ._columns import cast_like, check_n_samples, clip_to, held_by
-from ._determinants import check_step, flatten_steps, step_log_det
-from ._grid import levels_of, resolve_bin_width
-from ._inversion import draw_through
-from ._random import distinct_keys, keyed_uniform, row_keys
+from gudlearn._atomic import unchanged_on_error
+from gudlearn.data.containers import cast_like, check_n_samples, clip_to, held_by
+from gudlearn.transforms.determinants import check_step, flatten_steps, step_log_det
+from gudlearn.transforms.grid import levels_of, resolve_bin_width
+from gudlearn.transforms.inversion import draw_through
+from gudlearn._random import distinct_keys, keyed_uniform, row_keys
 
 __all__ = ["GenerativePipeline"]
 

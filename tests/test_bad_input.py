@@ -249,7 +249,7 @@ def test_scored_rows_must_obey_the_bins(method):
 def test_the_row_is_told_whatever_goes_through_at_once(monkeypatch):
     X = whole(400)
     gen = small(max_iter=0, bin_width=1.0).fit(X)
-    monkeypatch.setattr("gudlearn._bins.row_batches", lambda X: gen_batches(len(X), 50))
+    monkeypatch.setattr("gudlearn.data.bins.row_batches", lambda X: gen_batches(len(X), 50))
     X[333, 1] = 0.5
     for method in ("fit", "score_samples"):
         with pytest.raises(ValueError, match="Column 'x1' holds 0.5 in row 333"):

@@ -23,15 +23,15 @@ from gudlearn import (
     UNet,
     WaveletBasis,
 )
-from gudlearn._encoding import Encoding
-from gudlearn._images import (
+from gudlearn.encoding.encoding import Encoding
+from gudlearn.data.images import (
     ImageContainer,
     _order_groups,
     make_gamma_maps,
     make_rotation,
     understand,
 )
-from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.preconditioning.marginals import GaussianMarginals
 from gudlearn.networks import ImageNetwork
 from gudlearn.nn.denoiser import Conditioned, Denoiser
 from gudlearn.nn.layers import Conv, mix

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gudlearn import GenerativePipeline, GUDGenerator, GUDOutlierDetector
 from gudlearn._random import row_keys
-from gudlearn._ties import SpreadTies
+from gudlearn.data.ties import SpreadTies
 from small import continuous, small
 
 

@@ -23,9 +23,9 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from gudlearn import DPMSolver, GUDGenerator
-from gudlearn._loop import Budget, run_passes
-from gudlearn._model import Model
-from gudlearn._training import Trainer, make_optimizers
+from gudlearn.training.loop import Budget, run_passes
+from gudlearn.model.component import Model
+from gudlearn.training.trainer import Trainer, make_optimizers
 from gudlearn.diffusion.losses import bound_integrand
 
 

@@ -1,11 +1,11 @@
 """Bases: orthonormal, complete changes of coordinates with a scale per component."""
 
-from ._base import Basis, Components
-from ._blocks import BlockBasis
-from ._fourier import FourierBasis
-from ._identity import IdentityBasis
-from ._pca import PCABasis
-from ._wavelet import WaveletBasis
+from gudlearn.bases.base import Basis, Components
+from gudlearn.bases.blocks import BlockBasis
+from gudlearn.bases.fourier import FourierBasis
+from gudlearn.bases.identity import IdentityBasis
+from gudlearn.bases.pca import PCABasis
+from gudlearn.bases.wavelet import WaveletBasis
 
 __all__ = [
     "Basis",

@@ -7,7 +7,7 @@ All arguments are tensors of shape (B, D), or broadcast to it. Dividing by sigma
 near the data, dividing by alpha near the noise; from v nothing is divided.
 """
 
-from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.noise import alpha, sigma
 
 
 def x0_from_eps(x, eps, gamma):

@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from gudlearn.diffusion.gammas import load_forward_mode
-from gudlearn.diffusion.levels import alpha, sigma, snr
-from gudlearn.diffusion.marginals import LOG_2PI
+from gudlearn.diffusion.paths import load_forward_mode
+from gudlearn.diffusion.noise import alpha, sigma, snr
+from gudlearn.preconditioning.marginals import LOG_2PI
 from gudlearn.diffusion.process import perturb
 
 

@@ -10,7 +10,7 @@ integrand is large.
 
 import torch
 
-from gudlearn.diffusion.levels import snr
+from gudlearn.diffusion.noise import snr
 from gudlearn.diffusion.process import perturb
 
 

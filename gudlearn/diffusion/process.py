@@ -7,7 +7,7 @@ r"""The forward process, each component at its own noise level.
 
 import torch
 
-from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.noise import alpha, sigma
 
 
 def perturb(x0, eps, gamma):

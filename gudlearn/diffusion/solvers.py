@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.noise import alpha, sigma
 
 
 def ddim_step(x, x0, gamma_t, gamma_s, eta=0.0, noise=None):

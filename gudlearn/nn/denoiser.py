@@ -18,8 +18,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from gudlearn.diffusion.kernels import WIDTHS
-from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.preconditioning.kernels import WIDTHS
+from gudlearn.preconditioning.marginals import GaussianMarginals
 
 
 def tame(x):

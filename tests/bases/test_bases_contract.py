@@ -101,7 +101,7 @@ def test_inverse_returns_the_rows_and_their_dtype(basis, dtype, rtol):
 @every_basis
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.uint16, np.float32, bool])
 def test_every_dtype_is_fitted_as_its_float64_copy(basis, dtype, monkeypatch):
-    monkeypatch.setattr("gudlearn.bases._rows._ENTRIES_PER_BATCH", 7 * N_FEATURES)
+    monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 7 * N_FEATURES)
     # The smallest int8 has no opposite, and a sum of 100 entries does not fit into a byte.
     X = np.random.default_rng(0).integers(-128, 128, size=(100, N_FEATURES))
     X[:, 3] = -128
@@ -121,7 +121,7 @@ def test_every_dtype_is_fitted_as_its_float64_copy(basis, dtype, monkeypatch):
 
 @every_basis
 def test_no_copy_of_bytes_is_made_as_floats(basis, monkeypatch):
-    monkeypatch.setattr("gudlearn.bases._rows._ENTRIES_PER_BATCH", 200 * N_FEATURES)
+    monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 200 * N_FEATURES)
     X = np.random.default_rng(0).integers(0, 256, size=(20_000, N_FEATURES), dtype=np.uint8)
     # What a fit imports is no copy.
     clone(basis).fit(X[:10])
@@ -291,7 +291,7 @@ def test_pickle_and_clone(basis):
 def test_row_blocks_do_not_change_the_result(basis, monkeypatch):
     X = rows()
     Z = clone(basis).fit(X).transform(X)
-    monkeypatch.setattr("gudlearn.bases._rows._ENTRIES_PER_BATCH", 7 * N_FEATURES)
+    monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 7 * N_FEATURES)
     small = clone(basis).fit(X)
     # Rounding moves the last principal axis by as much times the condition of the covariance, 2e9.
     np.testing.assert_allclose(small.transform(X), Z, rtol=5e-7, atol=5e-7)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gudlearn.bases import BlockBasis, PCABasis
-from gudlearn.bases._pca import _leave_one_out_shrinkage
+from gudlearn.bases.pca import _leave_one_out_shrinkage
 
 
 def correlated(n_samples, n_features, seed=0):
@@ -184,7 +184,7 @@ def test_columns_that_cannot_be_taken_are_refused_at_once(channels, n_features, 
 
 
 def test_the_limit_on_columns_counts_those_of_one_matrix(monkeypatch):
-    monkeypatch.setattr("gudlearn.bases._pca._MOST_COLUMNS", 6)
+    monkeypatch.setattr("gudlearn.bases.pca._MOST_COLUMNS", 6)
     X = correlated(50, 12)
     with pytest.raises(ValueError, match="at most 6 columns, .* X has 12"):
         PCABasis().fit(X)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gudlearn.diffusion import conversions
-from gudlearn.diffusion.levels import alpha, sigma
+from gudlearn.diffusion.noise import alpha, sigma
 from gudlearn.diffusion.process import perturb
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.gammas import CosineGamma, VPGamma, WindowedGamma
-from gudlearn.diffusion.levels import alpha
+from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
+from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.likelihood import (
     correction_integrand,
     flow_log_prob,
@@ -13,7 +13,7 @@ from gudlearn.diffusion.likelihood import (
     level_divergence,
 )
 from gudlearn.diffusion.losses import bound_integrand
-from gudlearn.diffusion.marginals import GaussianMarginals, MixtureMarginals
+from gudlearn.preconditioning.marginals import GaussianMarginals, MixtureMarginals
 
 VARIANCES = torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)
 GAMMA_0 = VARIANCES.log() - 8

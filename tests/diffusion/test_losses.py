@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.gammas import CosineGamma, WindowedGamma
+from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
 from gudlearn.diffusion.likelihood import gaussian_divergence
 from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
-from gudlearn.diffusion.marginals import GaussianMarginals
+from gudlearn.preconditioning.marginals import GaussianMarginals
 
 VARIANCES = torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)
 GAMMA_0 = VARIANCES.log() - 9

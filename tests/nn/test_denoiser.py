@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gudlearn.diffusion.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
 from gudlearn.networks import MLP, build_network
 from gudlearn.nn.denoiser import Denoiser, tame
 

@@ -1,0 +1,1 @@
+"""What the user passed, and the way back to it."""

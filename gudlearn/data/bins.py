@@ -1,0 +1,223 @@
+"""The grids that discrete columns lie on: value = origin + level * width."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gudlearn.data.containers import extremes, row_batches
+
+# Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
+MAX_LEVELS = 1 << 16
+# A value may miss its grid point by this share of a bin: decimal fractions are not exact.
+_OFF_GRID = 1e-3
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The grids of the discrete columns.
+
+    Parameters
+    ----------
+    width : ndarray of shape (F,)
+        Bin width, NaN where a column is continuous.
+    origin : ndarray of shape (F,)
+        Value of level 0.
+    low, high : ndarray of shape (F,)
+        Least and greatest level that can be, NaN where nothing bounds it.
+    names : list of str
+        For messages.
+    """
+
+    width: np.ndarray
+    origin: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    names: list
+
+    @property
+    def discrete(self):
+        """Which columns are discrete."""
+        return ~np.isnan(self.width)
+
+    def levels(self, X, first=0):
+        """Levels of the discrete columns, whole numbers or NaN; others are 0. Shape (n, F).
+
+        To messages the rows are those from `first` on.
+
+        Raises
+        ------
+        ValueError
+            If a value is not on its grid, or outside ``bin_range``.
+        """
+        discrete = self.discrete
+        position = (X[:, discrete] - self.origin[discrete]) / self.width[discrete]
+        found = np.zeros(X.shape)
+        found[:, discrete] = np.rint(position)
+        off_grid = ~_on_grid(position).all(0)
+        low, high = self.low[discrete], self.high[discrete]
+        # A comparison with NaN, no bound, is False.
+        outside = ((found[:, discrete] < low) | (found[:, discrete] > high)).any(0)
+        for j in np.flatnonzero(discrete)[off_grid]:
+            self._refuse(
+                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j, first,
+                f"is not a whole multiple of bin_width={self.width[j]:g}"
+                + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
+                "Pass the width of the grid the column lies on, or None (or NaN for the column) "
+                "if it is continuous.",
+            )  # fmt: skip
+        for j in np.flatnonzero(discrete)[outside]:
+            self._refuse(
+                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j, first,
+                f"lies outside bin_range={self._range(j)}",
+                "Widen bin_range, or pass bin_range=None to allow any value.",
+            )  # fmt: skip
+        return found
+
+    def check(self, X):
+        """Raise where rows X do not lie on the grids, whatever their dtype; see `levels`."""
+        if _lies_on_integers(X, self.width) and not self.origin.any():
+            try:
+                # Whole numbers lie on the grid of whole numbers: their extremes tell the rest.
+                self.levels(np.stack(extremes(X)))
+                return
+            except ValueError:
+                pass
+        for rows in row_batches(X):
+            self.levels(X[rows], rows.start)
+
+    def _range(self, j):
+        return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
+
+    def _bounds(self, j):
+        return np.array([self.low[j], self.high[j]])
+
+    def _refuse(self, wrong, column, j, first, rule, cure):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"Column {self.names[j]!r} holds {column[row]:g} in row {first + row}, which "
+                f"{rule}. {cure}"
+            )
+
+    def values(self, levels, X):
+        """X with its discrete columns replaced by the values of levels."""
+        per_unit = 1 / self.width
+        whole = np.abs(per_unit - np.rint(per_unit)) < 1e-9 * per_unit
+        # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            step = np.where(whole, levels / np.rint(per_unit), levels * self.width)
+        return np.where(self.discrete, self.origin + step, X)
+
+
+def make_bins(bin_width, bin_range, container, X, names, alike=False):
+    """Resolve ``bin_width`` and ``bin_range`` for validated data.
+
+    Parameters
+    ----------
+    bin_width : "auto", None, number or array-like of shape (F,)
+    bin_range : None, pair of numbers, or array-like of shape (F, 2)
+    container : Container
+    X : ndarray of shape (n, F)
+    names : list of str
+    alike : bool
+        Whether all columns lie on one grid, as the pixels of an image do.
+
+    Returns
+    -------
+    Bins
+
+    Raises
+    ------
+    ValueError
+        If a width is not positive, has the wrong length, or the data do not obey it.
+    """
+    n_columns = X.shape[1]
+    width = _resolve_width(bin_width, container, n_columns)
+    origin = _origins(X, width, alike)
+    low, high = _resolve_range(bin_range, width, origin, n_columns)
+    bins = Bins(width, origin, low, high, names)
+    bins.check(X)
+    return bins
+
+
+def _origins(X, width, alike):
+    """Where the grid of each column begins: at 0, or at its least value if that fits better."""
+    if _lies_on_integers(X, width):
+        return np.zeros(X.shape[1])
+    low = extremes(X)[0].astype(np.float64)
+    if alike:
+        low = np.full_like(low, low.min())
+    on_plain, on_own = np.zeros(len(low)), np.zeros(len(low))
+    for rows in row_batches(X):
+        on_plain += _on_grid(X[rows] / width).sum(0)
+        on_own += _on_grid((X[rows] - low) / width).sum(0)
+    if alike:
+        on_plain[:], on_own[:] = on_plain.mean(), on_own.mean()
+    # Where most values lie on neither grid, it is the plain one that they are told to miss.
+    return np.where(on_own > np.maximum(on_plain, 0.5 * len(X)), low, 0.0)
+
+
+def _lies_on_integers(X, width):
+    """Whether all discrete columns hold integers and have bins of width 1."""
+    return X.dtype.kind in "iub" and bool((np.isnan(width) | (width == 1)).all())
+
+
+def _on_grid(position):
+    """Whether positions are whole numbers; what is missing is on any grid."""
+    off = np.abs(position - np.rint(position))
+    return np.isnan(position) | (off <= _OFF_GRID + 1e-9 * np.abs(position))
+
+
+def _resolve_width(bin_width, container, n_columns):
+    if isinstance(bin_width, str):
+        if bin_width != "auto":
+            raise ValueError(
+                f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per "
+                "column."
+            )
+        whole = np.array([t.kind in "iub" for t in container.dtypes])
+        return np.where(whole, 1.0, np.nan)
+    if bin_width is None:
+        return np.full(n_columns, np.nan)
+    wrong = f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
+    if isinstance(bin_width, bool):
+        raise TypeError(wrong)
+    if np.ndim(bin_width) > 1:
+        raise ValueError(f"bin_width has {np.ndim(bin_width)} dimensions. Pass one per column.")
+    try:
+        width = np.asarray([np.nan if w is None else w for w in np.ravel(bin_width)], dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(wrong) from error
+    if np.ndim(bin_width) == 0:
+        width = np.full(n_columns, width[0])
+    if width.shape != (n_columns,):
+        raise ValueError(
+            f"bin_width has {width.size} entries but X has {n_columns} features. Pass one number, "
+            "or one per column."
+        )
+    if not (np.isnan(width) | ((width > 0) & np.isfinite(width))).all():
+        raise ValueError(f"bin_width={bin_width!r} must be positive and finite.")
+    return width
+
+
+def _resolve_range(bin_range, width, origin, n_columns):
+    if bin_range is None:
+        return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+    try:
+        bounds = np.asarray(bin_range, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"bin_range={bin_range!r} must hold numbers: (low, high).") from error
+    if bounds.shape not in ((2,), (n_columns, 2)):
+        raise ValueError(
+            f"bin_range has shape {bounds.shape}; pass (low, high), or one pair per column: "
+            f"({n_columns}, 2)."
+        )
+    bounds = np.where(np.isfinite(bounds), bounds, np.nan)
+    bounds = np.broadcast_to(bounds, (n_columns, 2))
+    if (bounds[:, 0] > bounds[:, 1]).any():
+        raise ValueError(f"bin_range={bin_range!r} must have low <= high.")
+    if np.isnan(width).all():
+        raise ValueError("bin_range needs discrete columns: pass bin_width too.")
+    # Bounds need not lie on the grid: the levels inside them count.
+    position = (bounds - origin[:, None]) / width[:, None]
+    return np.ceil(position[:, 0] - _OFF_GRID), np.floor(position[:, 1] + _OFF_GRID)

@@ -1,0 +1,1 @@
+"""A fitted model: what was learned, and what it computes."""

@@ -1,0 +1,150 @@
+"""Training loss and validation over the passes."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from gudlearn.plotting.common import (
+    FAKE_COLOR,
+    LINE_COLOR,
+    REAL_COLOR,
+    estimator_name,
+    new_or_given_axes,
+    tidy,
+)
+
+
+class LossCurveDisplay:
+    """Training loss, and validation where there is one, over the passes.
+
+    It is recommended to use :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_passes,)
+        Training loss of each pass in nats per dimension.
+
+    validation_scores : array-like of shape (n_validations,), default=None
+        Scores of the validation rows in nats per dimension, higher is better.
+
+    validation_passes : array-like of shape (n_validations,), default=None
+        Number of passes before each validation. None: every pass is followed by one.
+
+    name : str, default=None
+        Title of the picture.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The training loss.
+
+    validation_line_ : matplotlib Line2D or None
+        The negative validation scores.
+
+    best_ : matplotlib Line2D or None
+        The mark of the best validation score.
+
+    ax_ : matplotlib Axes
+        Axes with the curves.
+
+    figure_ : matplotlib Figure
+        Figure containing the curves.
+
+    Examples
+    --------
+    >>> from gudlearn.plotting import LossCurveDisplay
+    >>> display = LossCurveDisplay(
+    ...     loss_curve=[2.0, 1.5, 1.4], validation_scores=[-2, -1.6, -1.7]
+    ... )
+    >>> display.plot().best_.get_xdata()
+    array([2])
+    """
+
+    def __init__(self, *, loss_curve, validation_scores=None, validation_passes=None, name=None):
+        self.loss_curve = loss_curve
+        self.validation_scores = validation_scores
+        self.validation_passes = validation_passes
+        self.name = name
+
+    @classmethod
+    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
+        """Draw the training of a fitted generator.
+
+        Parameters
+        ----------
+        estimator : GUDGenerator
+            A fitted generator: its ``loss_curve_`` and ``validation_scores_`` are drawn.
+
+        name : str, default=None
+            Title. None: the name of the estimator's class.
+
+        ax : matplotlib Axes, default=None
+            Axes to draw on. None: a new figure.
+
+        **kwargs : dict
+            Passed to matplotlib's ``plot`` for every curve.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
+        check_is_fitted(estimator, "loss_curve_")
+        display = cls(
+            loss_curve=estimator.loss_curve_,
+            validation_scores=estimator.validation_scores_,
+            validation_passes=estimator.validation_iters_,
+            name=estimator_name(estimator, name),
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, name=None, **kwargs):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on. None: a new figure.
+
+        name : str, default=None
+            Title. None: the ``name`` of the display.
+
+        **kwargs : dict
+            Passed to matplotlib's ``plot`` for every curve.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+        """
+        loss_curve = np.asarray(self.loss_curve, dtype=float)
+        if loss_curve.size == 0:
+            raise ValueError(
+                "There is no pass to draw: the loss curve is empty, as it is with max_iter=0."
+            )
+        ax = new_or_given_axes(self, ax, figsize=(6.4, 4.2))
+        passes = np.arange(1.0, len(loss_curve) + 1)
+        has_validation = self.validation_scores is not None and len(self.validation_scores) > 0
+        style = {"color": REAL_COLOR if has_validation else LINE_COLOR, "label": "training"}
+        (self.line_,) = ax.plot(passes, loss_curve, **(style | kwargs))
+        self.validation_line_ = self.best_ = None
+        if has_validation:
+            loss = -np.asarray(self.validation_scores, dtype=float)
+            at = (
+                np.arange(1, len(loss) + 1)
+                if self.validation_passes is None
+                else (np.asarray(self.validation_passes))
+            )
+            style = {"color": LINE_COLOR, "label": "validation"}
+            (self.validation_line_,) = ax.plot(at, loss, **(style | kwargs))
+            best = np.nanargmin(loss)
+            label = f"best: {loss[best]:.3f}"
+            (self.best_,) = ax.plot(
+                at[[best]], loss[[best]], "o", color=FAKE_COLOR, markersize=6, label=label
+            )
+            ax.legend(frameon=False)
+        ax.set(xlabel="passes over the rows", ylabel="loss (nats per dimension)")
+        ax.locator_params(axis="x", integer=True)
+        title = self.name if name is None else name
+        if title is not None:
+            ax.set_title(title)
+        tidy(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,21 @@
+"""Schedules: the path that each component takes from data to noise."""
+
+from gudlearn.schedules.schedules import (
+    CosineSchedule,
+    EndPoints,
+    LinearSchedule,
+    Schedule,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+    VPSchedule,
+)
+
+__all__ = [
+    "CosineSchedule",
+    "EndPoints",
+    "LinearSchedule",
+    "Schedule",
+    "SequentialSchedule",
+    "SoftConditioningSchedule",
+    "VPSchedule",
+]

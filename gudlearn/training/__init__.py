@@ -1,0 +1,1 @@
+"""How a denoiser is fitted."""

@@ -1,0 +1,99 @@
+"""Samples of a pipeline: draws of its last step, sent back through the others."""
+
+import copy
+import inspect
+import warnings
+from numbers import Integral
+
+import numpy as np
+
+from gudlearn.transforms.determinants import flatten_steps, in_image
+from gudlearn._random import derive_seed
+
+# Rounds of drawing again the samples that no row is mapped to.
+_ROUNDS = 100
+
+
+def draw_through(steps, n_samples, random_state):
+    """Draw from the last of some fitted steps and invert the others.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+    n_samples : int
+    random_state : int, RandomState, numpy.random.Generator or None
+        None leaves it to the last step.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+
+    Raises
+    ------
+    RuntimeError
+        If some samples are outside the range of the transformers however often they are drawn.
+    """
+    final = steps[-1][1]
+    missing = np.arange(n_samples)
+    X = None
+    for state in _random_states(final, random_state):
+        rows, inside = _backward(steps[:-1], _draw(final, len(missing), state))
+        X = np.empty((n_samples, rows.shape[1])) if X is None else X
+        X[missing[inside]] = rows
+        missing = missing[~inside]
+        if len(missing) == 0:
+            return X
+    raise RuntimeError(
+        f"{len(missing)} of {n_samples} samples of the last step were outside the range of the "
+        f"transformers in each of {_ROUNDS} draws. Use a last step that fits the transformed "
+        "data better, or another scaler."
+    )
+
+
+def _draw(final, n_samples, random_state):
+    """Draw from a density estimator of scikit-learn's or ours; ndarray of float64."""
+    if "random_state" in inspect.signature(final.sample).parameters:
+        drawn = final.sample(n_samples, random_state=random_state)
+    elif random_state is None:
+        drawn = final.sample(n_samples)
+    elif hasattr(final, "random_state"):
+        final = copy.copy(final)
+        final.random_state = random_state
+        drawn = final.sample(n_samples)
+    else:
+        raise TypeError(f"{type(final).__name__}.sample takes no random_state; leave it at None.")
+    return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
+
+
+def _random_states(final, random_state):
+    """Yield the random_state of each round of drawing, the user's own first."""
+    if isinstance(random_state, np.random.Generator):
+        random_state = derive_seed(random_state) % 2**32
+    yield random_state
+    if random_state is None:
+        random_state = getattr(final, "random_state", None)
+    for turn in range(1, _ROUNDS):
+        if isinstance(random_state, Integral):
+            # An integer repeats itself: each round takes another.
+            yield derive_seed((int(random_state) + turn) % 2**32) % 2**32
+        else:
+            yield random_state
+
+
+def _backward(steps, Z):
+    """Invert the steps; return the rows that have an inverse, and which those are."""
+    inside = np.ones(len(Z), dtype=bool)
+    for _, step in reversed(list(flatten_steps(steps))):
+        keep = in_image(step, Z)
+        if keep.any():
+            with warnings.catch_warnings():
+                # PowerTransformer's words for rows outside its image.
+                warnings.filterwarnings("ignore", message="invalid value encountered in power")
+                warnings.filterwarnings("ignore", message="Some values in column")
+                X = np.asarray(step.inverse_transform(Z[keep]), dtype=np.float64)
+            finite = np.isfinite(X).all(axis=1)
+            Z, keep[keep] = X[finite], finite
+        inside[inside] = keep
+        if not inside.any():
+            return np.empty((0, Z.shape[1])), inside
+    return Z, inside

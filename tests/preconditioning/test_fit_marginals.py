@@ -1,0 +1,237 @@
+"""Fits of one-dimensional marginals, against laws they should find."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.ndimage import gaussian_filter1d
+
+from gudlearn.preconditioning.fit_marginals import (
+    MAX_ATOMS,
+    _own_share,
+    fit_levels,
+    fit_mixtures,
+    gaussians,
+    level_marginals,
+    mixture_marginals,
+    stretch,
+)
+from gudlearn.preconditioning.marginals import (
+    AtomMarginals,
+    GaussianMarginals,
+    LadderMarginals,
+    MixtureMarginals,
+)
+
+
+def table_log_prob(table, levels):
+    clipped, beyond = table.clip(levels)
+    return table.log_pmf[(clipped - table.first).astype(int)] + beyond
+
+
+def log_density(fit, x):
+    """Log-density of the first column's mixture."""
+    w, m, v = (p[0] for p in fit)
+    density = (w * stats.norm.pdf(x[:, None], m, np.sqrt(v))).sum(1)
+    return np.log(density)
+
+
+# Levels
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 500])
+def test_probabilities_of_seen_and_unseen_levels_sum_to_one(n):
+    levels = np.random.default_rng(0).poisson(8, size=n).astype(float)
+    table = fit_levels(levels)
+    np.testing.assert_allclose(np.exp(table.log_pmf).sum(), 1)
+    everywhere = np.arange(-4000.0, 4000.0)
+    p = np.exp(table_log_prob(table, everywhere))
+    np.testing.assert_allclose(p.sum(), 1)
+    outside = (everywhere < levels.min()) | (everywhere > levels.max())
+    np.testing.assert_allclose(p[outside].sum(), 1 / (n + 2))
+    assert table.seen == (levels.min(), levels.max())
+
+
+def test_the_tails_fall_with_every_level():
+    levels = np.random.default_rng(0).poisson(8, size=100).astype(float)
+    table = fit_levels(levels)
+    above = table_log_prob(table, levels.max() + np.arange(1.0, 50.0))
+    below = table_log_prob(table, levels.min() - np.arange(1.0, 50.0))
+    np.testing.assert_allclose(np.diff(above), np.log(0.5))
+    np.testing.assert_allclose(np.diff(below), np.log(0.5))
+
+
+def test_tails_of_a_wide_column_fall_slowly():
+    table = fit_levels(np.linspace(0, 6399, 500).round())
+    above = table_log_prob(table, 6399 + np.array([1.0, 201.0]))
+    # Halved every 32nd part of the 6400 levels seen.
+    np.testing.assert_allclose(np.diff(above), np.log(0.5))
+
+
+def test_given_bounds_are_kept():
+    table = fit_levels(np.array([2.0, 3.0, 3.0]), low=0, high=5)
+    assert (table.first, table.last) == (0, 5) and table.open_ends == (False, False)
+    np.testing.assert_allclose(np.exp(table.log_pmf).sum(), 1)
+    half = fit_levels(np.array([2.0, 3.0, 3.0]), low=0)
+    assert (half.first, half.last) == (0, 4) and half.seen == (0, 3)
+    # All of the mass outside lies on the one open side.
+    np.testing.assert_allclose(np.exp(half.log_pmf[-1]), 1 / 5)
+
+
+def test_one_level_is_all_but_certain():
+    table = fit_levels(np.full(98, 4.0))
+    np.testing.assert_allclose(np.exp(table_log_prob(table, np.array([4.0]))), 0.99)
+
+
+def test_plenty_of_rows_give_the_frequencies():
+    rng = np.random.default_rng(0)
+    p = np.array([0.05, 0.5, 0.0, 0.4, 0.05])
+    levels = rng.choice(5, size=20000, p=p).astype(float)
+    found = np.exp(table_log_prob(fit_levels(levels), np.arange(5.0)))
+    # Three standard errors of a frequency of one half.
+    np.testing.assert_allclose(found, p, atol=0.011)
+    assert 0 < found[2] < 1e-3
+
+
+@pytest.mark.parametrize("n", [800, 8000])
+@pytest.mark.parametrize(
+    "law", [stats.norm(0, 900), stats.gamma(2, scale=400)], ids=["normal", "gamma"]
+)
+def test_many_levels_are_predicted_almost_as_well_as_by_the_truth(law, n):
+    rng = np.random.default_rng(0)
+    train, test = (np.rint(law.rvs(m, random_state=rng)) for m in (n, 5000))
+    found = table_log_prob(fit_levels(train), test).mean()
+    truth = law.logpdf(test).mean()
+    # A kernel estimate of a smooth density from 800 rows loses about 0.02 nats.
+    assert truth - 0.05 < found < truth + 0.01
+
+
+def test_leave_one_out_beats_raw_frequencies_on_few_rows():
+    rng = np.random.default_rng(1)
+    train, test = (np.rint(rng.normal(0, 5, m)) for m in (40, 2000))
+    table = fit_levels(train)
+    found = table_log_prob(table, test).mean()
+    assert found > stats.norm(0, 5).logpdf(test).mean() - 0.15
+
+
+@pytest.mark.parametrize("size", [2, 5, 17, 100, 300])
+@pytest.mark.parametrize("width", [1, 2, 8, 64])
+def test_own_share_is_the_diagonal_of_the_filter(size, width):
+    matrix = gaussian_filter1d(np.eye(size), width, axis=0, mode="reflect", truncate=4.0)
+    np.testing.assert_allclose(_own_share(size, width), np.diag(matrix), rtol=1e-9)
+
+
+def test_short_tables_are_atoms_and_long_ones_ladders():
+    rng = np.random.default_rng(0)
+    tables = [fit_levels(np.arange(n) * 1.0) for n in (3, MAX_ATOMS + 5, 7)]
+    first, step = rng.normal(size=3), np.array([0.5, 0.1, 2.0])
+    parts, columns = level_marginals(tables, first, step)
+    assert [type(p) for p in parts] == [AtomMarginals, LadderMarginals]
+    assert [list(c) for c in columns] == [[0, 2], [1]]
+    for part, where in zip(parts, columns, strict=True):
+        for mean, i in zip(part.mean, where, strict=True):
+            levels = first[i] + step[i] * np.arange(len(tables[i].log_pmf))
+            np.testing.assert_allclose(mean, np.exp(tables[i].log_pmf) @ levels)
+
+
+# Mixtures
+
+
+@pytest.mark.parametrize("shift, scale", [(0.0, 1.0), (1e4, 1e-3), (-5.0, 1e6)])
+def test_a_normal_column_is_one_gaussian_whatever_its_units(shift, scale):
+    x = shift + scale * np.random.default_rng(0).normal(size=1000)
+    w, m, v = fit_mixtures(x[:, None])
+    # One member and the wide one.
+    assert (w[0] > 0).sum() == 2
+    np.testing.assert_allclose(w[0].sum(), 1)
+    np.testing.assert_allclose(w[0, -1], 1 / 1002)
+    np.testing.assert_allclose([m[0, 0], v[0, 0]], [x.mean(), x.var()], rtol=1e-6)
+
+
+def test_humps_are_found():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(3000) < 0.3, rng.normal(-4, 0.5, 3000), rng.normal(3, 1.0, 3000))
+    fit = fit_mixtures(x[:, None])
+    grid = np.linspace(-10, 10, 2001)
+    truth = 0.3 * stats.norm.pdf(grid, -4, 0.5) + 0.7 * stats.norm.pdf(grid, 3, 1.0)
+    # Total variation; three parameters from 900 rows each cost about 0.02.
+    assert np.trapezoid(np.abs(np.exp(log_density(fit, grid)) - truth), grid) / 2 < 0.05
+
+
+def test_mixtures_predict_a_skewed_column_almost_as_well_as_the_truth():
+    law = stats.lognorm(0.7)
+    rng = np.random.default_rng(0)
+    train, test = law.rvs(3000, random_state=rng), law.rvs(3000, random_state=rng)
+    found = log_density(fit_mixtures(train[:, None]), test).mean()
+    assert found > law.logpdf(test).mean() - 0.05
+
+
+def test_few_known_values_are_not_taken_for_many():
+    rng = np.random.default_rng(0)
+    Z, holes = rng.normal(size=(2000, 3)), np.zeros((2000, 3), bool)
+    holes[25:, 0], holes[200:, 2] = True, True
+    alone = [fit_mixtures(Z[~holes[:, j], j][:, None]) for j in range(3)]
+    fresh = rng.normal(size=5000)
+    stretch(Z, holes)
+    fit = fit_mixtures(Z, (~holes).sum(0))
+    for j in range(3):
+        found = log_density([part[j : j + 1] for part in fit], fresh).mean()
+        assert found == pytest.approx(log_density(alone[j], fresh).mean(), abs=0.03)
+    np.testing.assert_allclose(fit[0][:, -1], 1 / np.array([27, 2002, 202]))
+
+
+def test_many_columns_are_fitted_in_parts(monkeypatch):
+    Z, n_known = np.random.default_rng(0).lognormal(size=(50, 5)), np.array([50, 50, 5, 5, 30])
+    together = fit_mixtures(Z, n_known)
+    monkeypatch.setattr("gudlearn.preconditioning.fit_marginals._MOST_COLUMNS", 2)
+    for part, expected in zip(fit_mixtures(Z, n_known), together, strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-9)
+
+
+def test_an_outlier_costs_less_than_its_square():
+    x = np.random.default_rng(0).normal(size=500)
+    fit = fit_mixtures(x[:, None])
+    # -1/2 30^2 = -450 without the wide member; with it, log(1/502) and a factor in width.
+    assert log_density(fit, np.array([30.0]))[0] > -30
+
+
+def test_every_column_is_fitted_on_its_own():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=400), rng.lognormal(size=400), rng.uniform(size=400)])
+    together = fit_mixtures(X)
+    for j in range(3):
+        alone = fit_mixtures(X[:, [j]])
+        grid = np.quantile(X[:, j], np.linspace(0.01, 0.99, 50))
+        both = [log_density([p[i : i + 1] for p in fit], grid) for fit, i in
+                ((together, j), (alone, 0))]  # fmt: skip
+        np.testing.assert_allclose(*both, rtol=0, atol=1e-8)
+
+
+def test_the_fit_does_not_depend_on_the_order_of_rows():
+    X = np.random.default_rng(0).lognormal(size=(3000, 1))
+    for a, b in zip(fit_mixtures(X), fit_mixtures(X[::-1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+@pytest.mark.parametrize("x", [np.zeros(50), np.repeat([0.0, 1.0], 30), np.arange(3.0), np.ones(1)])
+def test_degenerate_columns_have_finite_fits(x):
+    fit = fit_mixtures(x[:, None])
+    assert all(np.isfinite(p).all() for p in fit)
+    assert (fit[2] > 0).all()
+    np.testing.assert_allclose(fit[0].sum(), 1)
+
+
+def test_one_gaussian_each_is_centred():
+    marginals = mixture_marginals(*gaussians([1.0, 4.0, 9.0]))
+    assert isinstance(marginals, GaussianMarginals)
+    np.testing.assert_array_equal(marginals.variance, [1.0, 4.0, 9.0])
+    assert not marginals.mean.any()
+
+
+def test_mixtures_become_marginals_of_the_same_moments():
+    Z = np.random.default_rng(0).lognormal(size=(500, 2))
+    w, m, v = fit_mixtures(Z)
+    marginals = mixture_marginals(w, m, v)
+    assert isinstance(marginals, MixtureMarginals)
+    np.testing.assert_allclose(marginals.mean, (w * m).sum(1))
+    second = (w * (v + m**2)).sum(1)
+    np.testing.assert_allclose(marginals.variance, second - (w * m).sum(1) ** 2)

@@ -1,0 +1,201 @@
+"""What components say of each other, against the dense Gaussian and against quadrature."""
+
+import numpy as np
+import pytest
+import torch
+
+import gudlearn.preconditioning.joint as joint_module
+from gudlearn.diffusion.paths import load_forward_mode
+from gudlearn.preconditioning.joint import JointGaussian
+from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+
+MEAN = torch.tensor([1.0, -2.0, 0.5, 10.0], dtype=torch.float64)
+STD = torch.tensor([1.0, 0.3, 2.0, 20.0], dtype=torch.float64)
+MISSING = 16.0
+
+
+def joint(k=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    loadings = torch.randn(4, k, generator=generator, dtype=torch.float64)
+    norm = loadings.square().sum(1, keepdim=True).sqrt()
+    return JointGaussian(MEAN, STD, 0.95 * loadings / norm)
+
+
+def covariance_of(law):
+    correlation = law.loadings @ law.loadings.T
+    correlation.fill_diagonal_(1.0)
+    return law.std[:, None] * correlation * law.std
+
+
+def states(law=None, n=50, seed=1):
+    """Noisy values at levels of their own, clean to lost, of rows that fit the law."""
+    law = joint() if law is None else law
+    generator = torch.Generator().manual_seed(seed)
+    gamma = 8 * torch.rand(n, 4, generator=generator, dtype=torch.float64) - 6
+    gamma = gamma + 2 * STD.log()
+    gamma[::5, 1] = MISSING
+    normal, eps = 0.6 * torch.randn(2, n, 4, generator=generator, dtype=torch.float64)
+    x0 = MEAN + normal @ torch.linalg.cholesky(covariance_of(law)).T
+    return torch.sigmoid(-gamma).sqrt() * x0 + torch.sigmoid(gamma).sqrt() * eps, gamma
+
+
+def dense_posterior(law, x, gamma):
+    """Mean and variance of each component given all noisy values, by the formula."""
+    covariance = covariance_of(law)
+    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
+    gain = covariance @ torch.linalg.inv(covariance + torch.diag_embed(gamma.exp()))
+    mean = law.mean + (gain @ y[..., None])[..., 0]
+    return mean, (covariance - gain @ covariance).diagonal(dim1=-2, dim2=-1)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_posterior_of_gaussians_is_that_of_the_dense_law(k):
+    law = joint(k)
+    x, gamma = states(law)
+    found = GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma))
+    for value, expected in zip(found, dense_posterior(law, x, gamma), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_many_factors_are_inverted_as_few_are(dtype):
+    generator = torch.Generator().manual_seed(0)
+    loadings = torch.randn(20, 16, generator=generator, dtype=torch.float64)
+    loadings = 0.98 * loadings / loadings.norm(dim=1, keepdim=True)
+    law = JointGaussian(torch.zeros(20).double(), torch.ones(20).double(), loadings)
+    # Rows that fit the law well enough, whatever their correlations.
+    x = 0.1 * torch.randn(30, 20, generator=generator, dtype=torch.float64)
+    gamma = 6 * torch.rand(30, 20, generator=generator, dtype=torch.float64) - 5
+    expected = dense_posterior(law, x, gamma)
+    law = law.to(dtype=dtype)
+    seen = law.absorb(x.to(dtype), gamma.to(dtype))
+    found = GaussianMarginals(law.mean, law.std**2).posterior(*seen)
+    tolerance = 1e-7 if dtype == torch.float64 else 1e-3
+    for value, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(value.double(), exact, rtol=tolerance, atol=tolerance)
+
+
+def test_rows_at_one_level_share_what_depends_on_it_alone():
+    law, (x, gamma) = joint(), states()
+    one = gamma[:1].expand_as(gamma)
+    heard, apart = law.hear(x, one), law.hear(x, one.clone())
+    assert heard.covariance.shape == (1, 3, 3) and heard.variance.shape == (1, 4)
+    torch.testing.assert_close(law.log_det(heard, one), law.log_det(apart, one))
+    for value, expected in zip(law.absorb(x, one), law.absorb(x, one.clone()), strict=True):
+        assert value.shape == x.shape
+        torch.testing.assert_close(value, expected)
+
+
+def test_rows_whose_levels_are_equal_are_inverted_once(monkeypatch):
+    law, (x, gamma) = joint(), states()
+    law, x, mask = law.to(dtype=torch.float32), x.float(), torch.arange(len(x)) % 3
+    gamma = gamma[:3].float()[mask]
+    inverted = []
+    inverse = joint_module._inverse
+    monkeypatch.setattr(joint_module, "_inverse", lambda m: inverted.append(len(m)) or inverse(m))
+    apart = law.hear(x, gamma)
+    with torch.no_grad():
+        heard = law.hear(x, gamma)
+        # Other rows, and other masks, beside the third kind.
+        others = torch.cat([gamma[mask == 2], torch.rand(40, 4)])
+        beside = law.hear(torch.cat([x[mask == 2], x[:40]]), others)
+    assert inverted == [50, 3, 41]
+    for part, expected, alone in zip(heard, apart, beside, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(part[mask == 2], alone[: (mask == 2).sum()])
+
+
+def test_rows_of_one_key_that_differ_stay_apart():
+    # Levels so far apart that their weighted sum forgets the last of them.
+    gamma = torch.zeros(50, 4, dtype=torch.float64)
+    gamma[:, 0], gamma[1, 3] = 1e9, 1e-9
+    gamma[2] = gamma[1]
+    with torch.no_grad():
+        kinds, place = joint_module._distinct(gamma)
+    assert torch.equal(kinds[place], gamma)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_a_row_do_not_depend_on_the_other_rows(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows, matrix = (torch.rand(70, 50, generator=generator).to(dtype) for _ in range(2))
+    found = joint_module._product(rows, matrix.T)
+    for some in (slice(0, 1), slice(40, 43), torch.arange(69, -1, -1)):
+        assert torch.equal(joint_module._product(rows[some], matrix.T), found[some])
+
+
+@pytest.mark.parametrize("kind", ["atoms", "mixture"])
+def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
+    law, (x, gamma) = joint(), states()
+    means = MEAN[:, None] + STD[:, None] * torch.tensor([-1.0, 0.2, 1.5], dtype=torch.float64)
+    weights = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64).expand(4, 3)
+    if kind == "atoms":
+        marginals = AtomMarginals(weights, means)
+        grid, density = means, weights
+    else:
+        spread = (0.2 * STD[:, None] ** 2).expand(4, 3)
+        marginals = MixtureMarginals(weights, means, spread)
+        grid = MEAN[:, None] + STD[:, None] * torch.linspace(-9, 9, 20001, dtype=torch.float64)
+        off = grid[:, :, None] - means[:, None]
+        density = (weights[:, None] * (-0.5 * off**2 / spread[:, None]).exp()).sum(-1)
+    covariance = covariance_of(law)
+    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
+    found, _ = marginals.posterior(*law.absorb(x, gamma))
+    for i in range(4):
+        rest = [j for j in range(4) if j != i]
+        noisy = covariance[rest][:, rest] + torch.diag_embed(gamma[:, rest].exp())
+        gain = torch.linalg.solve(noisy, covariance[rest, i].expand(len(x), 3))
+        mean = law.mean[i] + (gain * y[:, rest]).sum(1)
+        variance = covariance[i, i] - gain @ covariance[rest, i]
+        u = grid[i]
+        log_p = density[i].log() - 0.5 * (u - mean[:, None]) ** 2 / variance[:, None]
+        log_p = log_p + 0.5 * (u - law.mean[i]) ** 2 / covariance[i, i]
+        own = law.mean[i] + y[:, i, None]
+        log_p = log_p - 0.5 * (u - own) ** 2 / gamma[:, i, None].exp()
+        expected = (log_p.softmax(1) * u).sum(1)
+        torch.testing.assert_close(found[:, i], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_lost_components_say_nothing():
+    law, (x, gamma) = joint(), states()
+    gamma[:, 1:] = 40.0
+    seen, level = law.absorb(x, gamma)
+    torch.testing.assert_close(seen[:, 0], x[:, 0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(level[:, 0], gamma[:, 0], rtol=1e-6, atol=1e-6)
+
+
+def test_single_precision_is_enough_for_clean_values():
+    law, (x, gamma) = joint(), states()
+    gamma = gamma - 6
+    exact = torch.stack(GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma)))
+    single = law.to(dtype=torch.float32)
+    marginals = GaussianMarginals(single.mean, single.std**2)
+    rounded = torch.stack(marginals.posterior(*single.absorb(x.float(), gamma.float())))
+    torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_that_does_not_fit_is_left_to_its_marginals():
+    law = joint()
+    x, gamma = MEAN.repeat(3, 1), torch.full((3, 4), -8.0, dtype=torch.float64)
+    gamma[:, 1:] = 2.0
+    x[:, 0] += STD[0] * torch.tensor([1.0, 100.0, 1e8])
+    seen, level = law.absorb(x, gamma)
+    assert torch.isfinite(seen).all()
+    told = gamma - level
+    assert (told[0, 1:] > 1e-3).all() and (told[1, 1:] < told[0, 1:]).all()
+    torch.testing.assert_close(seen[2, 1:], x[2, 1:], rtol=1e-5, atol=1e-5)
+    # Of the component itself nothing is lost.
+    assert seen[2, 0] > 1e7
+
+
+def test_it_is_differentiable_both_ways():
+    law, (x, gamma) = joint(), states(n=3)
+    x = x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: law.absorb(x, gamma)[0], x)
+    direction = torch.ones_like(x)
+    load_forward_mode()
+    _, slope = torch.func.jvp(lambda x: law.absorb(x, gamma)[0], (x.detach(),), (direction,))
+    h = 1e-6
+    finite = (law.absorb(x + h, gamma)[0] - law.absorb(x - h, gamma)[0]) / (2 * h)
+    np.testing.assert_allclose(slope.numpy(), finite.detach().numpy(), rtol=1e-5, atol=1e-7)

@@ -1,0 +1,220 @@
+"""Names become specifications; nested parameters reach them."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.preprocessing import MaxAbsScaler
+
+from gudlearn import (
+    DDIM,
+    MLP,
+    DPMSolver,
+    GUDGenerator,
+    IdentityBasis,
+    LinearSchedule,
+    PCABasis,
+    SequentialSchedule,
+    SoftConditioningSchedule,
+    VPSchedule,
+)
+from gudlearn._specs import SPECS, resolve
+
+NAMES = [(parameter, name) for parameter, known in SPECS.items() for name in known]
+
+
+@pytest.mark.parametrize(("parameter", "name"), NAMES)
+def test_a_name_means_the_same_as_its_specification(parameter, name):
+    spec = resolve(parameter, name)
+    assert type(spec) is SPECS[parameter][name]
+    assert resolve(parameter, name) is not spec
+
+
+@pytest.mark.parametrize(
+    ("parameter", "kind"),
+    [
+        ("basis", IdentityBasis),
+        ("schedule", LinearSchedule),
+        ("network", MLP),
+        ("sampler", DPMSolver),
+    ],
+)
+def test_auto_means_the_documented_specification(parameter, kind):
+    assert type(resolve(parameter, "auto")) is kind
+
+
+def test_a_specification_is_cloned():
+    basis = PCABasis(whiten=0.5)
+    resolved = resolve("basis", basis)
+    assert resolved is not basis
+    assert resolved.get_params() == basis.get_params()
+
+
+@pytest.mark.parametrize("schedule", ["auto", "soft"])
+def test_a_nested_softness_makes_a_soft_schedule_of_a_name(schedule):
+    gen = GUDGenerator(schedule=schedule).set_params(schedule__softness=0.3)
+    assert isinstance(gen.schedule, SoftConditioningSchedule)
+    assert gen.schedule.softness == 0.3
+    assert clone(gen).get_params()["schedule__softness"] == 0.3
+
+
+def test_a_nested_parameter_of_a_named_basis_makes_the_basis():
+    gen = GUDGenerator(basis="pca").set_params(basis__whiten=0.5)
+    assert isinstance(gen.basis, PCABasis)
+    assert gen.basis.whiten == 0.5
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"schedule__softness": 0.3, "schedule": "soft"},
+        {"schedule": "soft", "schedule__softness": 0.3},
+        {"schedule__softness": 0.3, "schedule": SoftConditioningSchedule()},
+    ],
+    ids=lambda p: ",".join(p),
+)
+def test_the_order_of_keys_in_one_call_does_not_matter(params):
+    gen = GUDGenerator(schedule=LinearSchedule()).set_params(**params)
+    assert gen.schedule.softness == 0.3
+
+
+def test_nested_parameters_of_an_instance_are_set_in_place():
+    schedule = SoftConditioningSchedule()
+    gen = GUDGenerator(schedule=schedule).set_params(schedule__softness=2.0, max_iter=3)
+    assert gen.schedule is schedule
+    assert (schedule.softness, gen.max_iter) == (2.0, 3)
+
+
+def test_setting_nothing_nested_leaves_names_alone():
+    gen = GUDGenerator().set_params(max_iter=1)
+    assert (gen.basis, gen.schedule, gen.network, gen.sampler) == ("auto",) * 4
+    assert "schedule__softness" not in gen.get_params()
+
+
+def test_network_and_sampler_take_nested_parameters_too():
+    gen = GUDGenerator().set_params(network__width=8, sampler__steps=7)
+    assert gen.get_params()["network__width"] == 8
+    assert gen.get_params()["sampler__steps"] == 7
+
+
+@pytest.mark.parametrize(
+    ("parameter", "typo", "meant"),
+    [
+        ("schedule", "sof", "soft"),
+        ("schedule", "liner", "linear"),
+        ("schedule", "cosin", "cosine"),
+        ("basis", "pcaa", "pca"),
+        ("network", "mpl", "mlp"),
+        ("sampler", "dpm-solvr", "dpm-solver"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest_name(parameter, typo, meant):
+    with pytest.raises(ValueError, match=f"{parameter}='{typo}' .* Did you mean '{meant}'"):
+        resolve(parameter, typo)
+
+
+def test_a_name_near_nothing_is_answered_with_all_names():
+    with pytest.raises(ValueError, match="Known names: 'auto', 'linear', 'cosine'") as error:
+        resolve("schedule", "zzz")
+    assert "Did you mean" not in str(error.value)
+
+
+def test_a_typo_is_found_when_nested_parameters_are_set():
+    with pytest.raises(ValueError, match="Did you mean 'linear'"):
+        GUDGenerator(schedule="liner").set_params(schedule__softness=0.3)
+
+
+@pytest.mark.parametrize(
+    ("gen", "params", "message"),
+    [
+        (GUDGenerator(), {"basis__shape": (8, 8)}, "IdentityBasis.*Pass basis=FourierBasis"),
+        (GUDGenerator(basis="pca"), {"basis__shape": (8, 8)}, "basis='pca' means PCABasis"),
+        (GUDGenerator(basis=PCABasis()), {"basis__shape": (8, 8)}, "basis is PCABasis"),
+        (
+            GUDGenerator(schedule="linear"),
+            {"schedule__softness": 0.3},
+            r"schedule='linear' means LinearSchedule.*Pass schedule=SoftConditioningSchedule",
+        ),
+        (GUDGenerator(schedule=VPSchedule()), {"schedule__softness": 0.3}, "'b_max', 'b_min'"),
+        (GUDGenerator(), {"schedule__softnes": 0.3}, "Did you mean 'softness'"),
+        (GUDGenerator(sampler=DDIM()), {"sampler__etta": 1.0}, "Did you mean 'eta'"),
+    ],
+    ids=repr,
+)
+def test_a_parameter_that_the_specification_lacks_is_refused(gen, params, message):
+    with pytest.raises(ValueError, match=message):
+        gen.set_params(**params)
+
+
+def test_a_refused_nested_parameter_leaves_the_name_in_place():
+    gen = GUDGenerator(schedule="linear")
+    with pytest.raises(ValueError, match="softness"):
+        gen.set_params(schedule__softness=0.3)
+    assert gen.schedule == "linear"
+
+
+def test_nested_parameters_of_a_callable_are_refused():
+    with pytest.raises(ValueError, match="network__width.*has no parameters"):
+        GUDGenerator(network=lambda n_components, n_channels: None).set_params(network__width=8)
+
+
+@pytest.mark.parametrize("parameter", ["nonsense", "nonsense__width"])
+def test_unknown_parameters_are_scikit_learns_matter(parameter):
+    with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
+        GUDGenerator().set_params(**{parameter: 1})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "cure"),
+    [
+        ("basis", PCABasis, "such as IdentityBasis"),
+        ("schedule", LinearSchedule, "such as LinearSchedule"),
+        ("network", MLP, "such as MLP"),
+        ("sampler", DPMSolver, "such as DPMSolver"),
+    ],
+)
+def test_a_class_is_no_specification(parameter, value, cure):
+    with pytest.raises(TypeError, match=f"{parameter}=.*instance.*{cure}"):
+        resolve(parameter, value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("schedule", DPMSolver()),
+        ("schedule", MLP()),
+        ("schedule", PCABasis()),
+        ("sampler", LinearSchedule()),
+        ("sampler", MLP()),
+        ("network", LinearSchedule()),
+        ("network", DPMSolver()),
+        ("basis", LinearSchedule()),
+        ("basis", MaxAbsScaler()),
+        ("network", 3),
+    ],
+    ids=repr,
+)
+def test_a_specification_of_another_kind_is_refused(parameter, value):
+    with pytest.raises(TypeError, match=f"{parameter}="):
+        resolve(parameter, value)
+
+
+class OwnSchedule:
+    """A schedule that knows nothing of scikit-learn."""
+
+    def build(self, components, end_points):
+        return LinearSchedule().build(components, end_points)
+
+
+def test_any_object_with_the_methods_is_a_specification():
+    X = np.random.default_rng(0).normal(size=(10, 2))
+    gen = GUDGenerator(schedule=OwnSchedule(), max_iter=0, random_state=0).fit(X)
+    reference = GUDGenerator(max_iter=0, random_state=0).fit(X)
+    np.testing.assert_allclose(gen.score(X), reference.score(X))
+    # What was measured for scores is kept with an equal schedule, and put aside with another.
+    gen.set_params(max_iter=1).fit(X)
+    before = gen.score(X)
+    gen.schedule_ = OwnSchedule()
+    assert gen.score(X) == before
+    assert np.ptp(gen._model().times.share.numpy()) > 1e-3
+    gen.schedule_ = SequentialSchedule(window=1, order=[0, 1])
+    assert np.ptp(gen._model().times.share.numpy()) < 1e-12
