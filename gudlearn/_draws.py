@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn.data.containers import as_mask, check_n_samples, mean_of_draws, numbers
-from gudlearn.conditioning.conditions import Completion, LinearObservation
 from gudlearn._constraints import validate_set_later
 from gudlearn._fitting import build_path
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
 from gudlearn._specs import resolve
-from gudlearn.diffusion.paths import moving_share
+from gudlearn.conditioning.conditions import Completion, LinearObservation
+from gudlearn.data.containers import as_mask, check_n_samples, mean_of_draws, numbers
+from gudlearn.diffusion.paths import active_fraction
 
 # Stream of the uniforms that draw the classes of a sample.
 _CLASSES = 13
@@ -395,7 +395,7 @@ class Draws:
         sampler = resolve("sampler", self.sampler)
         if isinstance(self.sampler, str) and self.sampler == "auto":
             path = build_path(self._encoding, self.schedule_)
-            share = 1.0 if path is None else moving_share(path)
+            share = 1.0 if path is None else active_fraction(path)
             sampler.set_params(steps=int(np.clip(50 / share, 50, 1000)))
         return sampler
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn.data.containers import check_n_samples, numbers
 from gudlearn._random import derive_seed, seed_keys
+from gudlearn.data.containers import check_n_samples, numbers
+from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.rolling import Strip, roll
-from gudlearn.diffusion.paths import moving_share
 
 # Columns on their way at once may be as far apart, as a share of the way.
 _APART = 0.1
@@ -201,7 +201,7 @@ class Extends:
         self._encoding.bins.check(rows)
         self._warn_of_parts("what is known may lead it astray")
         keys = seed_keys(seed, len(X), device=engine.model.device)
-        n_moves = math.ceil(steps_per_column / moving_share(engine.model.path))
+        n_moves = math.ceil(steps_per_column / active_fraction(engine.model.path))
         found = roll(engine, strip, start, n_steps, keys, self._sampler(), n_moves)
         filler = np.tile(self._encoding.fill_values, (len(X), 1))
 

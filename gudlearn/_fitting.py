@@ -3,17 +3,17 @@
 import numpy as np
 import torch
 
-from gudlearn.data.containers import n_known
-from gudlearn.data.images import make_image_network
-from gudlearn.model.component import MOST_VALUES, Model
 from gudlearn._random import row_keys, torch_generator
 from gudlearn._specs import resolve
-from gudlearn.training.sources import is_image_network, without_holes
-from gudlearn.conditioning.random_masks import make_states
-from gudlearn.training.trainer import Trainer, Validation, to_tensors
-from gudlearn.preconditioning.kernels import WIDTHS
+from gudlearn.conditioning.random_masks import make_random_masks
+from gudlearn.data.containers import n_observed_values
+from gudlearn.data.images import make_image_network
+from gudlearn.model.component import MOST_VALUES, Model
 from gudlearn.networks import MLP, ImageNetwork, Transformer, UNet, build_network
 from gudlearn.nn.denoiser import Denoiser
+from gudlearn.preconditioning.kernels import BANDWIDTHS
+from gudlearn.training.sources import is_image_network, without_holes
+from gudlearn.training.trainer import Trainer, Validation, to_tensors
 
 # From here on networks see no row often enough to learn it by heart.
 _MANY_ROWS = 10_000
@@ -94,8 +94,8 @@ def new_network(encoding, spec, seed, n_classes):
             return make_image_network(encoding, spec, n_classes)
         marginals, kernels = encoding.marginals(), encoding.kernels()
         n_channels = Denoiser.n_channels(marginals, encoding.law(), kernels)
-        n_guesses = 0 if kernels is None else len(WIDTHS)
-        return build_network(spec, len(marginals.mean), n_channels, n_classes, n_guesses)
+        n_estimates = 0 if kernels is None else len(BANDWIDTHS)
+        return build_network(spec, len(marginals.mean), n_channels, n_classes, n_estimates)
 
 
 def build_denoiser(encoding, spec, weights, n_classes):
@@ -177,9 +177,9 @@ def make_trainer(estimator, denoiser, path, n_rows, seed, device, encoding, cond
         generator=torch_generator(seed, device),
         compiled=estimator.compile,
         n_parts=estimator.accumulation_steps,
-        states=make_states(encoding, conditional_rate, device),
+        states=make_random_masks(encoding, conditional_rate, device),
         # Of few rows parts teach what the rows alone do not; of many their noise is what they cost.
-        evenness=1.0 if n_rows < _MANY_ROWS else 0.5,
+        loss_normalization=1.0 if n_rows < _MANY_ROWS else 0.5,
     )
 
 
@@ -211,7 +211,7 @@ def loss_units(engine, X, loss_weighting):
     if loss_weighting != "likelihood":
         return 1.0, 0.0
     fixed = engine.each_chunk(X, lambda rows: engine.fixed(rows).sum(1)).mean()
-    n_columns = n_known(X) / len(X)
+    n_columns = n_observed_values(X) / len(X)
     return len(engine.model.active) / X.shape[1], -float(fixed) / n_columns
 
 
@@ -226,7 +226,7 @@ def make_validation(engine, X, labels, seed):
         z.append(encoded[:, engine.model.active].to(torch.float32))
         return components.sum(1)
 
-    n_dimensions = n_known(X) / len(X)
+    n_dimensions = n_observed_values(X) / len(X)
     constant = -engine.each_chunk(X, log_likelihood).mean() / n_dimensions
     images, n_active = engine.model.sees_images, max(len(engine.model.active), 1)
     _, missing = without_holes(engine.encoding, X, engine.model.device)
@@ -239,6 +239,6 @@ def make_validation(engine, X, labels, seed):
         n_dimensions=n_dimensions,
         seed=seed,
         missing=missing,
-        own=engine.encoding.places(row_keys(X), engine.model.device),
+        self_index=engine.encoding.places(row_keys(X), engine.model.device),
         chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
     )

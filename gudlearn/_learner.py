@@ -10,18 +10,18 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from gudlearn import _fitting
-from gudlearn.data.bins import make_bins
-from gudlearn.data.containers import Container, check_finite, holes_of
-from gudlearn.encoding.encoding import Encoding
-from gudlearn.model.fitted import Engine
-from gudlearn.training.imputation import Filling
-from gudlearn.data.images import ImageContainer, are_names, image_basis, understand
-from gudlearn.training.loop import run_passes
 from gudlearn._random import derive_seed
 from gudlearn._specs import resolve, same, snapshot
+from gudlearn.data.bins import make_bins
+from gudlearn.data.containers import Container, check_finite, missing_mask
+from gudlearn.data.images import ImageContainer, are_names, image_basis, understand
+from gudlearn.encoding.encoding import Encoding
+from gudlearn.model.fitted import Engine
+from gudlearn.networks import ImageNetwork
+from gudlearn.training.imputation import Filling
+from gudlearn.training.loop import run_epochs
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.trainer import Batch, to_arrays
-from gudlearn.networks import ImageNetwork
 
 # At most this many rows, or images, are held out: more would not choose better.
 _MOST_VALIDATION, _MOST_IMAGES = 8192, 512
@@ -127,7 +127,7 @@ class Learner:
     def _rate(self, X):
         """Share of rows in mixed states, for a set of rows."""
         if self.conditional_rate == "auto":
-            return 0.0 if holes_of(X) is None else _RATE_WITH_HOLES
+            return 0.0 if missing_mask(X) is None else _RATE_WITH_HOLES
         return float(self.conditional_rate)
 
     def _make_bins(self, container, X, shape):
@@ -271,7 +271,7 @@ class Learner:
 
     def _check_holes(self, X):
         """Raise where a column is all NaN."""
-        holes = holes_of(X)
+        holes = missing_mask(X)
         if holes is None:
             return
         empty = holes.all(0)
@@ -344,7 +344,7 @@ class Learner:
                 },
             )
 
-        run_passes(
+        run_epochs(
             trainer,
             data,
             budget,
@@ -373,7 +373,7 @@ class Learner:
         data.renew(0)
         some = torch.arange(0, len(data), max(1, len(data) // n_rows), device=trainer.device)
         missing = None if data.filled else data.missing
-        others = (None if v is None else v[some] for v in (data.labels, missing, data.own))
+        others = (None if v is None else v[some] for v in (data.labels, missing, data.self_index))
         n_pairs = 1 if self._has_images else 2
         batch = Batch(data.components(some), *others)
         self.time_weights_ = trainer.time_weights(batch, n_pairs=n_pairs)
@@ -390,7 +390,7 @@ class Learner:
         self.weights_ = to_arrays(log.best_state)
         self.loss_curve_ = self.loss_curve_ + log.losses
         self.validation_scores_ = self.validation_scores_ + log.validation_scores
-        passes = [before + n for n in log.validation_passes]
+        passes = [before + n for n in log.validation_epochs]
         self.validation_iters_ = self.validation_iters_ + passes
         if log.best_score is not None:
             self.best_validation_score_ = log.best_score

@@ -9,9 +9,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn import _fitting
-from gudlearn.data.containers import as_mask, holes_of, n_known
 from gudlearn._constraints import validate_set_later
 from gudlearn._random import row_keys
+from gudlearn.data.containers import as_mask, missing_mask, n_observed_values
 
 
 def _level_of_the_caller():
@@ -236,7 +236,7 @@ class Scores:
         """
         X, labels, given, engine = self._checked(X, y, given_columns)
         total = -self._log_likelihood(X, labels, given, engine).sum()
-        n_scored = n_known(X) if given is None else n_known(np.where(given, np.nan, X))
+        n_scored = n_observed_values(X) if given is None else n_observed_values(np.where(given, np.nan, X))
         return float(total / (max(n_scored, 1) * math.log(2)))
 
     def _checked(self, X, y, given_columns=None, groups=None):
@@ -253,13 +253,13 @@ class Scores:
             labels = self._no_labels(len(X)) if y is None else self._labels(y, len(X))
         given = None
         if groups is not None:
-            parts = {"score_columns": ~groups, "NaN in X": holes_of(X)}
+            parts = {"score_columns": ~groups, "NaN in X": missing_mask(X)}
         else:
             if given_columns is not None:
                 names = self._column_names()
                 given = as_mask("given_columns", given_columns, names, self._mask_axes)
                 given = np.broadcast_to(given, X.shape) if given.any() else None
-            parts = {"given_columns": given, "NaN in X": holes_of(X)}
+            parts = {"given_columns": given, "NaN in X": missing_mask(X)}
         if self._check_parts(parts):
             self._warn_of_parts("the bound of a part is loose")
         return X, labels, given, self._engine()

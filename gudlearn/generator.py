@@ -14,11 +14,11 @@ from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._draws import Draws
 from gudlearn._extension import Extends
 from gudlearn._learner import Learner
-from gudlearn.training.loop import Budget, run_passes
 from gudlearn._random import derive_seed
-from gudlearn._specs import NamedSpecs
 from gudlearn._scores import Scores
+from gudlearn._specs import NamedSpecs
 from gudlearn.bases import BlockBasis, IdentityBasis
+from gudlearn.training.loop import Budget, run_epochs
 
 # Trainers by estimator: nothing of them is pickled, cloned or compared.
 _TRAINERS = weakref.WeakKeyDictionary()
@@ -390,7 +390,7 @@ class GUDGenerator(
         # A trainer that fails is not used again: its weights are spoilt.
         _TRAINERS.pop(self, None)
         if trainer is not None:
-            log = run_passes(
+            log = run_epochs(
                 trainer,
                 self._rows_on_device(X, labels, trainer),
                 Budget(None, None),

@@ -10,9 +10,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from gudlearn._atomic import unchanged_on_error
-from gudlearn.data.containers import check_n_samples, mean_of_draws
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._wrapping import WrapsGenerator
+from gudlearn.data.containers import check_n_samples, mean_of_draws
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 

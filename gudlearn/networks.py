@@ -53,7 +53,7 @@ class MLP(BaseEstimator):
         self.n_blocks = n_blocks
         self.dropout = dropout
 
-    def build(self, n_components, n_channels, n_classes=0, n_guesses=0):
+    def build(self, n_components, n_channels, n_classes=0, n_estimates=0):
         """Make the module.
 
         Parameters
@@ -64,7 +64,7 @@ class MLP(BaseEstimator):
             C, inputs per component.
         n_classes : int, default=0
             Classes of labels, the one that stands for none left out; 0 where there are no labels.
-        n_guesses : int, default=0
+        n_estimates : int, default=0
             Estimates of x0 from rows that are looked up, among the inputs. The module then returns
             (B, 1 + G, D): its answer, and a weight for each estimate.
 
@@ -75,7 +75,7 @@ class MLP(BaseEstimator):
         self._validate_params()
         dropout = 0.0 if self.dropout == "auto" else self.dropout
         return ResidualMLP(
-            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_guesses
+            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates
         )
 
     def _sized(self, n_rows):
@@ -357,10 +357,10 @@ class _ZeroStart(nn.Module):
         return self.gain * self.module(inputs, gamma, *labels)
 
 
-def build_network(spec, n_components, n_channels, n_classes=0, n_guesses=0):
+def build_network(spec, n_components, n_channels, n_classes=0, n_estimates=0):
     """Build a network of components of ours, or anyone's module so that it too starts at zero."""
     if isinstance(spec, MLP):
-        guesses = {"n_guesses": n_guesses} if n_guesses else {}
+        guesses = {"n_estimates": n_estimates} if n_estimates else {}
         return spec.build(n_components, n_channels, n_classes, **guesses)
     build = getattr(spec, "build", spec)
     module = build(n_components, n_channels)

@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from gudlearn.data.containers import Container
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import distinct_keys, row_keys
-from gudlearn.data.ties import SpreadTies
 from gudlearn._wrapping import WrapsGenerator
+from gudlearn.data.containers import Container
+from gudlearn.data.ties import SpreadTies
 from gudlearn.generator import GUDGenerator
 
 # Draws of the ties of a row that is scored.

@@ -13,11 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gudlearn._atomic import unchanged_on_error
+from gudlearn._random import distinct_keys, keyed_uniform, row_keys
 from gudlearn.data.containers import cast_like, check_n_samples, clip_to, held_by
 from gudlearn.transforms.determinants import check_step, flatten_steps, step_log_det
 from gudlearn.transforms.grid import levels_of, resolve_bin_width
 from gudlearn.transforms.inversion import draw_through
-from gudlearn._random import distinct_keys, keyed_uniform, row_keys
 
 __all__ = ["GenerativePipeline"]
 

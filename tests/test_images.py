@@ -23,7 +23,6 @@ from gudlearn import (
     UNet,
     WaveletBasis,
 )
-from gudlearn.encoding.encoding import Encoding
 from gudlearn.data.images import (
     ImageContainer,
     _order_groups,
@@ -31,10 +30,11 @@ from gudlearn.data.images import (
     make_rotation,
     understand,
 )
-from gudlearn.preconditioning.marginals import GaussianMarginals
+from gudlearn.encoding.encoding import Encoding
 from gudlearn.networks import ImageNetwork
-from gudlearn.nn.denoiser import Conditioned, Denoiser
+from gudlearn.nn.denoiser import Denoiser, LabelledDenoiser
 from gudlearn.nn.layers import Conv, mix
+from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
 
 TINY = UNet(width=8, n_blocks=1)
@@ -717,10 +717,10 @@ def test_guidance_moves_the_correction_along_the_label():
     x, gamma = torch.randn(4, 3), torch.zeros(4, 3)
     labels = torch.tensor([1, 2])
     found = [
-        Conditioned(denoiser, labels, guidance=w, null=5).split(x, gamma)[1] for w in (0.0, 1.0, 3)
+        LabelledDenoiser(denoiser, labels, guidance=w, null=5).split(x, gamma)[1] for w in (0.0, 1.0, 3)
     ]
     torch.testing.assert_close(found[2], found[0] + 3 * (found[1] - found[0]))
-    torch.testing.assert_close(found[0], Conditioned(denoiser, labels * 0 + 5).split(x, gamma)[1])
+    torch.testing.assert_close(found[0], LabelledDenoiser(denoiser, labels * 0 + 5).split(x, gamma)[1])
 
 
 BAD_LABELS = {

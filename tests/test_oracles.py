@@ -194,9 +194,9 @@ def counts(n=300, seed=0):
 
 def smoothed(column, level):
     """Fitted log-probability of a level of one column, by the estimator's own table."""
-    from gudlearn.preconditioning.fit_marginals import fit_levels
+    from gudlearn.preconditioning.fit_marginals import fit_bin_table
 
-    table = fit_levels(column)
+    table = fit_bin_table(column)
     clipped, beyond = table.clip(level)
     return table.log_pmf[(clipped - table.first).astype(int)] + beyond
 
@@ -372,7 +372,7 @@ def test_wide_rows_are_scored_by_few_values_at_once(monkeypatch, n_columns, n_ti
         seen.append(len(x0))
         return torch.zeros_like(x0)
 
-    monkeypatch.setattr("gudlearn.model.component.correction_integrand", integrand)
+    monkeypatch.setattr("gudlearn.model.component.nll_correction", integrand)
     small(max_iter=0, preconditioning="gaussian").fit(X).score_samples(X)
     assert sum(seen) == 128 * n_times
     assert max(seen) == per_call

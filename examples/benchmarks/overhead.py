@@ -23,10 +23,10 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from gudlearn import DPMSolver, GUDGenerator
-from gudlearn.training.loop import Budget, run_passes
+from gudlearn.diffusion.losses import nll_integrand
 from gudlearn.model.component import Model
+from gudlearn.training.loop import Budget, run_epochs
 from gudlearn.training.trainer import Trainer, make_optimizers
-from gudlearn.diffusion.losses import bound_integrand
 
 
 def seconds_of(work):
@@ -101,7 +101,7 @@ def compare_steps(generator, X, passes, options):
     steps = passes * len(trainer.batches(len(rows)))
     bare = bare_loop(trainer, batch.x0, steps, generator.optimizer)
     seconds, bare_seconds, ratio = compare(
-        lambda: run_passes(trainer, rows, Budget(passes, None)), bare, options.blocks
+        lambda: run_epochs(trainer, rows, Budget(passes, None)), bare, options.blocks
     )
     show(
         f"training step, batch {len(batch.x0)}, {generator.optimizer}, {generator.network_}, "
@@ -130,7 +130,7 @@ def bare_loop(trainer, x0, steps, optimizer):
 
     def loop():
         for _ in range(steps):
-            loss = bound_integrand(denoise, trainer.path, x0, t, eps).sum(1).mean()
+            loss = nll_integrand(denoise, trainer.path, x0, t, eps).sum(1).mean()
             for part in optimizers:
                 part.zero_grad()
             loss.backward()

@@ -20,10 +20,10 @@ from gudlearn._constraints import Interval, _check_feature_names_in, _fit_contex
 from gudlearn.bases.batches import (
     batches,
     batches_about,
-    counts_of_known,
     exact_mean,
     floating,
     has_nan,
+    n_observed_by_column,
     refuse_empty_columns,
 )
 
@@ -303,7 +303,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         add = np.nansum if has_nan(X) else np.sum
         for centred in batches_about(X, self.mean_):
             total += add(np.square(self._rotate(centred)), axis=0)
-        return total / counts_of_known(X)
+        return total / n_observed_by_column(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -148,7 +148,7 @@ def has_nan(X):
         return X.dtype.kind == "f" and np.isnan(X.sum()) and bool(np.isnan(X).any())
 
 
-def counts_of_known(X):
+def n_observed_by_column(X):
     """How many values of each column are known."""
     return (~np.isnan(X)).sum(axis=0) if has_nan(X) else len(X)
 

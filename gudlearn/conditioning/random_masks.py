@@ -7,13 +7,13 @@ https://arxiv.org/abs/2407.01392).
 import numpy as np
 import torch
 
-from gudlearn.conditioning.states import GIVEN, MISSING, WANTED, StatedGamma
+from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath
 
 # Of the rows in mixed states, the share whose groups go one after another.
 _WINDOWS = 0.3
 
 
-class RandomStates:
+class RandomMasks:
     """Draws the states of rows, and the windows in which their components travel.
 
     A share of the rows is in a mixed state. There a part is wanted and the rest is given, or
@@ -52,9 +52,9 @@ class RandomStates:
 
         Returns
         -------
-        StatedGamma
+        MaskedPath
         """
-        state = torch.full((n_rows, len(self.groups)), WANTED, device=self.groups.device)
+        state = torch.full((n_rows, len(self.groups)), TARGET, device=self.groups.device)
         start = width = None
         rows = self._mixed_rows(n_rows, generator)
         if len(rows):
@@ -63,7 +63,7 @@ class RandomStates:
             state[rows], start[rows], width[rows] = self._draw(len(rows), generator)
         if missing is not None:
             state = state.masked_fill(missing, MISSING)
-        return StatedGamma(path, state, self.log_variances, start, width)
+        return MaskedPath(path, state, self.log_variances, start, width)
 
     def _mixed_rows(self, n, generator):
         """Indices of the rows in a mixed state, evenly spaced: so are the times of rows."""
@@ -91,8 +91,8 @@ class RandomStates:
         # leaves more to learn.
         kind = uniform(1)
         share = torch.where(kind < 0.4, 1.0, torch.where(kind < 0.8, 0.0, 0.5))
-        rest = torch.where(uniform(n_groups) < share, GIVEN, MISSING)
-        state = torch.where(known, rest, WANTED)
+        rest = torch.where(uniform(n_groups) < share, OBSERVED, MISSING)
+        state = torch.where(known, rest, TARGET)
         start, width = self._windows(n_groups, uniform)
         start, width = torch.where(in_turn, start, 0.0), torch.where(in_turn, width, 1.0)
         return state[:, self.groups], start[:, self.groups], width.expand(n, len(self.groups))
@@ -120,8 +120,8 @@ class RandomStates:
         return behind / (n_groups - 1 + at_once), at_once / (n_groups - 1 + at_once)
 
 
-def make_states(encoding, rate, device):
-    """The RandomStates of an encoding's active components.
+def make_random_masks(encoding, rate, device):
+    """The RandomMasks of an encoding's active components.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def make_states(encoding, rate, device):
     """
     active = encoding.ends.active
     groups, grid = encoding.groups()
-    return RandomStates(
+    return RandomMasks(
         torch.from_numpy(groups).to(device),
         grid,
         rate,

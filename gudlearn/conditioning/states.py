@@ -8,17 +8,17 @@ of their floor the chain rule of two such bounds is exact.
 
 import torch
 
-WANTED, GIVEN, MISSING = range(3)
+TARGET, OBSERVED, MISSING = range(3)
 # Effective log-SNR of a missing component. What it holds is noise that no denoiser hears.
 MISSING_LOG_SNR = -15.0
 
 
-def missing_level(log_variances, gamma_1):
+def missing_gamma(log_variances, gamma_1):
     """Noise level of what is missing, told from pure noise, that of a path's end, in any case."""
     return torch.maximum(log_variances - MISSING_LOG_SNR, gamma_1 + 2)
 
 
-class StatedGamma:
+class MaskedPath:
     r"""A path on which each row has states of its own, and its own times where they are given.
 
     Component i of a row runs through the path at time
@@ -28,7 +28,7 @@ class StatedGamma:
     ----------
     path : GammaPath
     state : LongTensor of shape (n, D)
-        WANTED, GIVEN or MISSING.
+        TARGET, OBSERVED or MISSING.
     log_variances : Tensor of shape (D,)
         log V_i, of the scaled components.
     start, width : Tensor of shape (n, D), optional
@@ -42,8 +42,8 @@ class StatedGamma:
     def __init__(self, path, state, log_variances, start=None, width=None):
         self.path, self.start, self.width = path, start, width
         self.gamma_0, self.gamma_1, self.kinks = path.gamma_0, path.gamma_1, path.kinks
-        self.wanted, self.given, self.missing = (state == s for s in (WANTED, GIVEN, MISSING))
-        self._gamma_missing = missing_level(log_variances, path.gamma_1)
+        self.wanted, self.given, self.missing = (state == s for s in (TARGET, OBSERVED, MISSING))
+        self._gamma_missing = missing_gamma(log_variances, path.gamma_1)
 
     @property
     def moving(self):
@@ -102,9 +102,9 @@ class StatedGamma:
         theirs = theirs.scatter(1, drawn, own[:, None])
         inside = told & (theirs >= 0) & (theirs <= 1)
         height = (inside * density.height(theirs.clamp(0, 1)) / self.width).sum(1)
-        n_told = told.sum(1)
+        n_observed = told.sum(1)
         # Of rows of which nothing is told nothing is learned.
-        return t, torch.where(n_told > 0, n_told / height, 1.0)
+        return t, torch.where(n_observed > 0, n_observed / height, 1.0)
 
     def __call__(self, t):
         """Return gamma(t), of shape (B, D).
@@ -120,13 +120,13 @@ class StatedGamma:
         return self.stand(gamma), rate * self.speed(t) * self._rows(self.wanted, t)
 
 
-class Told:
+class ObservedDenoiser:
     """A denoiser that is told what is given, whatever a solver makes of it.
 
     Parameters
     ----------
     denoise : callable (x, gamma) -> x0_hat
-    states : StatedGamma
+    states : MaskedPath
         Of n rows.
     floor : Tensor of shape (n, D)
         What is given, at its floor.

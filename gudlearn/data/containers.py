@@ -164,24 +164,24 @@ def extremes(X):
 
 def column_moments(X):
     """Mean and standard deviation of each column's known values, float64, for X of any dtype."""
-    holes = holes_of(X)
-    n_known = len(X) if holes is None else (~holes).sum(0)
+    holes = missing_mask(X)
+    n_observed_values = len(X) if holes is None else (~holes).sum(0)
     add = np.sum if holes is None else np.nansum
-    mean = add(X, axis=0, dtype=np.float64) / n_known
+    mean = add(X, axis=0, dtype=np.float64) / n_observed_values
     squares = np.zeros(X.shape[1])
     for rows in row_batches(X):
         squares += add(np.square(X[rows] - mean), axis=0)
-    return mean, np.sqrt(squares / n_known)
+    return mean, np.sqrt(squares / n_observed_values)
 
 
-def holes_of(X):
+def missing_mask(X):
     """Where X is NaN, or None if it is nowhere."""
     return np.isnan(X) if has_nan(X) else None
 
 
-def n_known(X):
+def n_observed_values(X):
     """How many values of X are not NaN."""
-    holes = holes_of(X)
+    holes = missing_mask(X)
     return X.size if holes is None else int((~holes).sum())
 
 

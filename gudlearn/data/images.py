@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gudlearn.data.containers import clip_to
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.data.containers import clip_to
 from gudlearn.nn.rotated import (
     BlockRotation,
     ChannelRotation,

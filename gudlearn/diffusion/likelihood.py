@@ -15,13 +15,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.diffusion.noise import alpha, sigma, snr
-from gudlearn.preconditioning.marginals import LOG_2PI
+from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.diffusion.process import perturb
 
+LOG_2PI = math.log(2 * math.pi)
 
-def correction_integrand(split, path, x0, t, eps):
+
+def nll_correction(split, path, x0, t, eps):
     r"""What a correction adds to the integrand of the bound of the marginals; (B, D), in nats.
 
     With :math:`\hat x_0 = \mu + \delta` it is
@@ -30,7 +31,7 @@ def correction_integrand(split, path, x0, t, eps):
 
         \tfrac12 \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} \delta_i (\delta_i - 2 (x_{0,i} - \mu_i)).
 
-    The bound of the marginals alone is known (`level_divergence` at t = 0), which makes of it a
+    The bound of the marginals alone is known (`noised_divergence` at t = 0), which makes of it a
     control variate: an untrained network is scored without noise where there is no joint Gaussian.
 
     Parameters
@@ -45,7 +46,7 @@ def correction_integrand(split, path, x0, t, eps):
     return 0.5 * rate * snr(gamma) * delta * (delta - 2 * (x0 - mu))
 
 
-def level_divergence(marginals, gamma, x0, eps):
+def noised_divergence(marginals, gamma, x0, eps):
     """One draw of log q(x | x0) - log p(x) per component, p the marginal at that level; (B, D).
 
     At gamma(1) its mean is the prior term of the bound. At gamma(0) it is the whole bound of the
@@ -57,7 +58,7 @@ def level_divergence(marginals, gamma, x0, eps):
     return log_q - marginals.log_prob(x, gamma.expand_as(x))
 
 
-def gaussian_divergence(x0, variance, gamma):
+def gaussian_kl(x0, variance, gamma):
     """KL of q(x | x0) from N(0, alpha^2 variance + sigma^2), per component; (B, D)."""
     a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
     total = a2 * variance + s2

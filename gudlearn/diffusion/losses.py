@@ -14,7 +14,7 @@ from gudlearn.diffusion.noise import snr
 from gudlearn.diffusion.process import perturb
 
 
-def bound_integrand(denoise, path, x0, t, eps):
+def nll_integrand(denoise, path, x0, t, eps):
     """Integrand of the bound per component, in nats; (B, D).
 
     Parameters

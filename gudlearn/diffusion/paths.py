@@ -76,7 +76,7 @@ class GammaPath(ABC):
         return moved
 
 
-def moving_share(path):
+def active_fraction(path):
     """The share of time in which a component of a path moves; the median over components."""
     t = torch.linspace(0, 1, 257, device=path.gamma_0.device, dtype=path.gamma_0.dtype)
     moving = path(t).diff(dim=0) > 1e-9

@@ -229,7 +229,7 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
     noise : callable, optional
         k to the k-th standard normal draw of x's shape; called by stochastic steps only.
     record : callable, optional
-        Told of every state, the first and the last included: called with k, the state at times[k]
+        ObservedDenoiser of every state, the first and the last included: called with k, the state at times[k]
         and its gamma.
 
     Returns

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gudlearn.preconditioning import fit_marginals as _marginals
-from gudlearn.data.bins import MAX_LEVELS
-from gudlearn.data.containers import column_moments, extremes, holes_of
-from gudlearn.preconditioning.preconditioner import KnownLaws
-from gudlearn.model.component import Ends
 from gudlearn._random import keyed_uniform, row_keys
+from gudlearn.data.bins import MAX_LEVELS
+from gudlearn.data.containers import column_moments, extremes, missing_mask
+from gudlearn.model.component import Ends
+from gudlearn.preconditioning import fit_marginals as _marginals
+from gudlearn.preconditioning.preconditioner import KnownLaws
 from gudlearn.schedules import EndPoints
 
 # Effective SNR of continuous components at t = 0 is exp(11): noise of 0.4 % of their spread.
@@ -142,7 +142,7 @@ class Encoding(KnownLaws):
 
     def fill(self, X):
         """X with a typical value in the place of NaN, and where that was; None if nowhere."""
-        holes = holes_of(X)
+        holes = missing_mask(X)
         return (X, None) if holes is None else (np.where(holes, self.fill_values, X), holes)
 
     def cuts(self, mask):

@@ -14,7 +14,7 @@ import torch
 _WINDOW = 4
 
 
-class LevelPrior:
+class BinPrior:
     """Log-probabilities of the levels of F columns, from tables; no level lies outside.
 
     Parameters
@@ -36,7 +36,7 @@ class LevelPrior:
         self._start = (length.cumsum(0) - length)[self.which]
 
     def to(self, device=None, dtype=None):
-        return LevelPrior(
+        return BinPrior(
             [p.to(device, dtype) for p in self.log_pmf],
             self._firsts.to(device),
             self.which.to(device),
@@ -64,7 +64,7 @@ class BinnedObservation:
 
     Parameters
     ----------
-    prior : LevelPrior
+    prior : BinPrior
     tau : float or Tensor of shape (F,)
         Standard deviation of the noise of each column, in bins, at most 0.5.
     """
@@ -91,7 +91,7 @@ class BinnedObservation:
         _, log_joint = self._log_joint(level, y)
         return log_joint[_WINDOW] - torch.logsumexp(log_joint, 0)
 
-    def expected_cost(self, level, nodes, weights):
+    def expected_nll(self, level, nodes, weights):
         """Mean of -log_prob over the noise of y, by quadrature over one normal; (B, F).
 
         It is a function of the level alone and is tabulated at the first call.
@@ -105,7 +105,7 @@ class BinnedObservation:
     def _tabulate(self, k, nodes, weights):
         log_pmf, column = self.prior.log_pmf[k], int((self.prior.which == k).nonzero()[0])
         first, tau = self.prior.first[column : column + 1], self.tau[column : column + 1]
-        alone = BinnedObservation(LevelPrior([log_pmf], first), tau)
+        alone = BinnedObservation(BinPrior([log_pmf], first), tau)
         level = first + torch.arange(len(log_pmf), device=first.device)
         level = level.to(log_pmf.dtype).repeat(len(nodes))[:, None]
         noise = torch.as_tensor(nodes, device=tau.device).to(tau).repeat_interleave(len(log_pmf))

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from gudlearn._random import keyed_normal, keyed_uniform
-from gudlearn.diffusion.paths import moving_share
-from gudlearn.diffusion.noise import alpha
+from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath, ObservedDenoiser
 from gudlearn.diffusion.likelihood import (
-    correction_integrand,
+    LOG_2PI,
     flow_log_prob,
-    gaussian_divergence,
-    level_divergence,
+    gaussian_kl,
+    nll_correction,
+    noised_divergence,
 )
 from gudlearn.diffusion.losses import TimeDensity
-from gudlearn.preconditioning.marginals import LOG_2PI
+from gudlearn.diffusion.noise import alpha
+from gudlearn.diffusion.paths import active_fraction
 from gudlearn.diffusion.process import marginal_std, perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
-from gudlearn.conditioning.states import GIVEN, MISSING, WANTED, StatedGamma, Told
-from gudlearn.nn.denoiser import Conditioned
+from gudlearn.nn.denoiser import LabelledDenoiser
 
 # Rows times noise draws that go through the network at once, and at most so many of their values.
 _BATCH, _IMAGE_BATCH, MOST_VALUES = 1024, 128, 2**20
@@ -101,9 +101,9 @@ class Model:
         """Whether the network is one of images: then rows go through it in small batches."""
         return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
 
-    def given(self, labels=None, guidance=1.0, own=None):
+    def given(self, labels=None, guidance=1.0, self_index=None):
         """The denoiser given labels, that is not to look up remembered rows `own`, if any."""
-        return Conditioned(self.denoiser, labels, guidance=guidance, null=self.null, own=own)
+        return LabelledDenoiser(self.denoiser, labels, guidance=guidance, null=self.null, self_index=self_index)
 
     def arithmetic(self):
         """The context in which networks are called: inside one, weights are rounded once."""
@@ -127,12 +127,12 @@ class Model:
 
     def stated(self, given, missing):
         """The path of rows some of whose components, (B, D) bool, are given or missing."""
-        state = torch.full(given.shape, WANTED, device=self.device)
-        state = state.masked_fill(given, GIVEN).masked_fill(missing, MISSING)
+        state = torch.full(given.shape, TARGET, device=self.device)
+        state = state.masked_fill(given, OBSERVED).masked_fill(missing, MISSING)
         log_variances = self._tensor(self.ends.variances)[self.active].log()
-        return StatedGamma(self.path, state[:, self.active], log_variances)
+        return MaskedPath(self.path, state[:, self.active], log_variances)
 
-    def correction(self, z, keys, strata, n_strata, labels=None, path=None, own=None):
+    def correction(self, z, keys, strata, n_strata, labels=None, path=None, self_index=None):
         """What the network adds to the bound, from some of n_strata strata of time; (B, D').
 
         On a path of `stated` it is that of the wanted components.
@@ -145,7 +145,7 @@ class Model:
         total = torch.zeros_like(x0)
         many = min(_BATCH, MOST_VALUES // x0.shape[1])
         per_call = max(1, (_IMAGE_BATCH if self.sees_images else many) // len(x0))
-        split = self.given(labels, own=own).split
+        split = self.given(labels, self_index=self_index).split
         for first in range(0, len(strata), per_call):
             some = strata[first : first + per_call]
             u = ((some + offset[:, some]) / n_strata).T.flatten()
@@ -155,7 +155,7 @@ class Model:
             ).to(self.dtype)
             x0_many = x0.repeat(len(some), 1)
             with self.arithmetic():
-                terms = correction_integrand(split, path, x0_many, t, eps)
+                terms = nll_correction(split, path, x0_many, t, eps)
             terms = terms * inverse_density[:, None]
             total += terms.view(len(some), *x0.shape).sum(0)
         return total / n_strata
@@ -168,7 +168,7 @@ class Model:
             total = torch.zeros_like(x0)
             for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
                 eps = torch.full_like(x0, node)
-                total += weight * level_divergence(self.denoiser.marginals, gamma_0, x0, eps)
+                total += weight * noised_divergence(self.denoiser.marginals, gamma_0, x0, eps)
             out[:, self.active] += total / _NODE_WEIGHTS.sum()
         return out
 
@@ -178,13 +178,13 @@ class Model:
         out[:, self.exact] = 0.5 * (LOG_2PI + self._gamma_0(self.exact) + 1)
         idle = self.idle_blurred
         variance = self._tensor(self.ends.variances)[idle]
-        out[:, idle] = gaussian_divergence(z[:, idle], variance, self._gamma_0(idle))
+        out[:, idle] = gaussian_kl(z[:, idle], variance, self._gamma_0(idle))
         out[:, self.dead] = z[:, self.dead].abs() / self._tensor(self.ends.tolerance)[self.dead]
         return out
 
     def level_cost(self, levels):
         """Expected negative log-probability of the levels given their blurred values; (B, F')."""
-        return self.observation.expected_cost(levels[:, self.binned], _NODES, _NODE_WEIGHTS)
+        return self.observation.expected_nll(levels[:, self.binned], _NODES, _NODE_WEIGHTS)
 
     def flow(self, z, levels, keys, n_steps, n_probes, n_draws, labels=None):
         """Log-density of the flow, with what bins and idle components add; (B,).
@@ -278,7 +278,7 @@ class Model:
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         if len(self.active):
-            steps = min(math.ceil(_STEPS_HALFWAY / moving_share(self.path)), _MOST_HALFWAY)
+            steps = min(math.ceil(_STEPS_HALFWAY / active_fraction(self.path)), _MOST_HALFWAY)
             times = torch.linspace(1, 0.5, steps + 1, dtype=torch.float64).to(z)
             for mirrored in (False, True):
                 x, denoise = self._outset(keys, mirrored), self.given(labels)
@@ -303,7 +303,7 @@ class Model:
         states = self.stated(given, torch.zeros_like(given))
         eps = keyed_normal(keys, len(self.active), (1 << 3) + _START).to(self.dtype)
         floor = perturb(z[:, self.active], eps, self.path(z.new_zeros(1)))
-        denoise = Told(denoise, states, floor)
+        denoise = ObservedDenoiser(denoise, states, floor)
         # A row of which nothing is known is one of all.
         return denoise, self._nearer(denoise, x, states.given.any(1, keepdim=True))
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gudlearn._random import mix, row_keys, seed_keys
-from gudlearn.diffusion.paths import moving_share
+from gudlearn.diffusion.paths import active_fraction
 
 # Draws of time and noise per row in a score: 12 per component, within these limits and those of
 # noisy values in all, and up to eight times as many where components move in turn; for images a
@@ -112,7 +112,7 @@ class Engine:
 
         Returns
         -------
-        None or (path, wanted) : StatedGamma, and ndarray of shape (n, D) or (n, D + F)
+        None or (path, wanted) : MaskedPath, and ndarray of shape (n, D) or (n, D + F)
         """
         encoding, model = self.encoding, self.model
         _, missing = encoding.fill(X)
@@ -176,7 +176,7 @@ class Engine:
         model, draws = self.model, self._draws
         n_times = _IMAGE_TIMES
         if not model.sees_images:
-            in_turn = 1 if model.path is None else min(1 / moving_share(model.path), _IN_TURN)
+            in_turn = 1 if model.path is None else min(1 / active_fraction(model.path), _IN_TURN)
             n_times = int(in_turn * _n_times(max(len(model.active), 1)))
         total = 0.0
         for draw in range(draws):

@@ -28,24 +28,24 @@ class ResidualMLP(nn.Module):
     dropout : float in [0, 1)
     n_classes : int
         Labels beside the one that stands for none; 0 where there are none.
-    n_guesses : int
+    n_estimates : int
         Of x0 among the inputs; how far to go towards each is answered, too.
     """
 
     EMBEDDING = 64
 
     def __init__(
-        self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_guesses=0
+        self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_estimates=0
     ):
         super().__init__()
         self.width, self.n_blocks, self.dropout = width, n_blocks, dropout
-        self.n_guesses = n_guesses
+        self.n_estimates = n_estimates
         self.embedding = GammaEmbedding(n_components, self.EMBEDDING)
         self.modulation = nn.Linear(self.EMBEDDING, width)
         self.first = nn.Linear(n_channels * n_components, width)
         self.labels = nn.Embedding(n_classes + 1, width) if n_classes else None
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * n_blocks))
-        self.last = nn.Linear(width, (1 + n_guesses) * n_components)
+        self.last = nn.Linear(width, (1 + n_estimates) * n_components)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -70,4 +70,4 @@ class ResidualMLP(nn.Module):
             hidden = hidden + self.inner[2 * block + 1](h)
         with full_precision(inputs.device.type):
             out = self.last(F.layer_norm(hidden, (self.width,)).to(self.last.weight.dtype))
-        return out.view(len(out), 1 + self.n_guesses, -1) if self.n_guesses else out
+        return out.view(len(out), 1 + self.n_estimates, -1) if self.n_estimates else out

@@ -8,8 +8,8 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
+from gudlearn.conditioning.states import missing_gamma
 from gudlearn.diffusion.noise import alpha, sigma
-from gudlearn.conditioning.states import missing_level
 
 # So many rows tell clusters; they are looked for along so many principal axes.
 MOST_ROWS, _MOST_AXES = 8192, 16
@@ -44,7 +44,7 @@ def divide(Z, n_clusters):
     return (u > edges).sum(1).clip(max=chance.shape[1] - 1)
 
 
-def known_somewhere(Z, holes, rows):
+def with_every_column_observed(Z, holes, rows):
     """Some rows of Z (n, D) and their holes, where every column is known in a few of them.
 
     A column that is not has values of all rows there, in an order of its own.
@@ -89,7 +89,7 @@ def widen(factors, Z, holes, std):
     return mean, spread, np.where(narrow[:, None], 0.0, loadings)
 
 
-def denoising_losses(law, Z, holes, gamma_0, gamma_1, log_variances):
+def denoising_nll(law, Z, holes, gamma_0, gamma_1, log_variances):
     """What rows cost as the bound counts it, in nats (n,), all at the same noise.
 
     Parameters
@@ -102,7 +102,7 @@ def denoising_losses(law, Z, holes, gamma_0, gamma_1, log_variances):
     """
     generator = torch.Generator().manual_seed(0)
     known = torch.ones_like(Z) if holes is None else (~holes).to(Z.dtype)
-    lost = missing_level(log_variances, gamma_1)
+    lost = missing_gamma(log_variances, gamma_1)
     total = torch.zeros(len(Z), dtype=Z.dtype)
     for k in range(_LEVELS):
         gamma = gamma_0 + (gamma_1 - gamma_0) * (k + 0.5) / _LEVELS

@@ -1,6 +1,6 @@
 r"""Laws of all components together: the denoiser before it learns, and how likely a row is.
 
-A `JointLaw` is marginals that a joint Gaussian tilts (``diffusion/joint``). In a `ClusteredLaw`
+A `JointDistribution` is marginals that a joint Gaussian tilts (``diffusion/joint``). In a `MixtureDistribution`
 each of several such laws has a share :math:`\pi_m` of the rows. With the log-density
 :math:`\ell_m(x)` of a noisy row under the Gaussian of each,
 
@@ -10,20 +10,20 @@ each of several such laws has a share :math:`\pi_m` of the rows. With the log-de
     E[x_0 | x] = \sum_m r_m \mu_m, \quad
     Var[x_{0,i} | x] = \sum_m r_m (v_{m,i} + (\mu_{m,i} - E[x_{0,i} | x])^2) .
 
-With Gaussian marginals all of it is exact, up to the doubt about rows that fit no law: that of a
+With Gaussian marginals all of it is exact, up to the covariance_inflation about rows that fit no law: that of a
 mixture of Gaussians with any covariances.
 """
 
 import torch
 
-from gudlearn.preconditioning.joint import JointGaussian, doubt, n_told
 from gudlearn.diffusion.noise import alpha
+from gudlearn.preconditioning.joint import JointGaussian, covariance_inflation, n_observed
 
 # Noise levels, of a unit variance, of a label that is known, and of one that is not.
 _CERTAIN, _UNKNOWN = -9.0, 15.0
 
 
-class JointLaw:
+class JointDistribution:
     """Marginals, tilted by a joint Gaussian.
 
     Parameters
@@ -40,7 +40,7 @@ class JointLaw:
 
     def to(self, device=None, dtype=None):
         joint = None if self.joint is None else self.joint.to(device, dtype)
-        return JointLaw(self.marginals.to(device, dtype), joint)
+        return JointDistribution(self.marginals.to(device, dtype), joint)
 
     def posterior(self, x, gamma, labels=None, missing=None):
         """Mean and variance of x0 given x, each (B, D), and labels (B,) where it tells classes.
@@ -53,7 +53,7 @@ class JointLaw:
         d = x.shape[1]
         n_values = len(self.joint.mean) - d
         if n_values == 0:
-            return self.marginals.posterior(*self.joint.absorb(x, gamma, missing))
+            return self.marginals.posterior(*self.joint.condition_and_update(x, gamma, missing))
         if labels is None:
             labels = torch.full((len(x),), n_values + 1, device=x.device)
         values, level = _values_of(labels, self.joint.std[d:])
@@ -65,10 +65,10 @@ class JointLaw:
         silent = missing
         if missing is not None:
             silent = torch.cat([missing, torch.zeros_like(values, dtype=torch.bool)], 1)
-        heard = self.joint.hear(torch.cat([x, values], 1), gamma, silent)
+        heard = self.joint.condition(torch.cat([x, values], 1), gamma, silent)
         # A row is doubted for its values given the class, not for a rare class.
         distance = heard.distance - self._distances(d)[labels]
-        seen = self.joint.tell(heard, doubt(distance, n_told(x, missing)))
+        seen = self.joint.update(heard, covariance_inflation(distance, n_observed(x, missing)))
         return self.marginals.posterior(*(part[:, :d] for part in seen))
 
     def _distances(self, d):
@@ -76,7 +76,7 @@ class JointLaw:
         joint = self.joint
         mean, std, loadings = (part[d:] for part in (joint.mean, joint.std, joint.loadings))
         labels = torch.arange(len(std) + 2, device=std.device)
-        return JointGaussian(mean, std, loadings).hear(*_values_of(labels, std)).distance
+        return JointGaussian(mean, std, loadings).condition(*_values_of(labels, std)).distance
 
 
 def _values_of(labels, std):
@@ -87,14 +87,14 @@ def _values_of(labels, std):
     return alpha(level) * values, level
 
 
-class ClusteredLaw:
+class MixtureDistribution:
     """A mixture of laws.
 
     Parameters
     ----------
     shares : Tensor of shape (M,)
         Of the rows, summing to one.
-    laws : list of M JointLaw
+    laws : list of M JointDistribution
         With a joint Gaussian each.
     """
 
@@ -103,19 +103,19 @@ class ClusteredLaw:
 
     def to(self, device=None, dtype=None):
         laws = [law.to(device, dtype) for law in self.laws]
-        return ClusteredLaw(self.shares.to(device, dtype), laws)
+        return MixtureDistribution(self.shares.to(device, dtype), laws)
 
     def posterior(self, x, gamma, labels=None, missing=None):
-        """Mean and variance of x0 given x, each (B, D), as of `JointLaw`; labels tell nothing."""
-        heard = [law.joint.hear(x, gamma, missing) for law in self.laws]
+        """Mean and variance of x0 given x, each (B, D), as of `JointDistribution`; labels tell nothing."""
+        heard = [law.joint.condition(x, gamma, missing) for law in self.laws]
         distances = torch.stack([h.distance for h in heard])
         # Only a row that fits none of the clusters is doubted, and is not sure of the nearest.
-        width = doubt(distances, n_told(x, missing)).amin(0)
+        width = covariance_inflation(distances, n_observed(x, missing)).amin(0)
         pairs = list(zip(self.laws, heard, strict=True))
         log_dets = torch.stack([law.joint.log_det(h, gamma) for law, h in pairs])
         log_weights = self.shares.log()[:, None] - 0.5 * (distances / width + log_dets)
         weight = torch.softmax(log_weights, 0)[:, :, None]
-        parts = [law.marginals.posterior(*law.joint.tell(h, width)) for law, h in pairs]
+        parts = [law.marginals.posterior(*law.joint.update(h, width)) for law, h in pairs]
         means, variances = (torch.stack(p) for p in zip(*parts, strict=True))
         mean = (weight * means).sum(0)
         return mean, (weight * (variances + (means - mean).square())).sum(0)

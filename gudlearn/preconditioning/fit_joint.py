@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gudlearn.preconditioning.joint import doubt
+from gudlearn.preconditioning.joint import covariance_inflation
 
 # With one factor fewer than components the covariance is any at all. Factors cost their cube in
 # every row that is denoised: of few rows that is little.
@@ -149,12 +149,12 @@ def _log_likelihood(Y, known, law, n_values=0):
     must not decide for all.
     """
     distance, log_det = _distance(Y, known, *law)
-    n_known = known.sum(1)
+    n_observed_values = known.sum(1)
     if n_values:
         given, among = known[:, -n_values:], [part[-n_values:] for part in law]
         off, spread = _distance(Y[:, -n_values:], given, *among)
-        distance, log_det, n_known = distance - off, log_det - spread, n_known - given.sum(1)
-    return _doubted(distance, n_known) - log_det
+        distance, log_det, n_observed_values = distance - off, log_det - spread, n_observed_values - given.sum(1)
+    return _doubted(distance, n_observed_values) - log_det
 
 
 def _distance(Y, known, shift, loadings, own):
@@ -171,13 +171,13 @@ def _distance(Y, known, shift, loadings, own):
     return distance, (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
 
 
-def _doubted(distance, n_known):
-    """Of n_known values at a squared distance, (n,): twice the log of the exponential and a width.
+def _doubted(distance, n_observed_values):
+    """Of n_observed_values values at a squared distance, (n,): twice the log of the exponential and a width.
 
-    The width of the law is that of `JointGaussian`'s doubt.
+    The width of the law is that of `JointGaussian`'s covariance_inflation.
     """
-    width = doubt(distance, n_known.clamp(min=1))
-    return -distance / width - n_known * width.log()
+    width = covariance_inflation(distance, n_observed_values.clamp(min=1))
+    return -distance / width - n_observed_values * width.log()
 
 
 def _precision(weight, loadings):

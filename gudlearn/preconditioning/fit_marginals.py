@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from gudlearn.encoding.observation import BinPrior
 from gudlearn.preconditioning.marginals import (
     AtomMarginals,
     GaussianMarginals,
@@ -13,7 +14,6 @@ from gudlearn.preconditioning.marginals import (
     LadderMarginals,
     MixtureMarginals,
 )
-from gudlearn.encoding.observation import LevelPrior
 
 # Up to this many levels all are summed over; beyond, the ladder is cheaper.
 MAX_ATOMS = 32
@@ -25,7 +25,7 @@ _MOST_COLUMNS = 4096
 
 
 @dataclass(frozen=True)
-class LevelTable:
+class BinTable:
     """Smoothed frequencies of the whole-number levels of one column.
 
     An open end has one more level than was seen. It stands for all values from there on: the
@@ -69,7 +69,7 @@ class LevelTable:
         return clipped, np.where(at_end, log_beyond, 0.0)
 
 
-def fit_levels(levels, low=None, high=None, tail=None):
+def fit_bin_table(levels, low=None, high=None, tail=None):
     """Estimate the probabilities of the levels of one column, or of several pooled.
 
     A share of each count is spread over the neighbours by a Gaussian kernel, or over all
@@ -87,7 +87,7 @@ def fit_levels(levels, low=None, high=None, tail=None):
 
     Returns
     -------
-    LevelTable
+    BinTable
     """
     first = int(levels.min()) if low is None else int(low)
     last = int(levels.max()) if high is None else int(high)
@@ -99,7 +99,7 @@ def fit_levels(levels, low=None, high=None, tail=None):
         pmf = np.pad(
             pmf * (1 - tail), open_ends.astype(int), constant_values=tail / open_ends.sum()
         )
-    return LevelTable(
+    return BinTable(
         first - int(open_ends[0]),
         np.log(pmf),
         tuple(bool(e) for e in open_ends),
@@ -151,18 +151,18 @@ def stretch(Z, holes):
         Z[unknown, j] = np.quantile(Z[~unknown, j], share, method="inverted_cdf")
 
 
-def fit_mixtures(Z, n_known=None, *, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
+def fit_mixtures(Z, n_observed_values=None, *, floor=1e-2, max_members=8, max_points=_MAX_POINTS):
     """Fit one mixture of Gaussians to each column by expectation-maximisation.
 
     The number of members is chosen by the Bayesian information criterion. Long columns are
     thinned to the means of blocks of order statistics, which keeps the fit deterministic. One
-    member more, of weight 1/(n_known + 2) and as wide as the range, keeps outliers from costing
+    member more, of weight 1/(n_observed_values + 2) and as wide as the range, keeps outliers from costing
     their square.
 
     Parameters
     ----------
     Z : ndarray of shape (n, D)
-    n_known : ndarray of shape (D,) or None
+    n_observed_values : ndarray of shape (D,) or None
         Of so many values is each column made; None: of all n.
     floor : float
         Smallest standard deviation of a member, as a share of the column's.
@@ -176,17 +176,17 @@ def fit_mixtures(Z, n_known=None, *, floor=1e-2, max_members=8, max_points=_MAX_
     weights, means, variances : ndarray of shape (D, K)
         Unused members have weight 0 and variance 1.
     """
-    n_known = np.full(Z.shape[1], len(Z)) if n_known is None else n_known
-    most = n_known.max()
+    n_observed_values = np.full(Z.shape[1], len(Z)) if n_observed_values is None else n_observed_values
+    most = n_observed_values.max()
     n_members = [k for k in _MEMBERS if k == 1 or (k * 10 <= most and k <= max_members)]
     parts = []
     for start in range(0, Z.shape[1], _MOST_COLUMNS):
         some = slice(start, start + _MOST_COLUMNS)
-        parts.append(_fit_columns(Z[:, some], n_known[some], n_members, floor, max_points))
+        parts.append(_fit_columns(Z[:, some], n_observed_values[some], n_members, floor, max_points))
     return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _fit_columns(Z, n_known, n_members, floor, max_points):
+def _fit_columns(Z, n_observed_values, n_members, floor, max_points):
     """The fit of a few columns, by so many members; see `fit_mixtures`."""
     n, n_columns = Z.shape
     mean, std = Z.mean(0), Z.std(0)
@@ -202,13 +202,13 @@ def _fit_columns(Z, n_known, n_members, floor, max_points):
     best = np.full(n_columns, np.inf)
     for k in n_members:
         w, m, v, log_lik = _expectation_maximisation(x, k, floor)
-        criterion = (3 * k - 1) * np.log(n_known) - 2 * n_known * log_lik
-        better = (criterion < best) & ((k == 1) | (k * 10 <= n_known))
+        criterion = (3 * k - 1) * np.log(n_observed_values) - 2 * n_observed_values * log_lik
+        better = (criterion < best) & ((k == 1) | (k * 10 <= n_observed_values))
         best = np.where(better, criterion, best)
         weights[better], means[better], variances[better] = 0.0, 0.0, 1.0
         for target, found in ((weights, w), (means, m), (variances, v)):
             target[better, :k] = found[better]
-    wide = 1 / (n_known[:, None] + 2)
+    wide = 1 / (n_observed_values[:, None] + 2)
     weights = np.hstack([weights * (1 - wide), wide])
     means = np.hstack([means, np.zeros_like(wide)])
     spread = np.maximum(np.ptp(ordered, axis=0), 1.0)[:, None]
@@ -245,23 +245,23 @@ def _expectation_maximisation(x, k, floor, n_iterations=40):
     return w.numpy(), m.numpy(), v.numpy(), log_lik.numpy()
 
 
-def level_prior(tables):
+def bin_prior(tables):
     """The tables of all columns, in their order, as one object of floor 0."""
     distinct = list({id(t): t for t in tables}.values())
     place = {id(t): k for k, t in enumerate(distinct)}
-    return LevelPrior(
+    return BinPrior(
         [torch.from_numpy(t.log_pmf) for t in distinct],
         torch.tensor([t.first for t in distinct]),
         torch.tensor([place[id(t)] for t in tables]),
     )
 
 
-def level_marginals(tables, first, step):
+def bin_marginals(tables, first, step):
     """Atoms of discrete components, in their own units.
 
     Parameters
     ----------
-    tables : list of LevelTable
+    tables : list of BinTable
     first, step : ndarray of shape (D,)
         Position of the first level of each table, and distance of neighbours.
     """

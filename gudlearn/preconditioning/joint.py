@@ -49,12 +49,12 @@ class JointGaussian:
     def to(self, device=None, dtype=None):
         return JointGaussian(*(p.to(device, dtype) for p in (self.mean, self.std, self.loadings)))
 
-    def absorb(self, x, gamma, missing=None):
+    def condition_and_update(self, x, gamma, missing=None):
         """States and noise levels that hold what the others say, too; each (B, D)."""
-        heard = self.hear(x, gamma, missing)
-        return self.tell(heard, doubt(heard.distance, n_told(x, missing)))
+        heard = self.condition(x, gamma, missing)
+        return self.update(heard, covariance_inflation(heard.distance, n_observed(x, missing)))
 
-    def hear(self, x, gamma, missing=None):
+    def condition(self, x, gamma, missing=None):
         """What noisy values x (B, D) say of each component, those that are missing nothing."""
         kinds, place = _distinct(gamma)
         precision = (-kinds).exp() * self.std.square()
@@ -79,9 +79,9 @@ class JointGaussian:
         rest = 1 - leverage
         distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
         mean, variance = (mean - leverage * y) / rest, self._own + variance / rest
-        return Heard(y, mean, precision, variance, distance, covariance)
+        return Conditionals(y, mean, precision, variance, distance, covariance)
 
-    def tell(self, heard, width):
+    def update(self, heard, width):
         """States and noise levels, each (B, D), when the others are believed 1/width, (B,)."""
         width = width[:, None]
         total = heard.precision + (1 / heard.variance - 1).clamp(min=0) / width
@@ -95,7 +95,7 @@ class JointGaussian:
         return spread - torch.logdet(heard.covariance)
 
 
-class Heard(NamedTuple):
+class Conditionals(NamedTuple):
     """What noisy values say under a joint Gaussian, in units of its standard deviations.
 
     Parameters
@@ -120,12 +120,12 @@ class Heard(NamedTuple):
     covariance: torch.Tensor
 
 
-def n_told(x, missing):
+def n_observed(x, missing):
     """How many values of each row of x (B, D) are not missing, (B,) or a number; 1 at least."""
     return x.shape[1] if missing is None else (~missing).sum(1).clamp(min=1)
 
 
-def doubt(distance, n_values):
+def covariance_inflation(distance, n_values):
     """By how much less a row is believed that lies at this squared distance, 1 where it fits.
 
     Data need not be Gaussian: n_values have a mean squared distance of n_values if they are, and a

@@ -21,12 +21,12 @@ Gorishniy et al. (2023), https://arxiv.org/abs/2307.14338, for tables.
 import torch
 
 # Widths of the kernels, in standard deviations of a component.
-WIDTHS = (0.2, 0.5)
+BANDWIDTHS = (0.2, 0.5)
 # Shares of a weight that count as none.
 _NOTHING = 1e-30
 
 
-class RowKernels:
+class KernelDensities:
     """Kernel densities around remembered rows, of several widths.
 
     Parameters
@@ -37,6 +37,8 @@ class RowKernels:
     mean, variance : Tensor of shape (D,)
         Of the components.
     """
+
+    n_bandwidths = len(BANDWIDTHS)
 
     def __init__(self, rows, known, mean, variance):
         self.rows, self.known, self.mean, self.variance = rows, known, mean, variance
@@ -50,21 +52,21 @@ class RowKernels:
         known = None if self.known is None else self.known.to(device)
         others = (part.to(device, dtype) for part in (self.rows, self.mean, self.variance))
         rows, mean, variance = others
-        return RowKernels(rows, known, mean, variance)
+        return KernelDensities(rows, known, mean, variance)
 
-    def posteriors(self, x, gamma, own=None):
+    def posteriors(self, x, gamma, self_index=None):
         """Mean and variance of x0 given x for each width, both of shape (B, H, D).
 
         Parameters
         ----------
         x, gamma : Tensor of shape (B, D)
-        own : LongTensor of shape (B,) or None
+        self_index : LongTensor of shape (B,) or None
             The remembered row that each row is, and that it is not told of; -1 is none.
         """
         noise = gamma.exp()
-        itself = None if own is None else own[:, None] == torch.arange(len(self.rows)).to(own)
+        itself = None if self_index is None else self_index[:, None] == torch.arange(len(self.rows)).to(self_index)
         off = x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean
-        found = [self._posterior(off, noise, width**2 * self.variance, itself) for width in WIDTHS]
+        found = [self._posterior(off, noise, width**2 * self.variance, itself) for width in BANDWIDTHS]
         means, variances = zip(*found, strict=True)
         return torch.stack(means, 1), torch.stack(variances, 1)
 

@@ -19,7 +19,8 @@ import math
 
 import torch
 
-LOG_2PI = math.log(2 * math.pi)
+from gudlearn.diffusion.likelihood import LOG_2PI
+
 
 
 def _posterior(log_joint, means, variances):
@@ -36,6 +37,8 @@ class GaussianMarginals:
     ----------
     mean, variance : Tensor of shape (D,)
     """
+
+    is_gaussian = True
 
     def __init__(self, mean, variance):
         self.mean, self.variance = mean, variance
@@ -72,6 +75,8 @@ class MixtureMarginals:
         Weights are >= 0 and sum to one along K; a component with fewer than K members has
         weights of zero.
     """
+
+    is_gaussian = False
 
     def __init__(self, weights, means, variances):
         self.weights, self.means, self.variances = weights, means, variances
@@ -154,6 +159,7 @@ class LadderMarginals:
         Position of the first level and distance of neighbours, in units of the component.
     """
 
+    is_gaussian = False
     REACH = 10
 
     def __init__(self, log_weights, first, step):
@@ -258,6 +264,8 @@ class JoinedMarginals:
     columns : list of LongTensors
         The components of each part; together they are 0..D-1, each once.
     """
+
+    is_gaussian = False
 
     def __init__(self, parts, columns):
         self.parts, self.columns = parts, columns

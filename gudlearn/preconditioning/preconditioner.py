@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from gudlearn.preconditioning import clusters as _clusters
-from gudlearn.preconditioning import fit_marginals as _marginals
-from gudlearn.data.containers import holes_of, row_batches
-from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
 from gudlearn._random import row_keys
-from gudlearn.preconditioning.joint import JointGaussian
-from gudlearn.preconditioning.kernels import RowKernels
-from gudlearn.preconditioning.distributions import ClusteredLaw, JointLaw
+from gudlearn.conditioning.states import missing_gamma
+from gudlearn.data.containers import missing_mask, row_batches
 from gudlearn.diffusion.noise import alpha
 from gudlearn.encoding.observation import BinnedObservation
-from gudlearn.conditioning.states import missing_level
+from gudlearn.preconditioning import clusters as _clusters
+from gudlearn.preconditioning import fit_marginals as _marginals
+from gudlearn.preconditioning.distributions import JointDistribution, MixtureDistribution
+from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
+from gudlearn.preconditioning.joint import JointGaussian
+from gudlearn.preconditioning.kernels import KernelDensities
 
 # Mass outside the one value of a constant column.
 _CONSTANT_TAIL = 1e-12
@@ -38,12 +38,12 @@ class Laws:
     ----------
     share : float
         Of the rows.
-    tables : dict of int to LevelTable
+    tables : dict of int to BinTable
         By column, for atoms at least.
     mixtures : tuple of three ndarrays (D', K) or None
         For components that are not atoms.
     factors : (mean, std, loadings) or None
-        Of the joint Gaussian: of components, and of what tells classes apart, see `JointLaw`.
+        Of the joint Gaussian: of components, and of what tells classes apart, see `JointDistribution`.
     """
 
     share: float
@@ -112,12 +112,12 @@ class KnownLaws:
         mixtures = factors = None
         smooth = self._smooth()
         if smooth.any():
-            some, n_known = z[:, smooth], None
+            some, n_observed_values = z[:, smooth], None
             if holes is not None:
                 _marginals.stretch(some, holes[:, smooth])
-                n_known = (~holes[:, smooth]).sum(0)
+                n_observed_values = (~holes[:, smooth]).sum(0)
             limits = {"max_members": _WIDE_MEMBERS, "max_points": _WIDE_POINTS}
-            mixtures = _marginals.fit_mixtures(some, n_known, **limits if self._wide else {})
+            mixtures = _marginals.fit_mixtures(some, n_observed_values, **limits if self._wide else {})
         if together:
             spread = np.sqrt(self.ends.variances[self.ends.active])
             factors = fit_joint(z, holes, most_factors, labels, spread)
@@ -146,7 +146,7 @@ class KnownLaws:
         )
 
         def losses(laws):
-            return _clusters.denoising_losses(self._law_of(laws), *tried)
+            return _clusters.denoising_nll(self._law_of(laws), *tried)
 
         n_best, best = 1, None
         for n_clusters in _N_CLUSTERS:
@@ -154,7 +154,7 @@ class KnownLaws:
                 break
             if best is None:
                 tables = self._tables_of(X[train])
-                some = _clusters.known_somewhere(z, holes, train)
+                some = _clusters.with_every_column_observed(z, holes, train)
                 undivided = self._laws_of(*some, tables, True, most_factors)
                 best = losses([undivided])
             now = losses(divided(train, n_clusters))
@@ -170,7 +170,7 @@ class KnownLaws:
 
         Components of all rows have these standard deviations.
         """
-        some, gaps = _clusters.known_somewhere(z, holes, own)
+        some, gaps = _clusters.with_every_column_observed(z, holes, own)
         laws = self._laws_of(some, gaps, self._tables_of(X[own]), True, _FACTORS_OF_CLUSTERS)
         factors = _clusters.widen(laws.factors, some, gaps, std)
         return replace(laws, share=len(own) / n_rows, factors=factors)
@@ -181,7 +181,7 @@ class KnownLaws:
             return z
         law, found = self._law_of([self.laws]), z.copy()
         gamma_0, gamma_1, log_variances = self._levels()
-        lost = missing_level(log_variances, gamma_1)
+        lost = missing_gamma(log_variances, gamma_1)
         for rows in row_batches(z):
             missing = torch.from_numpy(holes[rows])
             gamma = torch.where(missing, lost, gamma_0)
@@ -203,7 +203,7 @@ class KnownLaws:
     def missing_above(self):
         """Noise levels above which active components are missing; Tensor (D',)."""
         _, gamma_1, log_variances = self._levels()
-        return (gamma_1 + missing_level(log_variances, gamma_1)) / 2
+        return (gamma_1 + missing_gamma(log_variances, gamma_1)) / 2
 
     def _levels(self):
         """Noise levels of the active components at the ends, and their log-variances; tensors."""
@@ -219,7 +219,7 @@ class KnownLaws:
             levels = np.rint((X[:, j] - self.bins.origin[j]) / self.bins.width[j])
             levels = levels[~np.isnan(levels)].clip(whole.first, whole.last)
             if len(levels):
-                found = _marginals.fit_levels(levels, whole.first, whole.last)
+                found = _marginals.fit_bin_table(levels, whole.first, whole.last)
                 whole = replace(whole, log_pmf=found.log_pmf)
             tables[int(j)] = whole
         return tables
@@ -241,7 +241,7 @@ class KnownLaws:
                 # A constant column comes back exactly, and must cost nothing.
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
                 levels = levels[~np.isnan(levels)]
-                table = _marginals.fit_levels(levels, *self._level_bounds(columns[0]), tail)
+                table = _marginals.fit_bin_table(levels, *self._level_bounds(columns[0]), tail)
                 tables.update((int(j), table) for j in columns)
         return tables
 
@@ -304,7 +304,7 @@ class KnownLaws:
             value = self.bins.origin[column] + self.bins.width[column] * level
             scale = self.basis.scale_[component]
             first = (value - self.basis.mean_[column]) / scale
-            found, where = _marginals.level_marginals(
+            found, where = _marginals.bin_marginals(
                 tables, first, self.bins.width[column] / scale
             )
             parts += found
@@ -319,7 +319,7 @@ class KnownLaws:
 
     def _law_of(self, parts):
         laws = [
-            JointLaw(
+            JointDistribution(
                 self._marginals_of(p),
                 p.factors and JointGaussian(*(torch.from_numpy(f) for f in p.factors)),
             )
@@ -327,7 +327,7 @@ class KnownLaws:
         ]
         if len(laws) == 1:
             return laws[0]
-        return ClusteredLaw(torch.tensor([p.share for p in parts], dtype=torch.float64), laws)
+        return MixtureDistribution(torch.tensor([p.share for p in parts], dtype=torch.float64), laws)
 
     def remember(self, X):
         """Keep rows X (n, F), which may hold NaN, for the network to look up.
@@ -351,7 +351,7 @@ class KnownLaws:
         marginals, kept = self.marginals(), self.remembered
         known = None if kept.known is None else torch.from_numpy(kept.known)
         rows = torch.from_numpy(kept.rows).to(marginals.mean.dtype)
-        return RowKernels(rows, known, marginals.mean, marginals.variance)
+        return KernelDensities(rows, known, marginals.mean, marginals.variance)
 
     def places(self, keys, device):
         """The remembered row that each row of these keys is, -1 where it is none; or None."""
@@ -366,7 +366,7 @@ class KnownLaws:
         tables = self.laws.tables
         if not tables:
             return None
-        prior = _marginals.level_prior([tables[j] for j in sorted(tables)])
+        prior = _marginals.bin_prior([tables[j] for j in sorted(tables)])
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
 
@@ -381,6 +381,6 @@ def _some_rows(n_rows, n_features):
 
 def _and_known(X, rows):
     """Indices of rows of X, and of one more for each column that is known in none of them."""
-    holes = holes_of(X[rows])
+    holes = missing_mask(X[rows])
     lost = np.zeros(X.shape[1], bool) if holes is None else holes.all(0)
     return np.union1d(rows, (~np.isnan(X[:, lost])).argmax(0)) if lost.any() else rows

@@ -16,8 +16,8 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from gudlearn.schedules.order import order_values
 from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
+from gudlearn.schedules.order import order_values
 
 # No window of a soft schedule is shorter: below it nothing is left to separate.
 _SHORTEST_WINDOW = 1e-6

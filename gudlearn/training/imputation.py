@@ -11,7 +11,7 @@ them: else the errors of early draws would stay.
 import numpy as np
 
 from gudlearn.conditioning.conditions import Completion
-from gudlearn.diffusion.paths import moving_share
+from gudlearn.diffusion.paths import active_fraction
 from gudlearn.samplers import DPMSolver
 
 # Shares of the budget after which holes are filled anew, and when it is too late to.
@@ -40,7 +40,7 @@ class Filling:
         self.engine, self.X, self.data, self.seed = engine, X, data, seed
         self._partial = np.flatnonzero(np.isnan(X).any(1))
         self._moments, self._last = list(_MOMENTS), 0
-        steps = min(_STEPS / moving_share(engine.model.path), _MOST_STEPS)
+        steps = min(_STEPS / active_fraction(engine.model.path), _MOST_STEPS)
         self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
     @property

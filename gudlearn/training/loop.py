@@ -60,7 +60,7 @@ class Log:
 
     losses: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
-    validation_passes: list = field(default_factory=list)
+    validation_epochs: list = field(default_factory=list)
     best_score: float | None = None
     best_state: dict | None = None
     first: tuple = (None, None)
@@ -72,7 +72,7 @@ class Log:
 _EVALUATIONS = 30
 
 
-def run_passes(
+def run_epochs(
     trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
     after_pass=None, fill=None, blame=None, keep=None, units=(1.0, 0.0),
 ):  # fmt: skip
@@ -129,7 +129,7 @@ def run_passes(
             evaluate()
             log.first = log.best_score, log.best_state
             _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop)
-            if log.anew or log.validation_passes[-1:] != [len(log.losses)]:
+            if log.anew or log.validation_epochs[-1:] != [len(log.losses)]:
                 evaluate()
     finally:
         if keep is not None and log.best_state is not None:
@@ -183,7 +183,7 @@ def _evaluate(trainer, validation, log, tol, verbose):
         return
     score = validation.score(trainer.given, trainer.observed, trainer.times)
     log.validation_scores.append(score)
-    log.validation_passes.append(n_passes)
+    log.validation_epochs.append(n_passes)
     progress = log.best_score is None or score > log.best_score + tol
     log.stale = 0 if progress else log.stale + 1
     if log.best_score is None or score > log.best_score:

@@ -30,7 +30,7 @@ class ComponentRows:
         What the data do not tell.
     filled : bool
         Whether something stands there that may be shown to a network.
-    own : LongTensor of shape (n,) or None
+    self_index : LongTensor of shape (n,) or None
         The remembered rows that they are.
     """
 
@@ -39,7 +39,7 @@ class ComponentRows:
         self.labels = None if labels is None else labels.to(device)
         self.null = null
         self._keys = row_keys(X)
-        self.own = encoding.places(self._keys, device)
+        self.self_index = encoding.places(self._keys, device)
         X, self.missing = without_holes(encoding, X, device)
         self._put(X)
         self.filled = False
@@ -69,7 +69,7 @@ class ComponentRows:
         Some of the labels are replaced by none.
         """
         labels = _some_labels(self, index, generator)
-        return Batch(self._z[index], labels, _some(self.missing, index), _some(self.own, index))
+        return Batch(self._z[index], labels, _some(self.missing, index), _some(self.self_index, index))
 
     def components(self, index):
         """Components of some rows without chance."""
@@ -89,7 +89,7 @@ class ImageRows:
     """
 
     # No images are remembered.
-    own = None
+    self_index = None
 
     def __init__(self, encoding, X, device, labels, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null

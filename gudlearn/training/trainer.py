@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gudlearn.diffusion.likelihood import correction_integrand
-from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
-from gudlearn.conditioning.states import MISSING, WANTED, StatedGamma
-from gudlearn.nn.denoiser import Conditioned
+from gudlearn.conditioning.states import MISSING, TARGET, MaskedPath
+from gudlearn.diffusion.likelihood import nll_correction
+from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, nll_integrand, noise_loss
+from gudlearn.nn.denoiser import LabelledDenoiser
 
 
 class Batch(NamedTuple):
@@ -21,21 +21,21 @@ class Batch(NamedTuple):
     labels : LongTensor of shape (B,) or None
     missing : BoolTensor of shape (B, D) or None
         What the data do not tell, and nothing is to be learned of.
-    own : LongTensor of shape (B,) or None
-        The remembered rows that they are, see `RowKernels`.
+    self_index : LongTensor of shape (B,) or None
+        The remembered rows that they are, see `KernelDensities`.
     """
 
     x0: torch.Tensor
     labels: torch.Tensor | None = None
     missing: torch.Tensor | None = None
-    own: torch.Tensor | None = None
+    self_index: torch.Tensor | None = None
 
     def part(self, index):
         """The rows of an index."""
         return Batch(*(None if part is None else part[index] for part in self))
 
 
-LOSSES = {"likelihood": bound_integrand, "uniform": noise_loss}
+LOSSES = {"likelihood": nll_integrand, "uniform": noise_loss}
 
 
 class Trainer:
@@ -59,9 +59,9 @@ class Trainer:
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
         A batch goes through the network in so many parts, whose gradients are summed.
-    states : RandomStates
+    states : RandomMasks
         What of each row is wanted, given or missing.
-    evenness : float in [0, 1]
+    loss_normalization : float in [0, 1]
         At 1 a part of a row, of a fifth of it or more, counts as much as the whole, and so does a
         row whose components move in turn; at 0 every moving component counts alike.
     """
@@ -74,10 +74,10 @@ class Trainer:
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
         autocast, generator, states,
-        compiled=False, n_parts=1, evenness=1.0,
+        compiled=False, n_parts=1, loss_normalization=1.0,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
-        self.n_parts, self.states, self.evenness = n_parts, states, evenness
+        self.n_parts, self.states, self.loss_normalization = n_parts, states, loss_normalization
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
@@ -118,9 +118,9 @@ class Trainer:
 
         def denoise(x, gamma):
             if self.autocast is None:
-                return self._forward(x, gamma, *given, own=batch.own)
+                return self._forward(x, gamma, *given, self_index=batch.self_index)
             with torch.autocast(self.device.type, self.autocast):
-                return self._forward(x, gamma, *given, own=batch.own)
+                return self._forward(x, gamma, *given, self_index=batch.self_index)
 
         u = torch.rand(len(x0), generator=self.generator, device=self.device)
         t, inverse_density, bins, density = self.times.sample(u)
@@ -141,7 +141,7 @@ class Trainer:
         # learns of them.
         there = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
         share = (wanted / there).nan_to_num(1.0).clamp(min=self.LEAST_PART)
-        terms = terms * path.moving ** (1 - self.evenness) / share**self.evenness
+        terms = terms * path.moving ** (1 - self.loss_normalization) / share**self.loss_normalization
         loss = terms * of_rows
         return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
 
@@ -202,13 +202,13 @@ class Trainer:
         spread = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
         x0 = batch.x0
-        split = self.given(batch.labels, batch.own).split
+        split = self.given(batch.labels, batch.self_index).split
         path = self.observed(batch.missing)
 
         def draw(k):
             t = (k + torch.rand(len(x0), generator=generator, device=self.device)) / n_bins
             eps = torch.empty_like(x0).normal_(generator=generator)
-            return correction_integrand(split, path, x0, t, eps).sum(1)
+            return nll_correction(split, path, x0, t, eps).sum(1)
 
         with torch.no_grad():
             for k in range(n_bins):
@@ -220,17 +220,17 @@ class Trainer:
         """The path of rows of which nothing is given, and a part (n, D) missing, if any."""
         if missing is None:
             return self.path
-        state = torch.where(missing, MISSING, WANTED)
-        return StatedGamma(self.path, state, self.states.log_variances)
+        state = torch.where(missing, MISSING, TARGET)
+        return MaskedPath(self.path, state, self.states.log_variances)
 
-    def given(self, labels, own=None):
+    def given(self, labels, self_index=None):
         """The averaged denoiser given labels, and which remembered rows it is not to look up.
 
         Images are seen in training's arithmetic.
         """
         images = getattr(self.denoiser.network, "sees_images", False)
         autocast = self.autocast if images else None
-        return Conditioned(self.averaged, labels, autocast=autocast, own=own)
+        return LabelledDenoiser(self.averaged, labels, autocast=autocast, self_index=self_index)
 
 
 def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
@@ -273,18 +273,18 @@ class Validation:
     seed : int
     labels : LongTensor of shape (n,) or None
     missing : BoolTensor of shape (n, D) or None
-    own : LongTensor of shape (n,) or None
+    self_index : LongTensor of shape (n,) or None
         The remembered rows that they are.
     chunk : int
         Rows times noise draws that go through the network at once.
     """
 
     def __init__(
-        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, own=None,
+        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, self_index=None,
         chunk=4096,
     ):  # fmt: skip
         self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
-        self.missing, self.own, self.seed = missing, own, seed
+        self.missing, self.self_index, self.seed = missing, self_index, seed
         self.constant, self.n_dimensions = constant, n_dimensions
         self._density = None
 
@@ -312,11 +312,11 @@ class Validation:
                 row, stratum = some % n, some // n
                 t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
                 eps = torch.randn(len(some), d, generator=generator, device=device)
-                labels, missing, own = (
-                    None if v is None else v[row] for v in (self.labels, self.missing, self.own)
+                labels, missing, self_index = (
+                    None if v is None else v[row] for v in (self.labels, self.missing, self.self_index)
                 )
-                split, path = given(labels, own).split, observed(missing)
-                terms = correction_integrand(split, path, self.x0[row], t, eps).sum(1)
+                split, path = given(labels, self_index).split, observed(missing)
+                terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
                 total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
 

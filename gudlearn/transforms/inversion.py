@@ -7,8 +7,8 @@ from numbers import Integral
 
 import numpy as np
 
-from gudlearn.transforms.determinants import flatten_steps, in_image
 from gudlearn._random import derive_seed
+from gudlearn.transforms.determinants import flatten_steps, in_image
 
 # Rounds of drawing again the samples that no row is mapped to.
 _ROUNDS = 100

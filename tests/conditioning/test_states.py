@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from gudlearn.conditioning.random_masks import RandomStates
 from gudlearn.conditioning import (
     Observation,
     PosteriorDenoiser,
@@ -12,14 +11,15 @@ from gudlearn.conditioning import (
     ReplacementDenoiser,
     conjugate_gradients,
 )
-from gudlearn.diffusion.paths import WindowedGamma
-from gudlearn.diffusion.noise import alpha, sigma
-from gudlearn.diffusion.likelihood import correction_integrand, level_divergence
+from gudlearn.conditioning.random_masks import RandomMasks
+from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath, ObservedDenoiser
+from gudlearn.diffusion.likelihood import nll_correction, noised_divergence
 from gudlearn.diffusion.losses import TimeDensity
-from gudlearn.preconditioning.marginals import GaussianMarginals
+from gudlearn.diffusion.noise import alpha, sigma
+from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.diffusion.process import perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
-from gudlearn.conditioning.states import GIVEN, MISSING, WANTED, StatedGamma, Told
+from gudlearn.preconditioning.marginals import GaussianMarginals
 
 D = 4
 MIXING = torch.tensor(np.random.default_rng(5).normal(size=(D, D)))
@@ -49,7 +49,7 @@ def split(x, gamma):
 
 def stated(state, path=PATH, n=1):
     state = torch.tensor(state).expand(n, -1)
-    return StatedGamma(path, state, torch.zeros(D, dtype=torch.float64))
+    return MaskedPath(path, state, torch.zeros(D, dtype=torch.float64))
 
 
 def bound(path, z, n_times=256):
@@ -57,12 +57,12 @@ def bound(path, z, n_times=256):
     strata = (torch.arange(n_times) + 0.5) / n_times
     t = strata.repeat_interleave(len(z)).double()
     many = z.repeat(n_times, 1)
-    terms = correction_integrand(split, path, many, t, normal(*many.shape, seed=1))
+    terms = nll_correction(split, path, many, t, normal(*many.shape, seed=1))
     total = terms.view(n_times, *z.shape).mean(0)
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)
     gamma = PATH(torch.zeros(1).double())
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        total += weight * level_divergence(MARGINALS, gamma, z, torch.full_like(z, node))
+        total += weight * noised_divergence(MARGINALS, gamma, z, torch.full_like(z, node))
     return (total * path.wanted).sum(1).mean()
 
 
@@ -86,9 +86,9 @@ def closed_form(z, wanted, given):
 
 STATES = [
     ([0, 0, 0, 0], [0, 1, 2, 3], []),
-    ([GIVEN, 0, 0, GIVEN], [1, 2], [0, 3]),
+    ([OBSERVED, 0, 0, OBSERVED], [1, 2], [0, 3]),
     ([MISSING, 0, 0, MISSING], [1, 2], []),
-    ([MISSING, GIVEN, 0, GIVEN], [2], [1, 3]),
+    ([MISSING, OBSERVED, 0, OBSERVED], [2], [1, 3]),
 ]
 
 
@@ -103,16 +103,16 @@ def test_the_chain_rule_of_parts():
     z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
     whole, part, rest = (
         bound(stated(s, n=len(z)), z)
-        for s in ([0, 0, 0, 0], [0, 0, MISSING, MISSING], [GIVEN, GIVEN, 0, 0])
+        for s in ([0, 0, 0, 0], [0, 0, MISSING, MISSING], [OBSERVED, OBSERVED, 0, 0])
     )
     assert abs(float(whole - part - rest)) < 0.03
 
 
 def test_whoever_is_told_does_not_hear_what_the_solver_makes_of_it():
-    path = stated([GIVEN, WANTED, MISSING, WANTED], n=3)
+    path = stated([OBSERVED, TARGET, MISSING, TARGET], n=3)
     heard = []
     floor, x = normal(3, D), normal(3, D, seed=1)
-    told = Told(lambda x, gamma: heard.append((x, gamma)) or x, path, floor)
+    told = ObservedDenoiser(lambda x, gamma: heard.append((x, gamma)) or x, path, floor)
     gamma = PATH(torch.full((1,), 0.5).double()).expand(3, D)
     told(x, gamma)
     ((seen, level),) = heard
@@ -123,8 +123,8 @@ def test_whoever_is_told_does_not_hear_what_the_solver_makes_of_it():
 def test_windows_do_not_change_the_bound():
     z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
     start = torch.tensor([[0.0, 0.5, 0.2, 0.7]]).expand(len(z), D).double()
-    state = torch.full((len(z), D), WANTED)
-    path = StatedGamma(PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3))
+    state = torch.full((len(z), D), TARGET)
+    path = MaskedPath(PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3))
     assert abs(float(bound(path, z) - bound(stated([0, 0, 0, 0], n=len(z)), z))) < 0.03
 
 
@@ -132,7 +132,7 @@ def test_samples_with_a_part_given_have_the_conditional_law():
     n = 4000
     given, wanted = [0, 3], [1, 2]
     value = torch.tensor([1.0, -0.5], dtype=torch.float64)
-    path = stated([GIVEN, 0, 0, GIVEN], n=n)
+    path = stated([OBSERVED, 0, 0, OBSERVED], n=n)
     x = normal(n, D)
     gamma_0 = PATH(torch.zeros(1).double())
     floor = perturb(value, normal(n, 2, seed=3), gamma_0[:, given])
@@ -151,7 +151,7 @@ def conditional_mean(start):
     """Mean of two components given the others, by the flow from mirrored noise: no chance."""
     given, n = [0, 3], 200
     value = torch.tensor([1.0, -0.5], dtype=torch.float64)
-    path, noise = stated([GIVEN, 0, 0, GIVEN], n=2 * n), normal(n, D)
+    path, noise = stated([OBSERVED, 0, 0, OBSERVED], n=2 * n), normal(n, D)
     x = torch.cat([noise, -noise])
     gamma_0 = PATH(torch.zeros(1).double())
     x[:, given] = perturb(value, x[:, given], gamma_0[:, given])
@@ -172,7 +172,7 @@ def test_noise_starts_where_it_belongs_given_what_is_known():
 
 
 def test_rows_of_a_stated_path_keep_their_states_when_repeated():
-    path = stated([GIVEN, WANTED, MISSING, WANTED])
+    path = stated([OBSERVED, TARGET, MISSING, TARGET])
     path.gamma_0, path.gamma_1 = PATH.gamma_0, PATH.gamma_1
     gamma, rate = path.gamma_and_rate(torch.tensor([0.2, 0.7]).double())
     assert gamma[:, 0].tolist() == [-9.0, -9.0]
@@ -331,7 +331,7 @@ def test_conjugate_gradients_solve_each_row_alone():
 
 def drawn(grid=(3, 4), n=4000, rate=1.0, missing=None):
     groups = torch.arange(int(np.prod(grid)))
-    states = RandomStates(groups, grid, rate, torch.zeros(len(groups)))
+    states = RandomMasks(groups, grid, rate, torch.zeros(len(groups)))
     path = WindowedGamma(np.full(len(groups), -9.0), np.full(len(groups), 7.0), 0.0, 1.0)
     return states.path(path.to(dtype=torch.float32), n, torch.Generator().manual_seed(0), missing)
 
@@ -353,7 +353,7 @@ def test_rows_in_mixed_states_are_as_many_as_was_asked():
 
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
 def test_batches_owe_no_rows_in_mixed_states(rate):
-    states = RandomStates(torch.arange(3), (3,), rate, torch.zeros(3))
+    states = RandomMasks(torch.arange(3), (3,), rate, torch.zeros(3))
     generator, total = torch.Generator().manual_seed(0), 0
     for n in [64, 7, 1, 64, 30] * 20:
         rows = states._mixed_rows(n, generator)
@@ -365,7 +365,7 @@ def test_batches_owe_no_rows_in_mixed_states(rate):
 
 
 def test_every_row_is_in_a_mixed_state_as_often():
-    states = RandomStates(torch.arange(3), (3,), 0.3, torch.zeros(3))
+    states = RandomMasks(torch.arange(3), (3,), 0.3, torch.zeros(3))
     generator = torch.Generator().manual_seed(0)
     rows = torch.cat([states._mixed_rows(10, generator) for _ in range(4000)])
     assert (torch.bincount(rows, minlength=10) / 4000 - 0.3).abs().max() < 0.03
@@ -420,10 +420,10 @@ def test_rows_without_windows_keep_their_times():
 
 
 def test_a_component_that_is_not_told_is_never_drawn():
-    state = torch.tensor([[WANTED, WANTED, GIVEN, MISSING]])
+    state = torch.tensor([[TARGET, TARGET, OBSERVED, MISSING]])
     told = torch.tensor([[False, True, False, False]])
     start = torch.tensor([[0.0, 0.25, 0.5, 0.75]])
-    path = StatedGamma(PATH, state, torch.zeros(D), start, torch.full((1, D), 0.25))
+    path = MaskedPath(PATH, state, torch.zeros(D), start, torch.full((1, D), 0.25))
     density = TimeDensity(torch.ones(2))
     found = path.shared_times(torch.full((1,), 0.4), density, told, torch.zeros(1, D))
     torch.testing.assert_close(torch.cat(found), torch.tensor([0.35, 0.25]))

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
-from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.likelihood import (
-    correction_integrand,
     flow_log_prob,
     flow_times,
-    gaussian_divergence,
-    level_divergence,
+    gaussian_kl,
+    nll_correction,
+    noised_divergence,
 )
-from gudlearn.diffusion.losses import bound_integrand
+from gudlearn.diffusion.losses import nll_integrand
+from gudlearn.diffusion.noise import alpha
+from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
 from gudlearn.preconditioning.marginals import GaussianMarginals, MixtureMarginals
 
 VARIANCES = torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)
@@ -184,8 +184,8 @@ def test_divergence_at_a_level_has_the_closed_form_mean():
     x0 = torch.tensor([[0.2, -1.0, 7.0]]).double()
     # The draw is a quadratic of the noise: -1 and +1 average to its mean.
     for gamma in (GAMMA_0, GAMMA_1, torch.zeros(3).double()):
-        found = sum(level_divergence(law, gamma[None], x0, s * torch.ones(1, 3)) for s in (-1, 1))
-        expected = gaussian_divergence(x0, VARIANCES, gamma)
+        found = sum(noised_divergence(law, gamma[None], x0, s * torch.ones(1, 3)) for s in (-1, 1))
+        expected = gaussian_kl(x0, VARIANCES, gamma)
         torch.testing.assert_close(found / 2, expected)
         q = torch.distributions.Normal(alpha(gamma) * x0, torch.sigmoid(gamma).sqrt())
         p = torch.distributions.Normal(
@@ -209,16 +209,16 @@ def test_bound_by_the_control_variate_is_the_plain_bound(make, name):
     x0 = (torch.tensor([[0.3, -0.8, 1.1]]).double() * std).expand(n, 3)
     t = (torch.arange(n) + uniforms(n)) / n
     eps = normals(n, 3, seed=2)
-    plain = bound_integrand(lambda x, g: sum(split(x, g)), path, x0, t, eps)
-    plain = plain + level_divergence(marginals, path(t.new_ones(1)), x0, normals(n, 3, seed=3))
-    ours = correction_integrand(split, path, x0, t, eps)
-    ours = ours + level_divergence(marginals, path(t.new_zeros(1)), x0, normals(n, 3, seed=4))
+    plain = nll_integrand(lambda x, g: sum(split(x, g)), path, x0, t, eps)
+    plain = plain + noised_divergence(marginals, path(t.new_ones(1)), x0, normals(n, 3, seed=3))
+    ours = nll_correction(split, path, x0, t, eps)
+    ours = ours + noised_divergence(marginals, path(t.new_zeros(1)), x0, normals(n, 3, seed=4))
     difference = (plain - ours).mean(0)
     error = (plain.var(0) / n + ours.var(0) / n).sqrt()
     # Four standard errors, none of them large: about 0.01 nats on the linear path.
     assert (difference.abs() < 4 * error).all()
     assert error.max() < 0.15
-    assert correction_integrand(split, path, x0, t, eps).mean(0).abs().max() > 0.05
+    assert nll_correction(split, path, x0, t, eps).mean(0).abs().max() > 0.05
 
 
 def test_correction_is_nothing_without_a_correction():
@@ -228,7 +228,7 @@ def test_correction_is_nothing_without_a_correction():
     def split(x, gamma):
         return marginals.posterior(x, gamma)[0], torch.zeros_like(x)
 
-    assert not correction_integrand(split, path, x0, t, eps).any()
+    assert not nll_correction(split, path, x0, t, eps).any()
 
 
 def test_bound_of_an_exact_denoiser_is_the_same_on_every_path():
@@ -248,7 +248,7 @@ def test_bound_of_an_exact_denoiser_is_the_same_on_every_path():
             mu, _ = law.posterior(x, gamma)
             return mu, denoise(x, gamma) - mu
 
-        terms = correction_integrand(split, path, x0, t, eps)
+        terms = nll_correction(split, path, x0, t, eps)
         bounds.append(terms.sum(1).mean())
         errors.append(terms.sum(1).std() / n**0.5)
         splits.append(terms.mean(0))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from gudlearn.diffusion.likelihood import gaussian_kl
+from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, nll_integrand, noise_loss
 from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
-from gudlearn.diffusion.likelihood import gaussian_divergence
-from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, bound_integrand, noise_loss
 from gudlearn.preconditioning.marginals import GaussianMarginals
 
 VARIANCES = torch.tensor([0.1, 1.0, 20.0], dtype=torch.float64)
@@ -26,7 +26,7 @@ def denoise(x, gamma):
 def expected_integrand(path, x0, t):
     """Mean over the noise: quadratic in eps, so that eps = -1 and +1 give it exactly."""
     ones = torch.ones_like(x0)
-    return sum(bound_integrand(denoise, path, x0, t, s * ones) for s in (-1, 1)) / 2
+    return sum(nll_integrand(denoise, path, x0, t, s * ones) for s in (-1, 1)) / 2
 
 
 def quadrature(path, per_stretch=1000):
@@ -47,7 +47,7 @@ def test_loss_integrates_to_the_closed_form_bound(name):
         x0 = x0 * VARIANCES.sqrt()
         integrand = expected_integrand(path, x0.expand(len(t), 3), t)
         found = (integrand * weights[:, None]).sum(0)
-        expected = gaussian_divergence(x0, VARIANCES, GAMMA_0) - gaussian_divergence(
+        expected = gaussian_kl(x0, VARIANCES, GAMMA_0) - gaussian_kl(
             x0, VARIANCES, GAMMA_1
         )
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -65,7 +65,7 @@ def test_noise_loss_is_the_squared_error_of_the_predicted_noise():
     torch.testing.assert_close(noise_loss(denoise, path, x0, t, eps), (eps_hat - eps) ** 2)
     rate = path.gamma_and_rate(t)[1]
     torch.testing.assert_close(
-        bound_integrand(denoise, path, x0, t, eps), 0.5 * rate * (eps_hat - eps) ** 2
+        nll_integrand(denoise, path, x0, t, eps), 0.5 * rate * (eps_hat - eps) ** 2
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma, moving_share
+from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma, active_fraction
 
 GAMMA_0 = np.array([-9.0, -7.3, -4.1, -11.0])
 GAMMA_1 = np.array([5.0, 6.1, 9.7, 3.3])
@@ -32,10 +32,10 @@ def grid(size=2001, dtype=torch.float64):
 
 @either_precision
 def test_a_component_moves_within_its_window(dtype):
-    assert moving_share(PATHS["linear"].to("cpu", dtype)) == 1
+    assert active_fraction(PATHS["linear"].to("cpu", dtype)) == 1
     # Windows of 0.3, 0.5, 0.3 and next to nothing.
-    assert moving_share(PATHS["windowed"].to("cpu", dtype)) == pytest.approx(0.3, abs=0.01)
-    assert moving_share(PATHS["cosine"].to("cpu", dtype)) > 0.9
+    assert active_fraction(PATHS["windowed"].to("cpu", dtype)) == pytest.approx(0.3, abs=0.01)
+    assert active_fraction(PATHS["cosine"].to("cpu", dtype)) > 0.9
 
 
 @either_precision

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
 from gudlearn.diffusion.noise import alpha, sigma
+from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
 from gudlearn.diffusion.process import beta, flow_velocity, marginal_std, perturb
 
 VARIANCES = torch.tensor([0.05, 1.0, 30.0], dtype=torch.float64)

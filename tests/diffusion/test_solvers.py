@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
 from gudlearn.diffusion.noise import alpha, sigma
+from gudlearn.diffusion.paths import CosineGamma, WindowedGamma
 from gudlearn.diffusion.solvers import (
     DDIMStep,
     DPMSolverStep,

@@ -4,14 +4,14 @@ import pytest
 import torch
 from scipy import stats
 
-from gudlearn.encoding.observation import BinnedObservation, LevelPrior
+from gudlearn.encoding.observation import BinnedObservation, BinPrior
 
 TAU = 0.12
 TABLES = [torch.tensor(p).double().log() for p in ([0.5, 0.3, 0.1999, 0.0001], [0.1] * 10, [1.0])]
 
 
 def prior():
-    return LevelPrior(TABLES, torch.tensor([-1, 3, 7]))
+    return BinPrior(TABLES, torch.tensor([-1, 3, 7]))
 
 
 def blurred(n=40, spread=1.0, seed=0):

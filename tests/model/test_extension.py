@@ -13,11 +13,11 @@ from scipy import stats
 from gudlearn import BlockBasis, DPMSolver, IdentityBasis, PCABasis, UNet, WaveletBasis
 from gudlearn._extension import local_components
 from gudlearn._random import seed_keys
-from gudlearn.model.rolling import Strip, roll
-from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.diffusion.noise import alpha, sigma
-from gudlearn.preconditioning.marginals import GaussianMarginals
+from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.diffusion.solvers import integrate
+from gudlearn.model.rolling import Strip, roll
+from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
 
 RHO, WIDTH = 0.9, 8

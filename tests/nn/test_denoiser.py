@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
 from gudlearn.networks import MLP, build_network
-from gudlearn.nn.denoiser import Denoiser, tame
+from gudlearn.nn.denoiser import Denoiser, symlog
+from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
 
 MEANS = torch.tensor([[-1.0, 2.0], [0.0, 0.5], [10.0, 90.0]])
 WEIGHTS = torch.tensor([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
@@ -101,7 +101,7 @@ def test_of_a_state_the_network_sees_as_much_as_is_not_noise(name):
         a = torch.sigmoid(-gamma).sqrt()
         whole = (x - a * marginals.mean) / marginals_std(marginals, gamma)
         signal = torch.sigmoid(torch.tensor(log_snr)).sqrt()
-        torch.testing.assert_close(network.inputs[:, 0], signal * tame(whole), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(network.inputs[:, 0], signal * symlog(whole), rtol=1e-3, atol=1e-4)
 
 
 def marginals_std(marginals, gamma):
@@ -150,9 +150,9 @@ def test_outliers_stay_within_reach_of_the_network():
 
 def test_tame_is_odd_and_the_identity_near_zero():
     x = torch.tensor([-1e3, -0.5, 0.0, 1e-4, 0.5, 1e3], dtype=torch.float64)
-    torch.testing.assert_close(tame(-x), -tame(x))
-    torch.testing.assert_close(tame(x[3]), x[3], rtol=1e-4, atol=0)
-    torch.testing.assert_close(tame(x).abs(), torch.log(1 + x.abs()))
+    torch.testing.assert_close(symlog(-x), -symlog(x))
+    torch.testing.assert_close(symlog(x[3]), x[3], rtol=1e-4, atol=0)
+    torch.testing.assert_close(symlog(x).abs(), torch.log(1 + x.abs()))
 
 
 @pytest.mark.parametrize("name", MARGINALS)

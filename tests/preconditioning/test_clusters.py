@@ -10,8 +10,13 @@ from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
 from gudlearn import UNet
-from gudlearn.preconditioning.clusters import denoising_losses, divide, known_somewhere, widen
-from gudlearn.preconditioning.distributions import JointLaw
+from gudlearn.preconditioning.clusters import (
+    denoising_nll,
+    divide,
+    widen,
+    with_every_column_observed,
+)
+from gudlearn.preconditioning.distributions import JointDistribution
 from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
 
@@ -57,21 +62,21 @@ def test_planted_clusters_are_found():
 
 def test_losses_of_a_gaussian_are_those_of_the_closed_form():
     variances = torch.tensor([1.0, 4.0, 0.25], dtype=torch.float64)
-    law = JointLaw(GaussianMarginals(torch.zeros(3).double(), variances))
+    law = JointDistribution(GaussianMarginals(torch.zeros(3).double(), variances))
     generator = torch.Generator().manual_seed(0)
     Z = variances.sqrt() * torch.randn(20_000, 3, generator=generator, dtype=torch.float64)
     ends = (variances.log() - 6, variances.log() + 6)
-    found = denoising_losses(law, Z, None, *ends, variances.log())
+    found = denoising_nll(law, Z, None, *ends, variances.log())
     # Half the integral of V / (V + e^gamma) over gamma, for each component.
     exact = 0.5 * (torch.log1p(variances * (-ends[0]).exp()) - np.log1p(np.exp(-6))).sum()
     assert found.mean().item() == pytest.approx(exact.item(), rel=0.02)
     holes = torch.zeros(Z.shape, dtype=torch.bool)
     holes[:, 1] = True
-    part = denoising_losses(law, Z, holes, *ends, variances.log())
+    part = denoising_nll(law, Z, holes, *ends, variances.log())
     assert part.mean().item() == pytest.approx(exact.item() * 2 / 3, rel=0.02)
     moved = Z.clone()
     moved[:, 1] += 5
-    again = denoising_losses(law, moved, holes, *ends, variances.log())
+    again = denoising_nll(law, moved, holes, *ends, variances.log())
     torch.testing.assert_close(again, part)
 
 
@@ -79,14 +84,14 @@ def test_a_column_hardly_known_in_a_cluster_has_the_law_of_all():
     Z = np.random.default_rng(0).normal(size=(100, 3))
     holes = np.zeros(Z.shape, bool)
     holes[:50, 1:] = True
-    some, gaps = known_somewhere(Z, holes, np.arange(50))
+    some, gaps = with_every_column_observed(Z, holes, np.arange(50))
     np.testing.assert_array_equal(some[:, 0], Z[:50, 0])
     assert not gaps.any()
     assert set(some[:, 1]) <= set(Z[50:, 1])
     assert some[:, 1].std() == pytest.approx(Z[50:, 1].std(), rel=0.1)
     # Of two such columns nothing is known together.
     assert abs(np.corrcoef(some[:, 1], some[:, 2])[0, 1]) < 0.4
-    some, gaps = known_somewhere(Z, holes, np.arange(30, 80))
+    some, gaps = with_every_column_observed(Z, holes, np.arange(30, 80))
     np.testing.assert_array_equal(gaps, holes[30:80])
     np.testing.assert_array_equal(some, Z[30:80])
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from gudlearn.diffusion.paths import WindowedGamma, load_forward_mode
-from gudlearn.preconditioning.joint import JointGaussian, doubt
-from gudlearn.preconditioning.distributions import ClusteredLaw, JointLaw
 from gudlearn.diffusion.likelihood import flow_log_prob
+from gudlearn.diffusion.paths import WindowedGamma, load_forward_mode
+from gudlearn.preconditioning.distributions import JointDistribution, MixtureDistribution
+from gudlearn.preconditioning.joint import JointGaussian, covariance_inflation
 from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
 
 SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
@@ -28,8 +28,8 @@ def gaussian(k, n_factors=2):
 
 def clustered():
     joints = [gaussian(k)[0] for k in range(3)]
-    laws = [JointLaw(GaussianMarginals(j.mean, j.std**2), j) for j in joints]
-    return ClusteredLaw(SHARES, laws)
+    laws = [JointDistribution(GaussianMarginals(j.mean, j.std**2), j) for j in joints]
+    return MixtureDistribution(SHARES, laws)
 
 
 def states(n=60, seed=0):
@@ -94,7 +94,7 @@ def test_a_row_that_fits_no_cluster_is_not_sure_of_the_nearest():
     joint = [JointGaussian(m * torch.ones(2), torch.ones(2), torch.zeros(2, 1)) for m in (0.0, 1.0)]
     atoms = [AtomMarginals(torch.ones(2, 1), m * torch.ones(2, 1)) for m in (0.0, 1.0)]
     pairs = zip(atoms, joint, strict=True)
-    law = ClusteredLaw(torch.tensor([0.5, 0.5]), [JointLaw(*p) for p in pairs])
+    law = MixtureDistribution(torch.tensor([0.5, 0.5]), [JointDistribution(*p) for p in pairs])
     x = torch.tensor([[1.0], [3.0], [30.0], [1e4]]).expand(-1, 2)
     # What is read is in which cluster the row is taken to be.
     share = law.posterior(x, torch.full((4, 2), -20.0))[0][:, 0]
@@ -117,7 +117,7 @@ def test_what_is_missing_is_neither_heard_nor_counted():
     x, gamma = states()
     gamma[:, 1] = MISSING
     missing = torch.tensor([False, True, False]).expand(len(x), -1)
-    for make in (lambda m, j: JointLaw(m, j), lambda m, j: ClusteredLaw(ONE, [JointLaw(m, j)])):
+    for make in (lambda m, j: JointDistribution(m, j), lambda m, j: MixtureDistribution(ONE, [JointDistribution(m, j)])):
         law, rest = (make(GaussianMarginals(j.mean, j.std**2), j) for j in (joint, part))
         found = law.posterior(x, gamma, missing=missing)
         expected = rest.posterior(x[:, left], gamma[:, left])
@@ -126,7 +126,7 @@ def test_what_is_missing_is_neither_heard_nor_counted():
         noise = x.clone()
         noise[:, 1] += 5
         assert torch.equal(law.posterior(noise, gamma, missing=missing)[0], found[0])
-    doubted = doubt(part.hear(x[:, left], gamma[:, left]).distance, 2) > 1
+    doubted = covariance_inflation(part.condition(x[:, left], gamma[:, left]).distance, 2) > 1
     assert doubted.any() and not doubted.all()
 
 
@@ -134,13 +134,13 @@ def test_one_cluster_is_a_joint_law():
     joint = gaussian(1)[0]
     x, gamma = states()
     marginals = GaussianMarginals(joint.mean, joint.std**2)
-    one = ClusteredLaw(ONE, [JointLaw(marginals, joint)])
-    for law in (one, JointLaw(marginals, joint)):
+    one = MixtureDistribution(ONE, [JointDistribution(marginals, joint)])
+    for law in (one, JointDistribution(marginals, joint)):
         for value, expected in zip(
-            law.posterior(x, gamma), marginals.posterior(*joint.absorb(x, gamma)), strict=True
+            law.posterior(x, gamma), marginals.posterior(*joint.condition_and_update(x, gamma)), strict=True
         ):
             torch.testing.assert_close(value, expected)
-    found = JointLaw(marginals).posterior(x, gamma)
+    found = JointDistribution(marginals).posterior(x, gamma)
     torch.testing.assert_close(found, marginals.posterior(x, gamma))
 
 
@@ -166,7 +166,7 @@ def labelled(n_values=2, k=0):
     correlation = loadings @ loadings.T
     correlation.fill_diagonal_(1.0)
     marginals = GaussianMarginals(mean[:3], std[:3] ** 2)
-    law = JointLaw(marginals, JointGaussian(mean, std, loadings))
+    law = JointDistribution(marginals, JointGaussian(mean, std, loadings))
     return law, mean, std[:, None] * correlation * std
 
 
@@ -192,7 +192,7 @@ def test_without_a_label_the_law_is_that_of_all_classes():
     x, gamma = states()
     x = torch.sigmoid(-gamma).sqrt() * (mean[:3] + 0.3 * (x - x.mean(0)))
     joint = law.joint
-    rest = JointLaw(law.marginals, JointGaussian(joint.mean[:3], joint.std[:3], joint.loadings[:3]))
+    rest = JointDistribution(law.marginals, JointGaussian(joint.mean[:3], joint.std[:3], joint.loadings[:3]))
     for labels in (None, torch.full((len(x),), 3)):
         for part, expected in zip(
             law.posterior(x, gamma, labels), rest.posterior(x, gamma), strict=True
@@ -215,10 +215,10 @@ def test_rows_at_one_level_are_told_by_their_own_labels(labels):
 def test_rows_of_a_rare_class_are_not_doubted():
     loadings = torch.tensor([[0.6], [0.6], [0.6]], dtype=torch.float64)
     mean, std = torch.tensor([[0.0, 0.0, 1e-4], [1.0, 1.0, 1e-2]], dtype=torch.float64)
-    law = JointLaw(GaussianMarginals(mean[:2], std[:2] ** 2), JointGaussian(mean, std, loadings))
+    law = JointDistribution(GaussianMarginals(mean[:2], std[:2] ** 2), JointGaussian(mean, std, loadings))
     # The value of the class is 100 standard deviations out, and the row where that puts it.
     x, gamma = torch.full((1, 2), 36.0).double(), torch.full((1, 2), -12.0).double()
-    heard = law.joint.hear(
+    heard = law.joint.condition(
         torch.cat([x, torch.ones(1, 1)], 1), torch.cat([gamma, torch.full((1, 1), -9.0)], 1)
     )
     assert heard.distance > 5000

@@ -85,14 +85,14 @@ def test_independent_columns_have_none(n):
     assert fit_joint(np.random.default_rng(0).normal(size=(n, 5))) is None
 
 
-@pytest.mark.parametrize("n_known", [1, 3, 4, 12])
-def test_hardly_known_columns_do_not_speak_for_others(n_known):
+@pytest.mark.parametrize("n_observed_values", [1, 3, 4, 12])
+def test_hardly_known_columns_do_not_speak_for_others(n_observed_values):
     for seed in range(4):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(200, 3))
         X[:, 1] += 2 * X[:, 0]
         holes = np.zeros(X.shape, bool)
-        holes[rng.permutation(200)[n_known:], 2] = True
+        holes[rng.permutation(200)[n_observed_values:], 2] = True
         _, _, loadings = fit_joint(np.where(holes, 0.0, X), holes)
         correlation = loadings @ loadings.T
         assert not correlation[2, :2].any()
@@ -144,10 +144,10 @@ def test_columns_that_are_one_another_are_no_trouble():
     factors = fit_joint(np.hstack([x, x, -2 * x, 1e-3 * x]))
     law = JointGaussian(*map(torch.from_numpy, factors))
     y, gamma = torch.tensor([[1.0, 1.0, -2.0, 1e-3]]), torch.full((1, 4), -20.0)
-    assert all(torch.isfinite(v).all() for v in law.absorb(y.double(), gamma.double()))
+    assert all(torch.isfinite(v).all() for v in law.condition_and_update(y.double(), gamma.double()))
     # The third is told by the first, which is nearly clean.
     gamma[0, 2] = 20.0
-    seen, level = law.absorb(y.double(), gamma.double())
+    seen, level = law.condition_and_update(y.double(), gamma.double())
     told = seen[0, 2] / torch.sigmoid(-level[0, 2]).sqrt()
     assert told.item() == pytest.approx(-2, abs=0.02)
 

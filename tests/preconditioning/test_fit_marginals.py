@@ -8,10 +8,10 @@ from scipy.ndimage import gaussian_filter1d
 from gudlearn.preconditioning.fit_marginals import (
     MAX_ATOMS,
     _own_share,
-    fit_levels,
+    bin_marginals,
+    fit_bin_table,
     fit_mixtures,
     gaussians,
-    level_marginals,
     mixture_marginals,
     stretch,
 )
@@ -41,7 +41,7 @@ def log_density(fit, x):
 @pytest.mark.parametrize("n", [1, 2, 30, 500])
 def test_probabilities_of_seen_and_unseen_levels_sum_to_one(n):
     levels = np.random.default_rng(0).poisson(8, size=n).astype(float)
-    table = fit_levels(levels)
+    table = fit_bin_table(levels)
     np.testing.assert_allclose(np.exp(table.log_pmf).sum(), 1)
     everywhere = np.arange(-4000.0, 4000.0)
     p = np.exp(table_log_prob(table, everywhere))
@@ -53,7 +53,7 @@ def test_probabilities_of_seen_and_unseen_levels_sum_to_one(n):
 
 def test_the_tails_fall_with_every_level():
     levels = np.random.default_rng(0).poisson(8, size=100).astype(float)
-    table = fit_levels(levels)
+    table = fit_bin_table(levels)
     above = table_log_prob(table, levels.max() + np.arange(1.0, 50.0))
     below = table_log_prob(table, levels.min() - np.arange(1.0, 50.0))
     np.testing.assert_allclose(np.diff(above), np.log(0.5))
@@ -61,24 +61,24 @@ def test_the_tails_fall_with_every_level():
 
 
 def test_tails_of_a_wide_column_fall_slowly():
-    table = fit_levels(np.linspace(0, 6399, 500).round())
+    table = fit_bin_table(np.linspace(0, 6399, 500).round())
     above = table_log_prob(table, 6399 + np.array([1.0, 201.0]))
     # Halved every 32nd part of the 6400 levels seen.
     np.testing.assert_allclose(np.diff(above), np.log(0.5))
 
 
 def test_given_bounds_are_kept():
-    table = fit_levels(np.array([2.0, 3.0, 3.0]), low=0, high=5)
+    table = fit_bin_table(np.array([2.0, 3.0, 3.0]), low=0, high=5)
     assert (table.first, table.last) == (0, 5) and table.open_ends == (False, False)
     np.testing.assert_allclose(np.exp(table.log_pmf).sum(), 1)
-    half = fit_levels(np.array([2.0, 3.0, 3.0]), low=0)
+    half = fit_bin_table(np.array([2.0, 3.0, 3.0]), low=0)
     assert (half.first, half.last) == (0, 4) and half.seen == (0, 3)
     # All of the mass outside lies on the one open side.
     np.testing.assert_allclose(np.exp(half.log_pmf[-1]), 1 / 5)
 
 
 def test_one_level_is_all_but_certain():
-    table = fit_levels(np.full(98, 4.0))
+    table = fit_bin_table(np.full(98, 4.0))
     np.testing.assert_allclose(np.exp(table_log_prob(table, np.array([4.0]))), 0.99)
 
 
@@ -86,7 +86,7 @@ def test_plenty_of_rows_give_the_frequencies():
     rng = np.random.default_rng(0)
     p = np.array([0.05, 0.5, 0.0, 0.4, 0.05])
     levels = rng.choice(5, size=20000, p=p).astype(float)
-    found = np.exp(table_log_prob(fit_levels(levels), np.arange(5.0)))
+    found = np.exp(table_log_prob(fit_bin_table(levels), np.arange(5.0)))
     # Three standard errors of a frequency of one half.
     np.testing.assert_allclose(found, p, atol=0.011)
     assert 0 < found[2] < 1e-3
@@ -99,7 +99,7 @@ def test_plenty_of_rows_give_the_frequencies():
 def test_many_levels_are_predicted_almost_as_well_as_by_the_truth(law, n):
     rng = np.random.default_rng(0)
     train, test = (np.rint(law.rvs(m, random_state=rng)) for m in (n, 5000))
-    found = table_log_prob(fit_levels(train), test).mean()
+    found = table_log_prob(fit_bin_table(train), test).mean()
     truth = law.logpdf(test).mean()
     # A kernel estimate of a smooth density from 800 rows loses about 0.02 nats.
     assert truth - 0.05 < found < truth + 0.01
@@ -108,7 +108,7 @@ def test_many_levels_are_predicted_almost_as_well_as_by_the_truth(law, n):
 def test_leave_one_out_beats_raw_frequencies_on_few_rows():
     rng = np.random.default_rng(1)
     train, test = (np.rint(rng.normal(0, 5, m)) for m in (40, 2000))
-    table = fit_levels(train)
+    table = fit_bin_table(train)
     found = table_log_prob(table, test).mean()
     assert found > stats.norm(0, 5).logpdf(test).mean() - 0.15
 
@@ -122,9 +122,9 @@ def test_own_share_is_the_diagonal_of_the_filter(size, width):
 
 def test_short_tables_are_atoms_and_long_ones_ladders():
     rng = np.random.default_rng(0)
-    tables = [fit_levels(np.arange(n) * 1.0) for n in (3, MAX_ATOMS + 5, 7)]
+    tables = [fit_bin_table(np.arange(n) * 1.0) for n in (3, MAX_ATOMS + 5, 7)]
     first, step = rng.normal(size=3), np.array([0.5, 0.1, 2.0])
-    parts, columns = level_marginals(tables, first, step)
+    parts, columns = bin_marginals(tables, first, step)
     assert [type(p) for p in parts] == [AtomMarginals, LadderMarginals]
     assert [list(c) for c in columns] == [[0, 2], [1]]
     for part, where in zip(parts, columns, strict=True):
@@ -180,10 +180,10 @@ def test_few_known_values_are_not_taken_for_many():
 
 
 def test_many_columns_are_fitted_in_parts(monkeypatch):
-    Z, n_known = np.random.default_rng(0).lognormal(size=(50, 5)), np.array([50, 50, 5, 5, 30])
-    together = fit_mixtures(Z, n_known)
+    Z, n_observed_values = np.random.default_rng(0).lognormal(size=(50, 5)), np.array([50, 50, 5, 5, 30])
+    together = fit_mixtures(Z, n_observed_values)
     monkeypatch.setattr("gudlearn.preconditioning.fit_marginals._MOST_COLUMNS", 2)
-    for part, expected in zip(fit_mixtures(Z, n_known), together, strict=True):
+    for part, expected in zip(fit_mixtures(Z, n_observed_values), together, strict=True):
         np.testing.assert_allclose(part, expected, atol=1e-9)
 
 

@@ -52,7 +52,7 @@ def dense_posterior(law, x, gamma):
 def test_posterior_of_gaussians_is_that_of_the_dense_law(k):
     law = joint(k)
     x, gamma = states(law)
-    found = GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma))
+    found = GaussianMarginals(law.mean, law.std**2).posterior(*law.condition_and_update(x, gamma))
     for value, expected in zip(found, dense_posterior(law, x, gamma), strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
 
@@ -68,7 +68,7 @@ def test_many_factors_are_inverted_as_few_are(dtype):
     gamma = 6 * torch.rand(30, 20, generator=generator, dtype=torch.float64) - 5
     expected = dense_posterior(law, x, gamma)
     law = law.to(dtype=dtype)
-    seen = law.absorb(x.to(dtype), gamma.to(dtype))
+    seen = law.condition_and_update(x.to(dtype), gamma.to(dtype))
     found = GaussianMarginals(law.mean, law.std**2).posterior(*seen)
     tolerance = 1e-7 if dtype == torch.float64 else 1e-3
     for value, exact in zip(found, expected, strict=True):
@@ -78,10 +78,10 @@ def test_many_factors_are_inverted_as_few_are(dtype):
 def test_rows_at_one_level_share_what_depends_on_it_alone():
     law, (x, gamma) = joint(), states()
     one = gamma[:1].expand_as(gamma)
-    heard, apart = law.hear(x, one), law.hear(x, one.clone())
+    heard, apart = law.condition(x, one), law.condition(x, one.clone())
     assert heard.covariance.shape == (1, 3, 3) and heard.variance.shape == (1, 4)
     torch.testing.assert_close(law.log_det(heard, one), law.log_det(apart, one))
-    for value, expected in zip(law.absorb(x, one), law.absorb(x, one.clone()), strict=True):
+    for value, expected in zip(law.condition_and_update(x, one), law.condition_and_update(x, one.clone()), strict=True):
         assert value.shape == x.shape
         torch.testing.assert_close(value, expected)
 
@@ -93,12 +93,12 @@ def test_rows_whose_levels_are_equal_are_inverted_once(monkeypatch):
     inverted = []
     inverse = joint_module._inverse
     monkeypatch.setattr(joint_module, "_inverse", lambda m: inverted.append(len(m)) or inverse(m))
-    apart = law.hear(x, gamma)
+    apart = law.condition(x, gamma)
     with torch.no_grad():
-        heard = law.hear(x, gamma)
+        heard = law.condition(x, gamma)
         # Other rows, and other masks, beside the third kind.
         others = torch.cat([gamma[mask == 2], torch.rand(40, 4)])
-        beside = law.hear(torch.cat([x[mask == 2], x[:40]]), others)
+        beside = law.condition(torch.cat([x[mask == 2], x[:40]]), others)
     assert inverted == [50, 3, 41]
     for part, expected, alone in zip(heard, apart, beside, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
@@ -141,7 +141,7 @@ def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
         density = (weights[:, None] * (-0.5 * off**2 / spread[:, None]).exp()).sum(-1)
     covariance = covariance_of(law)
     y = x / torch.sigmoid(-gamma).sqrt() - law.mean
-    found, _ = marginals.posterior(*law.absorb(x, gamma))
+    found, _ = marginals.posterior(*law.condition_and_update(x, gamma))
     for i in range(4):
         rest = [j for j in range(4) if j != i]
         noisy = covariance[rest][:, rest] + torch.diag_embed(gamma[:, rest].exp())
@@ -160,7 +160,7 @@ def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
 def test_lost_components_say_nothing():
     law, (x, gamma) = joint(), states()
     gamma[:, 1:] = 40.0
-    seen, level = law.absorb(x, gamma)
+    seen, level = law.condition_and_update(x, gamma)
     torch.testing.assert_close(seen[:, 0], x[:, 0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(level[:, 0], gamma[:, 0], rtol=1e-6, atol=1e-6)
 
@@ -168,10 +168,10 @@ def test_lost_components_say_nothing():
 def test_single_precision_is_enough_for_clean_values():
     law, (x, gamma) = joint(), states()
     gamma = gamma - 6
-    exact = torch.stack(GaussianMarginals(law.mean, law.std**2).posterior(*law.absorb(x, gamma)))
+    exact = torch.stack(GaussianMarginals(law.mean, law.std**2).posterior(*law.condition_and_update(x, gamma)))
     single = law.to(dtype=torch.float32)
     marginals = GaussianMarginals(single.mean, single.std**2)
-    rounded = torch.stack(marginals.posterior(*single.absorb(x.float(), gamma.float())))
+    rounded = torch.stack(marginals.posterior(*single.condition_and_update(x.float(), gamma.float())))
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
 
 
@@ -180,7 +180,7 @@ def test_a_row_that_does_not_fit_is_left_to_its_marginals():
     x, gamma = MEAN.repeat(3, 1), torch.full((3, 4), -8.0, dtype=torch.float64)
     gamma[:, 1:] = 2.0
     x[:, 0] += STD[0] * torch.tensor([1.0, 100.0, 1e8])
-    seen, level = law.absorb(x, gamma)
+    seen, level = law.condition_and_update(x, gamma)
     assert torch.isfinite(seen).all()
     told = gamma - level
     assert (told[0, 1:] > 1e-3).all() and (told[1, 1:] < told[0, 1:]).all()
@@ -192,10 +192,10 @@ def test_a_row_that_does_not_fit_is_left_to_its_marginals():
 def test_it_is_differentiable_both_ways():
     law, (x, gamma) = joint(), states(n=3)
     x = x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: law.absorb(x, gamma)[0], x)
+    assert torch.autograd.gradcheck(lambda x: law.condition_and_update(x, gamma)[0], x)
     direction = torch.ones_like(x)
     load_forward_mode()
-    _, slope = torch.func.jvp(lambda x: law.absorb(x, gamma)[0], (x.detach(),), (direction,))
+    _, slope = torch.func.jvp(lambda x: law.condition_and_update(x, gamma)[0], (x.detach(),), (direction,))
     h = 1e-6
-    finite = (law.absorb(x + h, gamma)[0] - law.absorb(x - h, gamma)[0]) / (2 * h)
+    finite = (law.condition_and_update(x + h, gamma)[0] - law.condition_and_update(x - h, gamma)[0]) / (2 * h)
     np.testing.assert_allclose(slope.numpy(), finite.detach().numpy(), rtol=1e-5, atol=1e-7)

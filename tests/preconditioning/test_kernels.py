@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gudlearn.preconditioning.kernels import WIDTHS, RowKernels
 from gudlearn.diffusion.noise import alpha
+from gudlearn.preconditioning.kernels import BANDWIDTHS, KernelDensities
 
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 VARIANCE = torch.tensor([1.0, 0.1, 4.0], dtype=torch.float64)
@@ -56,14 +56,14 @@ def written_out(rows, known, x, gamma, width, left_out=None):
 @pytest.mark.parametrize("holes", [False, True])
 def test_posteriors_are_those_of_the_mixture(holes, own):
     rows, known = remembered(holes=holes)
-    kernels = RowKernels(rows, known if holes else None, MEAN, VARIANCE)
+    kernels = KernelDensities(rows, known if holes else None, MEAN, VARIANCE)
     x, gamma = noisy()
     index = None if own is None else torch.tensor(own)
     means, variances = kernels.posteriors(x, gamma, index)
-    assert means.shape == variances.shape == (20, len(WIDTHS), 3)
+    assert means.shape == variances.shape == (20, len(BANDWIDTHS), 3)
     for b in range(20):
         left_out = None if own is None or own[b] < 0 else own[b]
-        for h, width in enumerate(WIDTHS):
+        for h, width in enumerate(BANDWIDTHS):
             mean, variance = written_out(rows, known, x[b], gamma[b], width, left_out)
             torch.testing.assert_close(means[b, h], mean, rtol=1e-8, atol=1e-8)
             torch.testing.assert_close(variances[b, h], variance, rtol=1e-7, atol=1e-8)
@@ -71,11 +71,11 @@ def test_posteriors_are_those_of_the_mixture(holes, own):
 
 def test_the_score_is_the_gradient_of_the_log_density():
     rows, known = remembered()
-    kernels = RowKernels(rows, None, MEAN, VARIANCE)
+    kernels = KernelDensities(rows, None, MEAN, VARIANCE)
     x, gamma = noisy()
     x.requires_grad_(True)
     means, _ = kernels.posteriors(x, gamma)
-    for h, width in enumerate(WIDTHS):
+    for h, width in enumerate(BANDWIDTHS):
         spread = width**2 * VARIANCE + gamma.exp()
         centred = (x / alpha(gamma))[:, None] - rows
         log_p = (-0.5 * centred.square() / spread[:, None]).sum(2).logsumexp(1)
@@ -88,9 +88,9 @@ def test_the_score_is_the_gradient_of_the_log_density():
 def test_a_row_that_is_left_out_is_one_that_was_never_there():
     rows, known = remembered(holes=True)
     x, gamma = noisy(5)
-    left = RowKernels(rows, known, MEAN, VARIANCE).posteriors(x, gamma, torch.full((5,), 2))
+    left = KernelDensities(rows, known, MEAN, VARIANCE).posteriors(x, gamma, torch.full((5,), 2))
     others = torch.arange(7) != 2
-    never = RowKernels(rows[others], known[others], MEAN, VARIANCE).posteriors(x, gamma)
+    never = KernelDensities(rows[others], known[others], MEAN, VARIANCE).posteriors(x, gamma)
     for found, expected in zip(left, never, strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -99,13 +99,13 @@ def test_of_what_nobody_knows_nothing_is_infinite():
     rows, known = remembered()
     known[:, 0] = False
     x, gamma = noisy(5)
-    for part in RowKernels(rows, known, MEAN, VARIANCE).posteriors(x, gamma):
+    for part in KernelDensities(rows, known, MEAN, VARIANCE).posteriors(x, gamma):
         assert part.isfinite().all()
 
 
 def test_a_copy_of_another_type_says_the_same():
     rows, known = remembered(holes=True)
-    kernels = RowKernels(torch.where(known, rows, 0.0), known, MEAN, VARIANCE)
+    kernels = KernelDensities(torch.where(known, rows, 0.0), known, MEAN, VARIANCE)
     x, gamma = noisy(5)
     single = kernels.to(dtype=torch.float32).posteriors(x.float(), gamma.float())
     for found, expected in zip(single, kernels.posteriors(x, gamma), strict=True):

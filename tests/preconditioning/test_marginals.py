@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.diffusion.noise import alpha, sigma
+from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.preconditioning.marginals import (
     AtomMarginals,
     GaussianMarginals,

@@ -12,7 +12,7 @@ from torch import nn
 from gudlearn import GenerativePipeline, GUDGenerator, GUDImputer, GUDOutlierDetector, _fitting
 from gudlearn._learner import _MOST_REMEMBERED
 from gudlearn._random import row_keys
-from gudlearn.preconditioning.kernels import RowKernels
+from gudlearn.preconditioning.kernels import KernelDensities
 from small import continuous, small, whole
 
 
@@ -72,14 +72,14 @@ def test_rows_are_found_by_their_values(kept):
 
 def test_in_training_no_row_is_told_of_itself(monkeypatch):
     asked = []
-    posteriors = RowKernels.posteriors
+    posteriors = KernelDensities.posteriors
 
     def spy(self, x, gamma, own=None):
         if torch.is_grad_enabled():
             asked.append(own)
         return posteriors(self, x, gamma, own)
 
-    monkeypatch.setattr(RowKernels, "posteriors", spy)
+    monkeypatch.setattr(KernelDensities, "posteriors", spy)
     gen = small(max_iter=1, retrieval="auto", accumulation_steps=2, batch_size=108)
     gen.fit(families())
     own = torch.cat(asked)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gudlearn import GUDGenerator, UNet
+from gudlearn._fitting import model_in_training
 from gudlearn.model.fitted import Engine
 from gudlearn.training.imputation import Filling
-from gudlearn._fitting import model_in_training
 from gudlearn.training.trainer import Trainer
 from small import small
 
@@ -25,7 +25,7 @@ def with_holes(X, share=0.3, seed=1):
     return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
 
 
-class Told(list):
+class ObservedDenoiser(list):
     """Stands for rows on the device, and keeps what fills them."""
 
     labels = None
@@ -43,7 +43,7 @@ def test_holes_are_filled_by_draws_given_the_rest():
     X = gaussian_rows(4000)
     partial = with_holes(X)
     gen = small(max_iter=0, conditional_rate=0.3).fit(partial)
-    told = Told()
+    told = ObservedDenoiser()
     assert filling_of(gen, partial, told)(0.5, 20)
     (filled,) = told
     known = ~np.isnan(partial)
@@ -66,7 +66,7 @@ def test_labels_go_with_their_rows():
     gen = small(
         class_conditional=True, max_iter=60, conditional_rate=0.3, preconditioning="gaussian"
     ).fit(X, y)
-    told = Told()
+    told = ObservedDenoiser()
     told.labels = torch.from_numpy(y)
     filling_of(gen, X, told)(0.5, 20)
     drawn = told[0][::3, 1]
@@ -76,7 +76,7 @@ def test_labels_go_with_their_rows():
 def test_it_waits_for_its_moments_and_for_passes():
     X = with_holes(gaussian_rows(50))
     gen = small(max_iter=0, conditional_rate=0.3).fit(X)
-    told = Told()
+    told = ObservedDenoiser()
     fill = filling_of(gen, X, told)
     for spent, n_passes, times in [
         (0.0, 0, 0), (0.31, 9, 0), (0.31, 10, 1), (0.45, 70, 1), (0.71, 75, 2), (0.86, 80, 2),
@@ -191,7 +191,7 @@ def test_patience_fills_rows_before_it_ends():
 def test_components_in_turn_are_filled_by_draws_too():
     X = np.hstack([gaussian_rows(400), np.random.default_rng(3).normal(size=(400, 9))])
     X[::2, 2] = np.nan
-    told, gen = Told(), small(max_iter=0, conditional_rate=0.3, schedule="sequential").fit(X)
+    told, gen = ObservedDenoiser(), small(max_iter=0, conditional_rate=0.3, schedule="sequential").fit(X)
     filling_of(gen, X, told)(0.5, 20)
     off = told[0][::2, 2] + 2 - (told[0][::2, :2] - [0, 5]) @ SLOPE
     assert off.std() == pytest.approx(0.3, rel=0.25)
@@ -202,7 +202,7 @@ def test_levels_beyond_float32_are_filled():
     X = np.column_stack([days, np.random.default_rng(0).normal(size=300)])
     X[::3, 0] = np.nan
     gen = small(bin_width=[1.0, None], max_iter=0, conditional_rate=0.3).fit(X)
-    told = Told()
+    told = ObservedDenoiser()
     model = model_in_training(gen._encoding, gen._make_trainer(300, 0), 0)
     Filling(Engine(gen._encoding, model), X, told, seed=0)(0.5, 20)
     assert len(np.unique(told[0][::3, 0])) > 25

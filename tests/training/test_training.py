@@ -11,14 +11,14 @@ import torch
 
 from gudlearn import GUDGenerator, PCABasis
 from gudlearn._fitting import autocast_type, hold_out, resolve_network
-from gudlearn.training.loop import Budget, learning_rate_factor, run_passes
-from gudlearn.conditioning.random_masks import RandomStates
-from gudlearn.training.trainer import LOSSES, Batch, Trainer, Validation, to_arrays, to_tensors
+from gudlearn.conditioning.random_masks import RandomMasks
+from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath
 from gudlearn.diffusion.paths import WindowedGamma
-from gudlearn.preconditioning.marginals import GaussianMarginals
-from gudlearn.conditioning.states import GIVEN, MISSING, WANTED, StatedGamma
 from gudlearn.networks import MLP
 from gudlearn.nn.denoiser import Denoiser
+from gudlearn.preconditioning.marginals import GaussianMarginals
+from gudlearn.training.loop import Budget, learning_rate_factor, run_epochs
+from gudlearn.training.trainer import LOSSES, Batch, Trainer, Validation, to_arrays, to_tensors
 from small import continuous, small, whole
 
 CORRELATION = 0.95
@@ -46,7 +46,7 @@ def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=
         weight_decay=0.01,
         autocast=None,
         generator=torch.Generator().manual_seed(seed),
-        states=RandomStates(torch.arange(2), (2,), 0.0, torch.zeros(2)),
+        states=RandomMasks(torch.arange(2), (2,), 0.0, torch.zeros(2)),
     )
 
 
@@ -79,7 +79,7 @@ def validation(n=256, **parameters):
 @pytest.mark.parametrize("loss", ["likelihood", "uniform"])
 def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
     trainer = make_trainer(loss, optimizer)
-    log = run_passes(trainer, Rows(rows(1024)), Budget(25, None), validation=validation())
+    log = run_epochs(trainer, Rows(rows(1024)), Budget(25, None), validation=validation())
     # The untrained network is the product of the marginals: it adds nothing.
     assert log.validation_scores[0] == 0
     # -1/2 log(1 - 0.95^2) = 1.16 nats, over two dimensions; blurred by exp(-6) and half learned.
@@ -89,7 +89,7 @@ def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
 
 def test_the_best_weights_are_kept():
     trainer = make_trainer()
-    log = run_passes(trainer, Rows(rows()), Budget(30, None), validation=validation())
+    log = run_epochs(trainer, Rows(rows()), Budget(30, None), validation=validation())
     assert log.best_score == max(log.validation_scores)
     trainer.averaged.network.load_state_dict(log.best_state)
     again = validation().score(trainer.given, trainer.observed, trainer.times)
@@ -109,7 +109,7 @@ def test_weights_that_grow_worse_are_not_kept():
     def note(n_passes, state, log):
         states.append(state())
 
-    log = run_passes(trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note)
+    log = run_epochs(trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note)
     assert log.best_score == 1.0
     for name, value in log.best_state.items():
         assert torch.equal(value, states[0][name])
@@ -121,7 +121,7 @@ def test_patience_ends_the_run():
         def score(self, given, observed, times):
             return 0.0
 
-    log = run_passes(
+    log = run_epochs(
         make_trainer(), Rows(rows()), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
     )
     # The first score is progress; a hundred passes have 30 evaluations, one every four passes.
@@ -137,7 +137,7 @@ def test_progress_below_tol_is_none():
             return self.value
 
     creeping = Creeping()
-    log = run_passes(
+    log = run_epochs(
         make_trainer(),
         Rows(rows()),
         Budget(60, None),
@@ -151,7 +151,7 @@ def test_progress_below_tol_is_none():
 
 
 def test_a_callback_can_stop_the_run():
-    log = run_passes(
+    log = run_epochs(
         make_trainer(), Rows(rows()), Budget(50, None), after_pass=lambda n, *_: n == 3
     )
     assert len(log.losses) == 3
@@ -165,7 +165,7 @@ def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
     spoilt[:, 1] = bad
     kept = []
     with pytest.raises(FloatingPointError, match="'tall' are the most extreme"):
-        run_passes(
+        run_epochs(
             trainer,
             Rows(lambda k: spoilt if k == 4 else good),
             Budget(10, None),
@@ -288,30 +288,30 @@ class Fixed:
     rate = 1.0
 
     def __init__(self, state, width):
-        self.state, self.width = torch.tensor([WANTED, state]), torch.full((2,), width)
+        self.state, self.width = torch.tensor([TARGET, state]), torch.full((2,), width)
 
     def path(self, path, n_rows, generator, missing=None):
         start = (1 - self.width) * torch.tensor([0.0, 1.0])
         many = (v.expand(n_rows, 2) for v in (start, self.width))
-        return StatedGamma(path, self.state.expand(n_rows, 2), torch.zeros(2), *many)
+        return MaskedPath(path, self.state.expand(n_rows, 2), torch.zeros(2), *many)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("evenness", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("loss_normalization", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize(
-    ("state", "width"), [(WANTED, 1.0), (MISSING, 1.0), (GIVEN, 1.0), (WANTED, 0.1)]
+    ("state", "width"), [(TARGET, 1.0), (MISSING, 1.0), (OBSERVED, 1.0), (TARGET, 0.1)]
 )
-def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness, loss):
+def test_parts_and_windows_count_as_they_are_asked_to(state, width, loss_normalization, loss):
     trainer = make_trainer(loss)
-    trainer.states, trainer.evenness = Fixed(WANTED, 1.0), evenness
+    trainer.states, trainer.loss_normalization = Fixed(TARGET, 1.0), loss_normalization
     batch = Batch(rows(20_000))
     whole, of_whole, _, _ = trainer.batch_loss(batch)
     trainer.states = Fixed(state, width)
     loss, mean, _, _ = trainer.batch_loss(batch)
-    share = (0.5 if state != WANTED else 1.0) * width
+    share = (0.5 if state != TARGET else 1.0) * width
     # A component is worth the same nats in any state: nothing is known of one by the other here.
     assert float(mean) == pytest.approx(float(of_whole), rel=0.03)
-    weight = share ** (1 - evenness)
+    weight = share ** (1 - loss_normalization)
     assert float(loss.detach()) == pytest.approx(weight * float(whole.detach()), rel=0.03)
 
 
@@ -319,7 +319,7 @@ def test_parts_and_windows_count_as_they_are_asked_to(state, width, evenness, lo
 def test_every_row_is_seen_when_something_moves_that_it_tells(hole):
     trainer, at, densities = make_trainer(), [], []
     trainer.times.update(torch.arange(32), torch.linspace(1, 9, 32))
-    trainer.states, measure, sample = Fixed(WANTED, 0.1), trainer._loss, trainer.times.sample
+    trainer.states, measure, sample = Fixed(TARGET, 0.1), trainer._loss, trainer.times.sample
 
     def loss_at(denoise, path, x0, t, eps):
         at.append(t)
@@ -524,13 +524,13 @@ def test_bfloat16_that_a_card_emulates_is_not_fast(monkeypatch):
 
 def test_training_sets_itself_by_the_number_of_rows():
     gen = GUDGenerator(max_iter=0).fit(continuous())
-    for n, batch, decay, evenness in [
+    for n, batch, decay, loss_normalization in [
         (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (9999, 1024, 150 / 9000, 1.0),
         (10_000, 1024, 150 / 9000, 0.5), (20_000, 1024, 0.01, 0.5),
     ]:  # fmt: skip
         trainer = gen._make_trainer(n, 0)
         adamw, muon = (optimizer.param_groups[0] for optimizer in trainer._optimizers)
-        assert (trainer.batch_size, trainer.evenness) == (batch, evenness)
+        assert (trainer.batch_size, trainer.loss_normalization) == (batch, loss_normalization)
         assert adamw["weight_decay"] == pytest.approx(decay)
         assert (adamw["lr"], muon["lr"]) == (4e-3, 1e-2)
     widths = [resolve_network("auto", n, (8, 8, 1)).width for n in (100, 5000, 100_000)]
