@@ -1,11 +1,17 @@
-"""Fits that fail as if nobody had asked for them."""
+"""Leave an estimator unchanged when a fit fails."""
 
 from contextlib import contextmanager
 
 
 @contextmanager
 def unchanged_on_error(estimator):
-    """Put an estimator's attributes back where an error, or an interruption, ends the block."""
+    """Restore an estimator's attributes if the block raises.
+
+    Parameters
+    ----------
+    estimator : object
+        What the block changes. ``KeyboardInterrupt`` restores it, too.
+    """
     before = dict(vars(estimator))
     try:
         yield

@@ -1,7 +1,7 @@
-"""The only import of what scikit-learn keeps private.
+"""The only file that imports private names of scikit-learn.
 
-Everything else in gudlearn that validates a parameter, names a feature or nests estimators imports
-it from here, so a rename in scikit-learn is answered in one file.
+All code that validates parameters, names features or nests estimators imports them from here, so
+that a rename in scikit-learn has to be followed in one file only.
 """
 
 from sklearn.base import _fit_context
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def validate_set_later(estimator, name):
-    """The value of a parameter that may be set after fit, checked as in fit."""
+    """Return a parameter that may be set after fit, validated as fit validates it."""
     value, rules = getattr(estimator, name), estimator._parameter_constraints
     validate_parameter_constraints(rules, {name: value}, type(estimator).__name__)
     return value

@@ -1,11 +1,11 @@
-r"""Random numbers that belong to a row, not to a batch.
+r"""Random numbers keyed by row, independent of batching.
 
 Noise is a pure function of (key, stream, counter): bits = splitmix64(key' + counter * golden),
-where key' mixes the key with the stream. A row's noise therefore depends on no other row, on no
-order and on no batch size, and no generator, global or private, moves when it is drawn.
+where key' mixes the key with the stream. The noise of a row therefore does not depend on other
+rows, on their order or on the batch size, and drawing it advances no generator.
 
-The constraint: a key is an int64 whose 64 bits are already well mixed. `row_keys`, `seed_keys` and
-`mix` make such keys.
+A key must be an int64 whose 64 bits are well mixed. `row_keys`, `seed_keys` and `mix` make such
+keys.
 
 References
 ----------
@@ -32,22 +32,22 @@ __all__ = [
 
 
 def _signed(bits):
-    """Reduce a Python integer to the int64 with the same 64 low bits."""
+    """Return the int64 with the same 64 low bits as a Python integer."""
     return (bits + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
-# Salt that keeps normals from sharing the bits of the uniforms of the same stream.
+# Salt of the normals, so that they share no bits with the uniforms of the same stream.
 _NORMAL = 0x6E6F726D
-# Entries hashed at a time: bounds the memory of `row_keys` and keeps it in the cache.
+# Entries hashed at once. It bounds the memory of `row_keys`, and fits into the cache.
 _CHUNK = 1 << 18
 
 
 def _xor_shift_(bits, shift):
-    """Replace bits by bits ^ (bits >>> shift)."""
-    # The shift of int64 copies the sign; the mask clears the copies.
+    """Compute bits ^ (bits >>> shift) in place."""
+    # Shifting an int64 copies its sign bit; the mask clears the copies.
     return bits.bitwise_xor_((bits >> shift).bitwise_and_((1 << (64 - shift)) - 1))
 
 
@@ -66,8 +66,8 @@ def _splitmix_int(value):
 def row_keys(X):
     """Hash each row of X by its values.
 
-    Equal rows give equal keys whatever the container, dtype and memory order; -0.0 equals 0.0 and
-    every NaN equals every other.
+    Equal rows have equal keys, whatever their container, dtype and memory order. -0.0 equals 0.0,
+    and all NaN are equal.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def row_keys(X):
     Returns
     -------
     Tensor of shape (n,), dtype int64
-        On the device of X where X is a tensor, else on the CPU.
+        On the device of X if X is a tensor, else on the CPU.
     """
     X = X.detach() if isinstance(X, torch.Tensor) else np.asarray(X)
     n_rows, n_columns = X.shape
@@ -88,23 +88,23 @@ def row_keys(X):
 
 def _hash_rows(X):
     if not isinstance(X, torch.Tensor):
-        # A copy: torch warns of read-only memory, and `add_` below must not reach the user's array.
+        # A copy: torch warns about read-only memory, and `add_` must not change the user's array.
         X = torch.from_numpy(np.array(X, dtype=np.float64, order="C"))
     values = X.to(torch.float64, copy=True, memory_format=torch.contiguous_format).add_(0.0)
     bits = values.masked_fill_(values.isnan(), math.nan).view(torch.int64)
     column = torch.arange(1, bits.shape[1] + 1, device=bits.device)
-    # The offset is the column's own: without it the sum is blind to exchanges of values.
+    # Each column has its own offset. Without it, swapping two values would not change the sum.
     bits = _splitmix_(bits.add_(column * _GOLDEN))
     return _splitmix_(bits.sum(dim=1) + bits.shape[1])
 
 
 def distinct_keys(X):
-    """Hash each row of X by its values and by how many equal rows come before it.
+    """Hash each row of X by its values and by the number of equal rows before it.
 
     Parameters
     ----------
     X : array-like or Tensor of shape (n, F)
-        As in `row_keys`, whose keys the first of equal rows have.
+        As in `row_keys`. The first of equal rows has the key that `row_keys` gives it.
 
     Returns
     -------
@@ -112,20 +112,20 @@ def distinct_keys(X):
     """
     keys = row_keys(X)
     order = keys.argsort(stable=True)
-    place = torch.arange(len(keys), device=keys.device)
+    position = torch.arange(len(keys), device=keys.device)
     group = torch.searchsorted(keys[order], keys[order])
-    before = torch.empty_like(keys).scatter_(0, order, place - group)
+    before = torch.empty_like(keys).scatter_(0, order, position - group)
     return torch.where(before == 0, keys, _splitmix_(keys + before * _GOLDEN))
 
 
 def derive_seed(random_state):
-    """Draw a seed of 63 bits from whatever scikit-learn takes as `random_state`.
+    """Draw a 63-bit seed from a `random_state` of scikit-learn.
 
     Parameters
     ----------
     random_state : int, RandomState, numpy.random.Generator or None
-        An integer always gives the same seed. A RandomState or a Generator moves on by one draw.
-        None draws from NumPy's global state, as everywhere in scikit-learn.
+        An integer always gives the same seed. A RandomState or a Generator advances by one draw.
+        None draws from NumPy's global state, as in scikit-learn.
 
     Returns
     -------
@@ -144,13 +144,13 @@ def seed_keys(seed, n, start=0, *, device=None):
     Parameters
     ----------
     seed : int
-        As `derive_seed` gives it.
+        As returned by `derive_seed`.
     n : int
-        How many keys.
+        Number of keys.
     start : int, default=0
-        Index of the first row. Row i's key depends on seed and i alone.
+        Index of the first row. The key of row i depends on seed and i only.
     device : torch.device or str, default=None
-        Where the keys, and what is drawn from them, live.
+        Device of the keys, and of what is drawn from them.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def seed_keys(seed, n, start=0, *, device=None):
 
 
 def mix(keys, salt):
-    """Make new keys, unrelated to `keys` and to those of every other salt.
+    """Make new keys, independent of `keys` and of the keys for any other salt.
 
     Parameters
     ----------
@@ -188,35 +188,35 @@ def keyed_uniform(keys, size, stream, dtype=torch.float64):
     ----------
     keys : Tensor of shape (n,), dtype int64
     size : int
-        Numbers per key. The first k of them do not depend on size.
+        Numbers per key. The first k of them do not depend on `size`.
     stream : int
         Different streams of one key are independent.
     dtype : torch.dtype, default=torch.float64
-        float64 (52 random bits) or float32 (the leading 23 of them).
+        float64 (52 random bits) or float32 (the leading 23 of these).
 
     Returns
     -------
     Tensor of shape (n, size)
         On the device of keys.
     """
-    # One bit fewer than the significand holds: k + 1/2 is then exact and cannot round to 1.
+    # One bit fewer than the significand has, so that k + 1/2 is exact and cannot round to 1.
     n_bits = {torch.float64: 52, torch.float32: 23}[dtype]
     bits = (_keyed_bits(keys, size, stream) >> (64 - n_bits)).bitwise_and_((1 << n_bits) - 1)
     return bits.to(dtype).add_(0.5).mul_(2.0**-n_bits)
 
 
 def keyed_normal(keys, size, stream, dtype=torch.float64):
-    """Draw standard normal numbers, by the method of Box and Muller.
+    """Draw standard normal numbers by the Box-Muller transform.
 
     Parameters
     ----------
     keys : Tensor of shape (n,), dtype int64
     size : int
-        Numbers per key. The first k of them do not depend on size.
+        Numbers per key. The first k of them do not depend on `size`.
     stream : int
-        Different streams of one key are independent, of each other and of `keyed_uniform`.
+        Different streams of one key are independent of each other and of `keyed_uniform`.
     dtype : torch.dtype, default=torch.float64
-        float32 is the float64 draw, rounded.
+        float32 is the float64 draw rounded.
 
     Returns
     -------
@@ -232,12 +232,12 @@ def keyed_normal(keys, size, stream, dtype=torch.float64):
 
 
 def torch_generator(seed, device="cpu"):
-    """Make a private generator.
+    """Make a generator with its own state.
 
     Parameters
     ----------
     seed : int
-        As `derive_seed` gives it.
+        As returned by `derive_seed`.
     device : torch.device or str, default="cpu"
 
     Returns

@@ -66,7 +66,7 @@ def test_equal_rows_have_keys_of_their_own():
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=by_name)
-def test_uniform_law(dtype):
+def test_uniform_distribution(dtype):
     u = keyed_uniform(seed_keys(0, 2000), 50, 0, dtype)
     assert 0 < u.min() and u.max() < 1
     assert stats.kstest(u.double().flatten().numpy(), "uniform").pvalue > 1e-3
@@ -87,7 +87,7 @@ def test_uniform_never_reaches_its_ends(monkeypatch):
         assert torch.isfinite(keyed_normal(torch.zeros(1, dtype=torch.int64), 1, 0)).all()
 
 
-def test_normal_law():
+def test_normal_distribution():
     z = keyed_normal(seed_keys(0, 2000), 50, 0)
     flat = z.flatten().numpy()
     assert stats.kstest(flat, "norm").pvalue > 1e-3
@@ -111,7 +111,7 @@ def test_streams_salts_seeds_and_neighbouring_rows_are_uncorrelated(draw):
         assert abs(correlation) < 4.5 / 20000**0.5
 
 
-def test_seed_keys_know_only_seed_and_index():
+def test_seed_keys_depend_on_seed_and_index_only():
     whole = seed_keys(11, 100)
     assert whole.dtype == torch.int64 and len(whole.unique()) == 100
     assert torch.equal(seed_keys(11, 30, start=20), whole[20:50])
@@ -125,7 +125,7 @@ def test_normals_share_no_bits_with_uniforms_of_the_same_stream():
     assert abs(stats.spearmanr(radius, u).statistic) < 4.5 / 5000**0.5
 
 
-def test_mix_changes_every_key_and_leaves_its_input_alone(keys):
+def test_mix_changes_every_key_and_not_its_input(keys):
     before = keys.clone()
     assert not torch.isin(mix(keys, 1), torch.cat([keys, mix(keys, 2)])).any()
     assert torch.equal(keys, before)
@@ -166,7 +166,7 @@ def test_row_keys_of_integers_equal_those_of_floats():
         assert torch.equal(row_keys(whole.astype(dtype)), expected)
 
 
-def test_row_keys_leave_their_input_alone():
+def test_row_keys_do_not_change_their_input():
     negative_zero = np.full((2, 2), -0.0)
     row_keys(negative_zero)
     tensor = torch.from_numpy(negative_zero)
@@ -181,7 +181,7 @@ def test_equal_rows_have_equal_noise_and_different_rows_do_not():
     assert len(z.unique(dim=0)) == len(np.unique(X, axis=0))
 
 
-def test_row_keys_see_the_place_of_a_value():
+def test_row_keys_depend_on_the_position_of_a_value():
     permuted = [[1.0, 2.0, 3.0], [2.0, 1.0, 3.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0]]
     assert len(row_keys(permuted).unique()) == 4
     assert len({row_keys(np.zeros((1, width))).item() for width in range(5)}) == 5
@@ -204,7 +204,7 @@ def test_grid_of_rows_has_no_collisions():
     assert len(row_keys(grid).unique()) == 90000
 
 
-def test_no_global_state_moves():
+def test_no_global_state_advances():
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     seed = derive_seed(0)
     keyed_normal(row_keys(X), 3, 0), keyed_uniform(seed_keys(seed, 4), 3, 0)
