@@ -194,7 +194,7 @@ def counts(n=300, seed=0):
 
 def smoothed(column, level):
     """Fitted log-probability of a level of one column, by the estimator's own table."""
-    from gudlearn.preconditioning.fit_marginals import fit_bin_table
+    from gudlearn.encoding.bin_tables import fit_bin_table
 
     table = fit_bin_table(column)
     clipped, beyond = table.clip(level)
