@@ -302,7 +302,7 @@ def local_components(basis, place):
     for e in range(turned):
         impulse = np.zeros((1, place.size))
         impulse[0, place[:, e]] = 1.0
-        rotated = basis._rotate(impulse)[0][component]
+        rotated = basis.rotate(impulse)[0][component]
         if not np.allclose(rotated, rotated[:1], atol=1e-9):
             return None
     return component

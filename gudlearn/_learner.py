@@ -63,7 +63,7 @@ class Learner:
             if judged:
                 # One of many parts of the data may lack a column.
                 self._check_holes(X)
-            self._encoding.basis._check_missing(X)
+            self._encoding.basis.check_missing(X)
             self._encoding.bins.check(X)
             # A network that has seen parts of rows goes on seeing them.
             before = self.conditional_rate_ if self.conditional_rate == "auto" else 0.0

@@ -1,4 +1,4 @@
-"""Principal axes: of any covariance, and of the channels of an image."""
+"""Principal axes of a covariance and of the channels of an image."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def principal_axes(covariance):
     Parameters
     ----------
     covariance : ndarray of shape (D, D)
-        A symmetric matrix; D may be 0.
+        Symmetric; D may be 0.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def principal_axes(covariance):
 
 
 def channel_axes(X, mean, n_channels):
-    """Principal axes of the channels, over all rows and positions.
+    """Compute the principal axes of the channels over all rows and positions.
 
     Parameters
     ----------
@@ -43,6 +43,11 @@ def channel_axes(X, mean, n_channels):
     -------
     axes : ndarray of shape (n_channels, n_channels)
         Orthonormal rows, by descending variance about the mean of each column.
+
+    Raises
+    ------
+    ValueError
+        If the variance overflows.
     """
     covariance = np.zeros((n_channels, n_channels))
     for centred in batches_about(X, mean):
@@ -54,12 +59,17 @@ def channel_axes(X, mean, n_channels):
 
 
 def check_joint_channels(channels):
-    """Refuse joint channels where there are fewer than two.
+    """Check that there are at least two channels to rotate jointly.
 
     Parameters
     ----------
     channels : int or None
-        Number of channels; None means one.
+        Number of channels; None is one.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two.
     """
     if channels is None or channels < 2:
         raise ValueError(

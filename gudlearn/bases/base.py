@@ -1,10 +1,10 @@
-r"""The contract of a basis.
+r"""The interface of a basis.
 
 .. math:: z = S^{-1} U (x - \mathrm{mean})
 
-with U orthonormal and complete (never truncated) and S a positive diagonal. Component i has the
-variance Sigma_i before scaling and s_i = Sigma_i^(p/2), where p is `whiten`. Hence
-log|dz/dx| = -sum_i log s_i, and the inverse is exact.
+U is orthonormal and complete (never truncated), and S is a positive diagonal matrix. Component i
+has the variance Sigma_i before scaling and the scale s_i = Sigma_i^(p/2), where p is `whiten`.
+Hence log|dz/dx| = -sum_i log s_i, and the inverse is exact.
 """
 
 from abc import ABCMeta, abstractmethod
@@ -27,35 +27,39 @@ from gudlearn.bases.batches import (
     refuse_empty_columns,
 )
 
-# What is worked on as it comes, without a float64 copy of the whole; all else becomes float64.
+#: Constraint of the parameter that all bases have in common.
+WHITEN_CONSTRAINT = {"whiten": ["boolean", Interval(Real, 0, 1, closed="both")]}
+
+# Data of these dtypes are processed without a float64 copy of the whole; others become float64.
 _NUMBERS = [*FLOAT_DTYPES, *(np.dtype(code).type for code in "?bBhHiIlLqQ")]
 
 
 @dataclass(frozen=True)
 class Components:
-    """What a schedule may know of a fitted basis.
+    """The components of a fitted basis, as described to a schedule.
 
     Parameters
     ----------
     variances : ndarray of shape (D,)
-        Variance of each component before scaling; finite and positive, dead components floored.
+        Variance of each component before scaling. Finite and positive: constant components have a
+        small positive value.
     scale : ndarray of shape (D,)
-        The positive divisor of each component.
+        Positive divisor of each component.
     order : ndarray of shape (D,)
-        Natural order: a higher component is noised first and generated last.
+        Natural order: a component of higher order is noised first and generated last.
     names : ndarray of shape (D,)
         Names of the components.
     groups : ndarray of shape (D,)
-        Name of the group of each component; its own name where it has no group.
+        Name of the group of each component, or the component's own name if it has no group.
     columns : ndarray of shape (D,) or None
-        Index of the data column that each component is, -1 for a component that is no column.
-        None if no component is a column.
+        Index of the data column that a component is equal to, -1 if there is none. None if no
+        component is a data column.
     dead : ndarray of shape (D,) or None, default=None
-        True for components that did not vary in the data. None means that none is known to be dead.
+        True for components that were constant in the data. None means that none was.
     positions : ndarray of shape (D,) or None, default=None
-        Index of each component in the whole basis; None for the whole basis in its own order.
+        Index of each component in the full basis. None for the full basis in its own order.
     n_total : int or None, default=None
-        Number of components of the whole basis; None for D.
+        Number of components of the full basis. None for D.
     """
 
     variances: np.ndarray
@@ -69,12 +73,12 @@ class Components:
     n_total: int | None = None
 
     def take(self, mask):
-        """Keep the components that an index array or a boolean mask selects.
+        """Select components by an index array or a boolean mask.
 
         Parameters
         ----------
         mask : array-like of bool or int
-            The components to keep.
+            Components to keep.
 
         Returns
         -------
@@ -90,51 +94,96 @@ class Components:
 
 
 class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
-    """Abstract base of all bases.
+    """Abstract base class of all bases.
 
-    A concrete basis stores its parameters, `whiten` among them, and implements the methods below
-    that begin with an underscore. All statistics and products are computed in float64, batch by
-    batch: no copy of the whole data is made. `transform` and `inverse_transform` return float32 for
-    float32 and float64 otherwise.
+    A concrete basis stores its parameters, `whiten` among them, and implements the abstract
+    methods. Statistics and products are computed in float64, batch by batch, without a copy of the
+    whole data. `transform` and `inverse_transform` return float32 for float32 and float64
+    otherwise.
     """
 
-    _parameter_constraints: dict = {"whiten": ["boolean", Interval(Real, 0, 1, closed="both")]}
+    _parameter_constraints: dict = WHITEN_CONSTRAINT
 
     @abstractmethod
     def _prepare(self, n_features):
-        """Check the parameters against the number of columns, before anything is computed."""
+        """Check the parameters against the number of columns, before fit computes anything."""
 
     @abstractmethod
     def _learn(self, X):
-        """Learn U about `mean_`; return (variances, dead, scale), usually made by `scaled`."""
-
-    @abstractmethod
-    def _rotate(self, centred):
-        """Rows times U transposed; float64 in and out."""
-
-    @abstractmethod
-    def _rotate_back(self, components):
-        """Rows times U; float64 in and out."""
+        """Learn U from X - `mean_`; return (variances, dead, scale), usually from `scaled`."""
 
     @abstractmethod
     def _component_names(self, input_names):
         """Name the components, given the names of the columns."""
 
     @abstractmethod
-    def _natural_order(self):
-        """Return the natural order, (D,) floats."""
-
-    @abstractmethod
     def _groups(self, names):
-        """Return the group of each component, given the components' names."""
+        """Return the group of each component, given the names of the components."""
 
     @abstractmethod
-    def _columns(self):
-        """Return the data column of each component, or None."""
+    def rotate(self, centred):
+        """Multiply centred rows by U transposed, without scaling.
+
+        Parameters
+        ----------
+        centred : ndarray of shape (n_samples, n_features), dtype float64
+            Rows minus `mean_`, or differences of rows.
+
+        Returns
+        -------
+        components : ndarray of shape (n_samples, n_components), dtype float64
+            Components before scaling.
+        """
 
     @abstractmethod
-    def _component_noise(self, column_std):
-        """Return the noise of each unscaled component, or None where it is correlated."""
+    def rotate_back(self, components):
+        """Multiply unscaled components by U: the inverse of `rotate`.
+
+        Parameters
+        ----------
+        components : ndarray of shape (n_samples, n_components), dtype float64
+            Components before scaling.
+
+        Returns
+        -------
+        centred : ndarray of shape (n_samples, n_features), dtype float64
+            Rows minus `mean_`.
+        """
+
+    @abstractmethod
+    def natural_order(self):
+        """Return the natural order of the components.
+
+        Returns
+        -------
+        order : array-like of shape (n_components,)
+            A component of higher order is noised first and generated last.
+        """
+
+    @abstractmethod
+    def component_columns(self):
+        """Return the data column that each component is equal to.
+
+        Returns
+        -------
+        columns : ndarray of shape (n_components,) or None
+            Index of the column, -1 for a component that is no column. None if no component is.
+        """
+
+    @abstractmethod
+    def component_noise(self, column_std):
+        """Compute the noise of the components; `noise_std` without validation.
+
+        Parameters
+        ----------
+        column_std : ndarray of shape (n_features,)
+            Positive standard deviations of independent noise in the columns.
+
+        Returns
+        -------
+        component_std : ndarray of shape (n_components,) or None
+            Standard deviation in each unscaled component, or None if the noise is correlated.
+        """
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None):
@@ -143,9 +192,9 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Finite data; one row is enough (then every component is dead). Whole numbers and
-            float32 are not copied to float64 as a whole. NaN is taken for a missing value by
-            bases that do not mix columns.
+            Finite data. One row is enough; all components are then constant. Integers and float32
+            are not copied to float64 as a whole. Bases that do not mix columns take NaN as a
+            missing value.
         y : None
             Ignored.
 
@@ -156,9 +205,10 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         X = validate_data(self, X, dtype=_NUMBERS, ensure_all_finite="allow-nan")
         X = np.asarray(X)
         self._prepare(X.shape[1])
-        self._check_missing(X)
+        self.check_missing(X)
         refuse_empty_columns(X)
-        with np.errstate(over="ignore", invalid="ignore"):
+        # `scaled` raises on overflow; squares of tiny numbers may underflow.
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             self.mean_ = exact_mean(X)
             variances, dead, scale = self._learn(X)
         self.component_variances_, self.dead_, self.scale_ = variances, dead, scale
@@ -167,12 +217,12 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return self
 
     def transform(self, X):
-        """Rotate and scale rows of data into components.
+        """Turn rows of data into scaled components.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in the units of the data; NaN as in ``fit``.
+            Rows in the units of the data. NaN as in ``fit``.
 
         Returns
         -------
@@ -180,13 +230,12 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             Scaled components, float32 for float32 and float64 otherwise.
         """
         check_is_fitted(self)
-        X = validate_data(
-            self, X, dtype=_NUMBERS, reset=False, ensure_all_finite="allow-nan"
-        )
-        self._check_missing(X)
+        X = validate_data(self, X, dtype=_NUMBERS, reset=False, ensure_all_finite="allow-nan")
+        self.check_missing(X)
         Z = np.empty(X.shape, dtype=floating(X.dtype))
-        for rows in batches(X):
-            Z[rows] = self._rotate(X[rows] - self.mean_) / self.scale_
+        with np.errstate(under="ignore"):
+            for rows in batches(X):
+                Z[rows] = self.rotate(X[rows] - self.mean_) / self.scale_
         return Z
 
     def inverse_transform(self, Z):
@@ -209,10 +258,11 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 f"Z has {Z.shape[1]} columns but this {type(self).__name__} has "
                 f"{self.n_components_} components. Pass what transform returns."
             )
-        self._check_missing(Z)
+        self.check_missing(Z)
         X = np.empty(Z.shape, dtype=floating(Z.dtype))
-        for rows in batches(Z):
-            X[rows] = self._rotate_back(Z[rows] * self.scale_) + self.mean_
+        with np.errstate(under="ignore"):
+            for rows in batches(Z):
+                X[rows] = self.rotate_back(Z[rows] * self.scale_) + self.mean_
         return X
 
     def get_feature_names_out(self, input_features=None):
@@ -221,7 +271,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Names of the columns; None takes those seen in fit, or x0, x1, ...
+            Names of the columns. None takes those seen in fit, or x0, x1, ...
 
         Returns
         -------
@@ -232,7 +282,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return np.asarray(self._component_names(input_names), dtype=object)
 
     def describe(self):
-        """Tell what a schedule may know of the fitted basis.
+        """Describe the components of the fitted basis to a schedule.
 
         Returns
         -------
@@ -242,15 +292,15 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         return Components(
             variances=self.component_variances_.copy(),
             scale=self.scale_.copy(),
-            order=np.asarray(self._natural_order(), dtype=np.float64),
+            order=np.asarray(self.natural_order(), dtype=np.float64),
             names=names,
             groups=np.asarray(self._groups(names)).astype(str),
-            columns=self._columns(),
+            columns=self.component_columns(),
             dead=self.dead_.copy(),
         )
 
     def noise_std(self, column_std):
-        """Carry independent noise of the columns over to the components.
+        """Propagate independent noise in the columns to the components.
 
         Parameters
         ----------
@@ -260,8 +310,13 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         component_std : ndarray of shape (n_components,) or None
-            Standard deviation of that noise in each component before scaling, or None if the noise
+            Standard deviation of this noise in each component before scaling, or None if the noise
             is correlated between components.
+
+        Raises
+        ------
+        ValueError
+            If there is not one positive number for each column.
         """
         check_is_fitted(self)
         column_std = np.asarray(column_std, dtype=np.float64)
@@ -270,39 +325,46 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 f"column_std must hold one positive number for each of the {self.n_features_in_} "
                 f"columns; got shape {column_std.shape}."
             )
-        return self._component_noise(column_std)
+        return self.component_noise(column_std)
 
-    def _mixing(self):
-        """Return labels of columns and of components: equal where one rotation mixes them."""
-        return np.zeros(self.n_features_in_, int), np.zeros(self.n_components_, int)
+    def check_missing(self, X):
+        """Raise if X has missing values that the basis would mix with other columns.
 
-    def _check_missing(self, X):
-        """Raise where NaN is found and the basis mixes columns."""
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows; NaN is a missing value.
+
+        Raises
+        ------
+        ValueError
+            If NaN is in a column that the basis mixes with others.
+        """
         if has_nan(X):
             raise ValueError(
-                f"Input X contains NaN, but {type(self).__name__} mixes columns, and a component "
-                "of a missing value is not known. Use IdentityBasis(), or a BlockBasis whose "
-                "identity blocks hold the columns with missing values; or fill them in."
+                f"Input X contains NaN, but {type(self).__name__} mixes columns and cannot "
+                "transform rows with missing values. Use IdentityBasis(), or a BlockBasis whose "
+                "identity blocks hold the columns with missing values; or impute them."
             )
 
     def mixing(self):
-        """Tell which columns the components are made of.
+        """Label the sets of columns that the basis mixes.
 
         Returns
         -------
         column_labels : ndarray of shape (n_features,) of int
         component_labels : ndarray of shape (n_components,) of int
-            Components are functions of the columns with the same label, and of no others.
+            A component is a function of the columns with the same label, and of no others.
         """
         check_is_fitted(self)
-        return self._mixing()
+        return np.zeros(self.n_features_in_, int), np.zeros(self.n_components_, int)
 
     def _rotated_variances(self, X):
-        """Mean square of each component over the rows, where it is known, about their mean."""
+        """Mean square of each component over the rows where it is observed."""
         total = np.zeros(X.shape[1])
         add = np.nansum if has_nan(X) else np.sum
         for centred in batches_about(X, self.mean_):
-            total += add(np.square(self._rotate(centred)), axis=0)
+            total += add(np.square(self.rotate(centred)), axis=0)
         return total / n_observed_by_column(X)
 
     def __sklearn_tags__(self):

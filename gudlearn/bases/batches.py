@@ -1,4 +1,4 @@
-"""What bases do to many rows: sums by batches, rounding, scales, and the shape of one sample."""
+"""Shared parts of bases: batches of rows, means, rounding, scales, and the shape of a sample."""
 
 import math
 from numbers import Integral
@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import gen_batches
 
-#: The variance reported for a dead component, as a fraction of the smallest variance of a live one.
+#: Variance given to a constant component, as a fraction of the smallest variance of the others.
 DEAD_FRACTION = 1e-12
 
 TOO_LARGE = "The variance of X is too large for float64. Rescale the columns of X before fitting."
@@ -16,20 +16,20 @@ _ENTRIES_PER_BATCH = 2**23
 
 
 def column_rounding(X):
-    """Standard deviation below which a column of X is constant up to rounding, (F,)."""
+    """Compute the standard deviation up to which each column of X counts as constant, (F,)."""
     lowest, highest = (f.reduce(X, axis=0).astype(np.float64) for f in (np.fmin, np.fmax))
     return _ROUNDING * np.maximum(-lowest, highest)
 
 
 def row_rounding(X, mean=0.0):
-    """Standard deviation below which a rotated component of X is constant up to rounding.
+    """Compute the standard deviation up to which a rotated component counts as constant.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        The rows.
+        Rows of data.
     mean : ndarray of shape (n_features,) or float, default=0.0
-        What is taken off the rows before they are rotated.
+        Subtracted from the rows before they are rotated.
 
     Returns
     -------
@@ -40,14 +40,14 @@ def row_rounding(X, mean=0.0):
 
 
 def batches_about(X, mean):
-    """Yield the rows of X about a mean in float64, batch by batch.
+    """Yield X minus a mean in float64, batch by batch.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows of any real dtype.
     mean : ndarray of shape (n_features,) or float
-        What is taken off the rows.
+        Subtracted from the rows.
 
     Yields
     ------
@@ -58,47 +58,57 @@ def batches_about(X, mean):
 
 
 def scaled(variances, rounding, whiten):
-    """Floor the variances of dead components and derive the scale of each.
+    """Find constant components, and compute the scale of each component.
 
     Parameters
     ----------
     variances : ndarray of shape (D,)
         Variances of the components before scaling.
     rounding : float or ndarray of shape (D,)
-        A component whose standard deviation is not above this is dead.
+        A component is constant if its standard deviation is at most this.
     whiten : bool or float in [0, 1]
-        The exponent p in s = variance^(p/2).
+        Exponent p in s = variance^(p/2).
 
     Returns
     -------
-    variances, dead, scale : ndarrays of shape (D,)
+    variances : ndarray of shape (D,)
+        Variances, with a small positive value for constant components.
+    dead : ndarray of shape (D,)
+        True for constant components.
+    scale : ndarray of shape (D,)
+        Divisors; 1 for constant components.
+
+    Raises
+    ------
+    ValueError
+        If a variance is not finite.
     """
     if not np.all(np.isfinite(variances)):
         raise ValueError(TOO_LARGE)
     dead = ~(np.sqrt(variances) > rounding)
     smallest = variances[~dead].min(initial=np.inf)
-    # A dead component keeps a finite log-variance.
+    # The log-variance of a constant component must be finite.
     floor = max(DEAD_FRACTION * (smallest if np.isfinite(smallest) else 1.0), np.finfo(float).tiny)
     variances = np.where(dead, floor, variances)
     return variances, dead, np.where(dead, 1.0, variances ** (float(whiten) / 2))
 
 
 def isotropic_noise(column_std):
-    """Noise in the components of any orthonormal basis: known only if all columns have the same."""
+    """Compute the noise of the components of any orthonormal basis; None unless it is isotropic."""
     if np.allclose(column_std, column_std[0], rtol=1e-12, atol=0):
         return np.full(len(column_std), column_std[0])
     return None
 
 
 def spatial_shape(shape, channels, n_features):
-    """Resolve and check the shape of one flattened sample.
+    """Validate the shape and the number of channels of one flattened sample.
 
     Parameters
     ----------
     shape : tuple of one to three ints, or None
-        Shape without the channels; None means one dimension.
+        Shape without the channels; None is one dimension.
     channels : int or None
-        Number of channels, the last and fastest axis; None means one.
+        Number of channels, the last and fastest axis; None is one.
     n_features : int
         Number of columns of X.
 
@@ -106,6 +116,11 @@ def spatial_shape(shape, channels, n_features):
     -------
     shape : tuple of int
     channels : int
+
+    Raises
+    ------
+    ValueError
+        If they do not match the number of columns.
     """
     n_channels = 1 if channels is None else int(channels)
     if shape is None:
@@ -128,7 +143,8 @@ def spatial_shape(shape, channels, n_features):
 
 
 def exact_mean(X):
-    # The mean of equal numbers rounds; a constant column must come back bit for bit.
+    """Compute the mean of each column, ignoring NaN; exact for constant columns."""
+    # The mean of equal numbers is rounded, but constant columns must be restored bit for bit.
     low = np.fmin.reduce(X, axis=0)
     constant = low == np.fmax.reduce(X, axis=0)
     mean = (np.nanmean if has_nan(X) else np.mean)(X, axis=0, dtype=np.float64)
@@ -136,26 +152,29 @@ def exact_mean(X):
 
 
 def refuse_empty_columns(X):
+    """Raise if a column has no observed value."""
     empty = np.isnan(X).all(axis=0) if has_nan(X) else np.zeros(1, bool)
     if empty.any():
         raise ValueError(f"Column {int(empty.argmax())} of X holds nothing but NaN. Drop it.")
 
 
 def has_nan(X):
-    """Whether an array holds NaN."""
-    # Finite numbers may overflow, but where there is NaN their sum is NaN.
+    """Return whether an array has NaN."""
+    # The sum of finite numbers may overflow, but a sum with NaN is always NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         return X.dtype.kind == "f" and np.isnan(X.sum()) and bool(np.isnan(X).any())
 
 
 def n_observed_by_column(X):
-    """How many values of each column are known."""
+    """Count the observed values of each column."""
     return (~np.isnan(X)).sum(axis=0) if has_nan(X) else len(X)
 
 
 def floating(dtype):
+    """Return the floating dtype of results: float32 for float32, otherwise float64."""
     return np.float32 if dtype == np.float32 else np.float64
 
 
 def batches(X):
+    """Yield slices of rows, each of a bounded number of entries."""
     return gen_batches(len(X), max(1, _ENTRIES_PER_BATCH // X.shape[1]))

@@ -1,9 +1,10 @@
-"""A basis for each group of columns."""
+"""A basis for each block of columns."""
 
 from numbers import Real
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._constraints import Interval, _BaseComposition
 from gudlearn.bases.base import Basis
@@ -11,27 +12,27 @@ from gudlearn.bases.identity import IdentityBasis
 
 
 class BlockBasis(Basis, _BaseComposition):
-    """A basis of its own for each group of columns.
+    """A separate basis for each block of columns.
 
     Parameters
     ----------
     blocks : list of (name, basis, columns) or None, default=None
         Every column belongs to exactly one block. Columns are an int, a list of ints, a slice of
         ints, a boolean mask, a column name or a list of names. None is one identity block.
-        Parameters of a block are reached as `name__parameter`.
+        Parameters of a block are set as `name__parameter`.
     whiten : bool, float in [0, 1] or None, default=None
-        None leaves to each basis its own `whiten`; any other value is given to all of them.
+        None keeps the `whiten` of each basis; any other value replaces it in all blocks.
 
     Attributes
     ----------
     blocks_ : list of (name, fitted basis, column indices)
-        The fitted blocks, in the order of the components.
+        Fitted blocks, in the order of the components.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     component_variances_ : ndarray of shape (n_components,)
-        Variance of each component before scaling; dead components are floored.
+        Variance of each component before scaling; a small positive number for constant ones.
     scale_ : ndarray of shape (n_components,)
-        The divisor of each component; 1 for dead components.
+        Divisor of each component; 1 for constant components.
     dead_ : ndarray of shape (n_components,)
         True for components that are constant up to rounding.
     log_abs_det_jacobian_ : float
@@ -45,9 +46,10 @@ class BlockBasis(Basis, _BaseComposition):
 
     Notes
     -----
-    Components follow the order of the blocks, and each is in the group named after its block. The
-    natural order runs through the blocks one after another, in each by its own natural order.
-    Components that are data columns keep the column's name; others are called `block__component`.
+    Components follow the order of the blocks. The group of a component is the name of its block.
+    The natural order goes through the blocks one after another, and within each block follows the
+    block's natural order. Components that are data columns keep the name of the column; others are
+    called `block__component`.
 
     Examples
     --------
@@ -70,7 +72,7 @@ class BlockBasis(Basis, _BaseComposition):
 
     @property
     def _named_bases(self):
-        # get_params meets unchecked blocks, and must not fail on them.
+        # `get_params` is called before blocks are validated, and must not fail.
         try:
             return [(name, basis) for name, basis, _ in self.blocks]
         except (TypeError, ValueError):
@@ -84,12 +86,12 @@ class BlockBasis(Basis, _BaseComposition):
         ]
 
     def get_params(self, deep=True):
-        """Get the parameters, those of the blocks included.
+        """Get the parameters, including those of the blocks.
 
         Parameters
         ----------
         deep : bool, default=True
-            Also return the bases by name, and their parameters as `name__parameter`.
+            Whether to return the bases by name, and their parameters as `name__parameter`, too.
 
         Returns
         -------
@@ -98,12 +100,12 @@ class BlockBasis(Basis, _BaseComposition):
         return self._get_params("_named_bases", deep=deep)
 
     def set_params(self, **params):
-        """Set parameters, those of the blocks included.
+        """Set parameters, including those of the blocks.
 
         Parameters
         ----------
         **params : dict
-            `blocks`, `whiten`, a block's name (to replace its basis) or `name__parameter`.
+            `blocks`, `whiten`, the name of a block (to replace its basis) or `name__parameter`.
 
         Returns
         -------
@@ -113,11 +115,11 @@ class BlockBasis(Basis, _BaseComposition):
         return self
 
     def _prepare(self, n_features):
-        """Forget the blocks of an earlier fit; each new one prepares its own basis."""
+        """Drop the blocks of an earlier fit; `_learn` prepares the new ones."""
         vars(self).pop("blocks_", None)
 
     def _learn(self, X):
-        blocks = self._checked_blocks(X.shape[1])
+        blocks = self._validated_blocks(X.shape[1])
         self.blocks_ = []
         for name, basis, columns in blocks:
             basis = clone(basis)
@@ -130,8 +132,8 @@ class BlockBasis(Basis, _BaseComposition):
             for attribute in ("component_variances_", "dead_", "scale_")
         )
 
-    def _checked_blocks(self, n_features):
-        """Return (name, basis, column indices) with every column in exactly one block."""
+    def _validated_blocks(self, n_features):
+        """List (name, basis, column indices), with every column in exactly one block."""
         if self.blocks is None:
             return [("identity", IdentityBasis(), np.arange(n_features))]
         if not self.blocks or not all(
@@ -169,40 +171,44 @@ class BlockBasis(Basis, _BaseComposition):
         return blocks
 
     def _slices(self):
-        """Yield (name, basis, columns, the slice of its components)."""
+        """Yield (basis, column indices, slice of components) of each block."""
         start = 0
-        for name, basis, columns in self.blocks_:
-            yield name, basis, columns, slice(start, start + len(columns))
+        for _, basis, columns in self.blocks_:
+            yield basis, columns, slice(start, start + len(columns))
             start += len(columns)
 
-    def _rotate(self, centred):
-        rotated = np.empty_like(centred)
-        for _, basis, columns, members in self._slices():
-            rotated[:, members] = basis._rotate(centred[:, columns])
-        return rotated
+    def rotate(self, centred):
+        """Rotate each block by its own basis; see `Basis.rotate`."""
+        components = np.empty_like(centred)
+        for basis, columns, of_block in self._slices():
+            components[:, of_block] = basis.rotate(centred[:, columns])
+        return components
 
-    def _rotate_back(self, components):
-        rows = np.empty_like(components)
-        for _, basis, columns, members in self._slices():
-            rows[:, columns] = basis._rotate_back(components[:, members])
-        return rows
+    def rotate_back(self, components):
+        """Rotate each block back by its own basis; see `Basis.rotate_back`."""
+        centred = np.empty_like(components)
+        for basis, columns, of_block in self._slices():
+            centred[:, columns] = basis.rotate_back(components[:, of_block])
+        return centred
 
     def _component_names(self, input_names):
         names = []
         for name, basis, columns in self.blocks_:
-            own = basis.get_feature_names_out(input_names[columns])
-            is_column = basis.describe().columns
-            is_column = np.full(len(own), -1) if is_column is None else is_column
+            block_names = basis.get_feature_names_out(input_names[columns])
+            block_columns = basis.component_columns()
+            if block_columns is None:
+                block_columns = np.full(len(block_names), -1)
             names += [
-                part if column >= 0 else f"{name}__{part}"
-                for part, column in zip(own, is_column, strict=True)
+                component if column >= 0 else f"{name}__{component}"
+                for component, column in zip(block_names, block_columns, strict=True)
             ]
         return names
 
-    def _natural_order(self):
+    def natural_order(self):
+        """Order the blocks one after another; see `Basis.natural_order`."""
         orders, start = [], 0.0
         for _, basis, _ in self.blocks_:
-            order = basis._natural_order()
+            order = basis.natural_order()
             orders.append(order - order.min() + start)
             start = orders[-1].max() + 1
         return np.concatenate(orders)
@@ -212,39 +218,44 @@ class BlockBasis(Basis, _BaseComposition):
             [name for name, _, _ in self.blocks_], [len(c) for _, _, c in self.blocks_]
         )
 
-    def _columns(self):
+    def component_columns(self):
+        """Return the column of each component; see `Basis.component_columns`."""
         columns = []
         for _, basis, indices in self.blocks_:
-            own = basis._columns()
-            columns.append(np.full(len(indices), -1) if own is None else indices[own])
-            if own is not None:
-                columns[-1][own < 0] = -1
+            within_block = basis.component_columns()
+            if within_block is None:
+                columns.append(np.full(len(indices), -1))
+            else:
+                columns.append(np.where(within_block < 0, -1, indices[within_block]))
         columns = np.concatenate(columns)
         return columns if np.any(columns >= 0) else None
 
-    def _mixing(self):
-        of_columns, of_components, n_labels = np.zeros(self.n_features_in_, int), [], 0
+    def mixing(self):
+        """Label the sets of columns that are mixed, block by block; see `Basis.mixing`."""
+        check_is_fitted(self)
+        column_labels, component_labels, n_labels = np.zeros(self.n_features_in_, int), [], 0
         for _, basis, columns in self.blocks_:
-            own_columns, own_components = basis._mixing()
-            of_columns[columns] = own_columns + n_labels
-            of_components.append(own_components + n_labels)
-            n_labels += own_columns.max() + 1
-        return of_columns, np.concatenate(of_components)
+            block_columns, block_components = basis.mixing()
+            column_labels[columns] = block_columns + n_labels
+            component_labels.append(block_components + n_labels)
+            n_labels += block_columns.max() + 1
+        return column_labels, np.concatenate(component_labels)
 
-    def _check_missing(self, X):
-        """Raise where NaN is in a block that mixes columns."""
+    def check_missing(self, X):
+        """Raise if NaN is in a block that mixes columns; see `Basis.check_missing`."""
         if hasattr(self, "blocks_"):
             for _, basis, columns in self.blocks_:
-                basis._check_missing(X[:, columns])
+                basis.check_missing(X[:, columns])
+
+    def component_noise(self, column_std):
+        """Compute the noise of the components; see `Basis.component_noise`."""
+        noise = [basis.component_noise(column_std[columns]) for _, basis, columns in self.blocks_]
+        return None if any(part is None for part in noise) else np.concatenate(noise)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _component_noise(self, column_std):
-        noise = [basis._component_noise(column_std[columns]) for _, basis, columns in self.blocks_]
-        return None if any(part is None for part in noise) else np.concatenate(noise)
 
 
 def _label(column, names):
@@ -252,7 +263,7 @@ def _label(column, names):
 
 
 def _column_indices(block, columns, n_features, names):
-    """Resolve ints, slices, masks and names of columns to an array of indices."""
+    """Turn ints, slices, masks and names of columns into an array of indices."""
     if isinstance(columns, slice):
         selected = columns
     else:
@@ -280,17 +291,17 @@ def _column_indices(block, columns, n_features, names):
     return indices
 
 
-def _indices_of_names(block, wanted, names):
+def _indices_of_names(block, selected, names):
     if names is None:
         raise ValueError(
             f"Block {block!r} names its columns but X has no column names. "
             "Pass a DataFrame, or the columns' indices."
         )
-    known = {str(name): index for index, name in enumerate(names)}
-    unknown = [str(name) for name in wanted if str(name) not in known]
+    index_of = {str(name): index for index, name in enumerate(names)}
+    unknown = [str(name) for name in selected if str(name) not in index_of]
     if unknown:
         raise ValueError(
             f"Block {block!r} names column {unknown[0]!r}, which X does not have. "
-            f"Its columns are {', '.join(map(repr, list(known)[:10]))}."
+            f"Its columns are {', '.join(map(repr, list(index_of)[:10]))}."
         )
-    return np.array([known[str(name)] for name in wanted])
+    return np.array([index_of[str(name)] for name in selected])

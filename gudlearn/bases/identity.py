@@ -1,15 +1,14 @@
-"""The columns themselves."""
+"""The identity basis."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from gudlearn.bases.base import Basis
 from gudlearn.bases.batches import column_rounding, scaled
 
 
 class IdentityBasis(Basis):
-    """The columns of the data as components.
-
-    With `whiten=True` these are the standardised columns.
+    """Columns of the data as components, standardised if `whiten=True`.
 
     Parameters
     ----------
@@ -21,9 +20,9 @@ class IdentityBasis(Basis):
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     component_variances_ : ndarray of shape (n_components,)
-        Variance of each component before scaling; dead components are floored.
+        Variance of each component before scaling; a small positive number for constant ones.
     scale_ : ndarray of shape (n_components,)
-        The divisor of each component; 1 for dead components.
+        Divisor of each component; 1 for constant components.
     dead_ : ndarray of shape (n_components,)
         True for columns that are constant up to rounding.
     log_abs_det_jacobian_ : float
@@ -37,8 +36,8 @@ class IdentityBasis(Basis):
 
     Notes
     -----
-    The natural order is the index of the column. A column counts as constant where its standard
-    deviation is below rounding (8 float64 epsilons) of its largest entry.
+    The natural order is the index of the column. A column is constant if its standard deviation is
+    at most 8 float64 epsilons of its largest entry.
 
     Examples
     --------
@@ -53,39 +52,46 @@ class IdentityBasis(Basis):
         self.whiten = whiten
 
     def _prepare(self, n_features):
-        """Nothing depends on the number of columns."""
+        """Do nothing: no parameter depends on the number of columns."""
 
     def _learn(self, X):
         return scaled(self._rotated_variances(X), column_rounding(X), self.whiten)
 
-    def _rotate(self, centred):
+    def rotate(self, centred):
+        """Return the rows unchanged; see `Basis.rotate`."""
         return centred
 
-    def _rotate_back(self, components):
+    def rotate_back(self, components):
+        """Return the components unchanged; see `Basis.rotate_back`."""
         return components
 
     def _component_names(self, input_names):
         return input_names
 
-    def _natural_order(self):
+    def natural_order(self):
+        """Return the index of each column; see `Basis.natural_order`."""
         return np.arange(self.n_components_)
 
     def _groups(self, names):
         return names
 
-    def _columns(self):
+    def component_columns(self):
+        """Return the column of each component; see `Basis.component_columns`."""
         return np.arange(self.n_components_)
 
-    def _mixing(self):
+    def mixing(self):
+        """Give each column its own label; see `Basis.mixing`."""
+        check_is_fitted(self)
         return np.arange(self.n_components_), np.arange(self.n_components_)
 
-    def _check_missing(self, X):
-        """What is missing is missing in its own component alone."""
+    def check_missing(self, X):
+        """Accept missing values: each belongs to one component; see `Basis.check_missing`."""
+
+    def component_noise(self, column_std):
+        """Compute the noise of the components; see `Basis.component_noise`."""
+        return column_std.copy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _component_noise(self, column_std):
-        return column_std.copy()

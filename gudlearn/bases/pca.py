@@ -1,4 +1,4 @@
-"""Principal components, all of them."""
+"""Principal component basis."""
 
 from numbers import Integral, Real
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from gudlearn._constraints import Interval, StrOptions
 from gudlearn.bases.axes import principal_axes
-from gudlearn.bases.base import Basis
+from gudlearn.bases.base import WHITEN_CONSTRAINT, Basis
 from gudlearn.bases.batches import (
     batches_about,
     column_rounding,
@@ -16,43 +16,43 @@ from gudlearn.bases.batches import (
     spatial_shape,
 )
 
-_TEN_DIGITS = 1e-5
+# Eigenvalues below this fraction of the largest have fewer than ten accurate digits.
+_INACCURATE = 1e-5
 # Half a GiB for each (D, D) matrix, of which `fit` holds several, and minutes for eigenvectors.
 _MOST_COLUMNS = 8192
 
 
 class PCABasis(Basis):
-    r"""Principal components of the data, none left out.
+    r"""All principal components of the data.
 
     Parameters
     ----------
     whiten : bool or float in [0, 1], default=True
         Divide each component by its standard deviation to this power.
     shrinkage : "auto" or float in [0, 1], default="auto"
-        Weight of the columns' own variances against the sample covariance. "auto" is 0, the sample
-        covariance itself, from two rows per column that varies; with fewer rows it is chosen by
-        the leave-one-out likelihood.
+        Shrinkage of the sample covariance towards its diagonal. "auto" is 0 from two rows per
+        non-constant column; with fewer rows it maximises the leave-one-out likelihood.
     channels : int or None, default=None
-        Number of channels, the last and fastest axis of a sample; each has a PCA of its own, and
-        component i of every channel comes before component i + 1 of any. None is one PCA of all
-        columns.
+        Number of channels, the last and fastest axis of a sample. Each channel has its own PCA,
+        and component i of every channel comes before component i + 1 of any. None is one PCA of
+        all columns.
 
     Attributes
     ----------
     channel_components_ : ndarray of shape (n_channels, n_columns, n_columns)
-        The orthonormal matrix of each channel, by descending variance. The entry of largest
-        magnitude in each row is positive. Constant columns are components of their own and come
+        Orthonormal matrix of each channel, rows by descending variance. The entry of largest
+        magnitude in each row is positive. Each constant column is a component, and these come
         last.
     n_channels_ : int
-        Number of channels, 1 if none were given.
+        Number of channels, 1 if `channels` is None.
     shrinkage_ : float or ndarray of shape (n_channels,)
-        The weight that was used, in each channel if channels were given.
+        Shrinkage that was used, for each channel if `channels` is given.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     component_variances_ : ndarray of shape (n_components,)
-        Eigenvalues of the (shrunk) covariance; dead components are floored.
+        Eigenvalues of the (shrunk) covariance; a small positive number for constant components.
     scale_ : ndarray of shape (n_components,)
-        The divisor of each component; 1 for dead components.
+        Divisor of each component; 1 for constant components.
     dead_ : ndarray of shape (n_components,)
         True for components that are constant up to rounding.
     log_abs_det_jacobian_ : float
@@ -70,16 +70,16 @@ class PCABasis(Basis):
 
     .. math:: (1 - r)\, S + r\, \mathrm{diag}(S)
 
-    with S the sample covariance (divisor n). It keeps the variance of every column, does not depend
-    on the units, and leaves no direction without variance that only a lack of rows hides.
+    with S the sample covariance (divisor n). Shrinkage keeps the variance of every column, does not
+    depend on units, and gives a positive variance to directions that few rows leave without any.
     The natural order is -log of the variance.
-    More than 8192 columns (of one channel) are refused: the matrices would take gigabytes and the
+    More than 8192 columns (of one channel) are refused: the matrices would take gigabytes, and the
     eigenvectors many minutes.
 
     References
     ----------
     Hoffbeck, Landgrebe (1996), Covariance matrix estimation and classification with limited
-    training data, IEEE TPAMI 18(7) (the leave-one-out likelihood in closed form).
+    training data, IEEE TPAMI 18(7). (Leave-one-out likelihood in closed form.)
 
     Examples
     --------
@@ -93,7 +93,7 @@ class PCABasis(Basis):
     """
 
     _parameter_constraints: dict = {
-        **Basis._parameter_constraints,
+        **WHITEN_CONSTRAINT,
         "shrinkage": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "channels": [Interval(Integral, 1, None, closed="left"), None],
     }
@@ -105,12 +105,12 @@ class PCABasis(Basis):
 
     @property
     def components_(self):
-        """The orthonormal matrix U of shape (n_components, n_features)."""
+        """Orthonormal matrix U of shape (n_components, n_features)."""
         if self.n_channels_ == 1:
             return self.channel_components_[0]
         components = np.zeros((self.n_components_, self.n_components_))
-        for members, axes in self._channels():
-            components[members, members] = axes
+        for of_channel, axes in self._channels():
+            components[of_channel, of_channel] = axes
         return components
 
     def _prepare(self, n_features):
@@ -125,7 +125,7 @@ class PCABasis(Basis):
 
     def _learn(self, X):
         channels = [slice(first, None, self.n_channels_) for first in range(self.n_channels_)]
-        learned = [self._learn_channel(X[:, own], self.mean_[own]) for own in channels]
+        learned = [self._learn_channel(X[:, columns], self.mean_[columns]) for columns in channels]
         axes, variances, rounding, shrinkage = map(np.stack, zip(*learned, strict=True))
         self.channel_components_ = axes
         self.shrinkage_ = float(shrinkage[0]) if self.channels is None else shrinkage
@@ -136,51 +136,54 @@ class PCABasis(Basis):
         covariance = _covariance(X, mean)
         column_variances = np.diag(covariance).copy()
         constant = scaled(column_variances, column_rounding(X), whiten=False)[1]
-        live = np.flatnonzero(~constant)
-        shrinkage = self._resolve_shrinkage(X, mean, column_variances, live)
+        varying = np.flatnonzero(~constant)
+        shrinkage = self._resolve_shrinkage(X, mean, column_variances, varying)
         covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, column_variances)
-        eigenvalues, live_axes = principal_axes(covariance[np.ix_(live, live)])
+        eigenvalues, varying_axes = principal_axes(covariance[np.ix_(varying, varying)])
         axes = np.zeros(covariance.shape)
-        axes[: len(live), live] = live_axes
-        # Constant columns stay apart, so that they come back exactly.
-        axes[np.arange(len(live), len(axes)), np.flatnonzero(constant)] = 1
+        axes[: len(varying), varying] = varying_axes
+        # Constant columns are not mixed with others, so that they are restored exactly.
+        axes[np.arange(len(varying), len(axes)), np.flatnonzero(constant)] = 1
         variances = np.zeros(len(axes))
-        variances[: len(live)] = eigenvalues
-        # The mean square of the rows along u is accurate far below the rounding of the eigenvalues,
-        # which is a few epsilons of the largest: it stands in for those with fewer than ten digits.
-        weak = ~(variances > _TEN_DIGITS * variances.max())
+        variances[: len(varying)] = eigenvalues
+        # The error of an eigenvalue is a few epsilons of the largest one. The mean square of the
+        # rows along an axis is far more accurate, and replaces the small eigenvalues.
+        weak = ~(variances > _INACCURATE * variances.max())
         variances[weak] = (1 - shrinkage) * _variances_along(axes[weak], X, mean)
         variances[weak] += shrinkage * np.square(axes[weak]) @ column_variances
-        # Each column's rounding counts where the component has a share in it; that of the product
-        # and of the axes goes with the rows about their mean.
-        own = np.sqrt(np.square(axes) @ np.square(column_rounding(X)) * len(axes))
-        return axes, variances, own + row_rounding(X, mean), shrinkage
+        # The rounding errors of the columns enter by their weights in the component; those of the
+        # product and of the axes scale with the centred rows.
+        of_columns = np.sqrt(np.square(axes) @ np.square(column_rounding(X)) * len(axes))
+        return axes, variances, of_columns + row_rounding(X, mean), shrinkage
 
-    def _resolve_shrinkage(self, X, mean, column_variances, live):
+    def _resolve_shrinkage(self, X, mean, column_variances, varying):
         if self.shrinkage != "auto":
             return float(self.shrinkage)
-        if len(live) == 0 or len(X) >= 2 * len(live):
+        if len(varying) == 0 or len(X) >= 2 * len(varying):
             return 0.0
-        # So few rows take no more memory than two covariances.
-        return _leave_one_out_shrinkage((X[:, live] - mean[live]) / np.sqrt(column_variances[live]))
+        # With so few rows the copy is no larger than two covariance matrices.
+        centred = X[:, varying] - mean[varying]
+        return _leave_one_out_shrinkage(centred / np.sqrt(column_variances[varying]))
 
     def _channels(self):
-        """Yield the members and the axes of each channel."""
+        """Yield (slice of columns or components, axes) of each channel."""
         for first, axes in enumerate(self.channel_components_):
             yield slice(first, None, self.n_channels_), axes
 
-    def _rotate(self, centred):
-        rotated = np.empty_like(centred)
-        for members, axes in self._channels():
-            rotated[:, members] = centred[:, members] @ axes.T
-        return rotated
+    def rotate(self, centred):
+        """Multiply centred rows by U transposed; see `Basis.rotate`."""
+        components = np.empty_like(centred)
+        for of_channel, axes in self._channels():
+            components[:, of_channel] = centred[:, of_channel] @ axes.T
+        return components
 
-    def _rotate_back(self, components):
-        rows = np.empty_like(components)
-        for members, axes in self._channels():
-            rows[:, members] = components[:, members] @ axes
-        return rows
+    def rotate_back(self, components):
+        """Multiply unscaled components by U; see `Basis.rotate_back`."""
+        centred = np.empty_like(components)
+        for of_channel, axes in self._channels():
+            centred[:, of_channel] = components[:, of_channel] @ axes
+        return centred
 
     def _component_names(self, input_names):
         prefix = type(self).__name__.lower()
@@ -189,18 +192,22 @@ class PCABasis(Basis):
             return [f"{prefix}{i}" for i in range(self.n_components_)]
         return [f"{prefix}{i // n}_c{i % n}" for i in range(self.n_components_)]
 
-    def _natural_order(self):
-        # Dead components rank with the weakest live one, and do not stretch the range.
+    def natural_order(self):
+        """Return -log of the variances; see `Basis.natural_order`."""
+        # Constant components share the order of the weakest other one, so that they do not extend
+        # the range.
         order = -np.log(self.component_variances_)
         return np.where(self.dead_, order[~self.dead_].max(initial=order.min()), order)
 
     def _groups(self, names):
         return names
 
-    def _columns(self):
+    def component_columns(self):
+        """Return None: no component is a column; see `Basis.component_columns`."""
         return None
 
-    def _component_noise(self, column_std):
+    def component_noise(self, column_std):
+        """Compute the noise of the components; see `Basis.component_noise`."""
         return isotropic_noise(column_std)
 
 
@@ -221,10 +228,10 @@ def _variances_along(axes, X, mean):
 
 
 def _leave_one_out_shrinkage(standardised):
-    """Shrinkage of the correlation matrix that makes the rows left out most likely.
+    """Shrinkage of the correlation matrix that maximises the leave-one-out likelihood.
 
-    Leaving out row z turns the correlations R into n/(n-1) R - n/(n-1)^2 z z^T, a change of rank
-    one: one eigendecomposition serves every row and every candidate.
+    Leaving out row z changes the correlation matrix R to n/(n-1) R - n/(n-1)^2 z z^T, which is an
+    update of rank one. One eigendecomposition is therefore enough for all rows and candidates.
     """
     n_samples = len(standardised)
     ratio = n_samples / (n_samples - 1)

@@ -100,7 +100,7 @@ def _guide(engine, method, A, values, noise_std, seen=None):
 
     active = engine.encoding.ends.active
     # What only concerns components that do not vary tells nothing, and cannot be reached.
-    rotated = basis._rotate(A)
+    rotated = basis.rotate(A)
     reach, variances = np.square(rotated), basis.component_variances_
     told = reach[:, active] @ variances[active]
     tells = told > _NOTHING * reach.sum(1) * variances.max()

@@ -78,7 +78,7 @@ def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
     basis = encoding.basis
     scale, apart = basis.scale_[component], np.zeros(place.size)
     apart[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
-    shift = basis._rotate(apart[None])[0][component[:-1]] / scale[:-1]
+    shift = basis.rotate(apart[None])[0][component[:-1]] / scale[:-1]
     ratio, shift = (
         torch.from_numpy(v).to(model.device, model.dtype) for v in (scale[1:] / scale[:-1], shift)
     )

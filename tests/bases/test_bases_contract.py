@@ -1,4 +1,4 @@
-"""What every basis promises."""
+"""Contract of every basis."""
 
 import pickle
 import tracemalloc
@@ -50,13 +50,11 @@ every_basis = pytest.mark.parametrize("basis", EVERY, ids=repr)
 
 
 def rows(n_samples=100, seed=0):
-    """Correlated rows with columns of different means and spreads."""
+    """Correlated rows with columns of different means and standard deviations."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(N_FEATURES, N_FEATURES)) / np.sqrt(N_FEATURES)
-    spread = np.geomspace(0.1, 30, N_FEATURES)
-    return (
-        5 * rng.normal(size=N_FEATURES) + rng.normal(size=(n_samples, N_FEATURES)) @ mixing * spread
-    )
+    std = np.geomspace(0.1, 30, N_FEATURES)
+    return 5 * rng.normal(size=N_FEATURES) + rng.normal(size=(n_samples, N_FEATURES)) @ mixing * std
 
 
 def jacobian(basis):
@@ -93,7 +91,7 @@ def test_inverse_returns_the_rows_and_their_dtype(basis, dtype, rtol):
     restored = basis.inverse_transform(Z)
     assert Z.dtype == restored.dtype == dtype
     np.testing.assert_allclose(restored, X, rtol=rtol, atol=rtol * np.abs(X).max())
-    # Rows never seen, far away.
+    # Rows far from those that were fitted.
     far = basis.inverse_transform(basis.transform(100 * X))
     np.testing.assert_allclose(far, 100 * X, rtol=rtol, atol=100 * rtol * np.abs(X).max())
 
@@ -102,7 +100,7 @@ def test_inverse_returns_the_rows_and_their_dtype(basis, dtype, rtol):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.uint16, np.float32, bool])
 def test_every_dtype_is_fitted_as_its_float64_copy(basis, dtype, monkeypatch):
     monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 7 * N_FEATURES)
-    # The smallest int8 has no opposite, and a sum of 100 entries does not fit into a byte.
+    # -128 has no opposite in int8, and a sum of 100 entries does not fit into a byte.
     X = np.random.default_rng(0).integers(-128, 128, size=(100, N_FEATURES))
     X[:, 3] = -128
     X = X.astype(dtype)
@@ -123,7 +121,7 @@ def test_every_dtype_is_fitted_as_its_float64_copy(basis, dtype, monkeypatch):
 def test_no_copy_of_bytes_is_made_as_floats(basis, monkeypatch):
     monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 200 * N_FEATURES)
     X = np.random.default_rng(0).integers(0, 256, size=(20_000, N_FEATURES), dtype=np.uint8)
-    # What a fit imports is no copy.
+    # The first fit imports modules, whose memory is not counted.
     clone(basis).fit(X[:10])
     tracemalloc.start()
     try:
@@ -131,12 +129,12 @@ def test_no_copy_of_bytes_is_made_as_floats(basis, monkeypatch):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # float64 takes eight times the bytes; a block is given its own columns, in bytes.
+    # float64 would take eight times the bytes. BlockBasis copies the columns of a block, in bytes.
     assert peak < 1.5 * X.nbytes
 
 
 @every_basis
-def test_float32_is_rounded_once_and_last(basis):
+def test_float32_is_rounded_once_at_the_end(basis):
     X = (rows() + 1e4 / 3).astype(np.float32)
     basis = clone(basis).fit(X)
     Z = basis.transform(X.astype(np.float64))
@@ -176,7 +174,7 @@ def test_whiten_is_an_exponent_of_the_standard_deviation(basis, power):
 
 
 @every_basis
-def test_constant_columns_come_back_exactly_and_leave_no_gap(basis):
+def test_constant_columns_are_restored(basis):
     X = rows()
     X[:, [3, 11]] = [0.1, -1e6 / 3]
     basis = clone(basis).fit(X)
@@ -184,7 +182,7 @@ def test_constant_columns_come_back_exactly_and_leave_no_gap(basis):
     assert np.all(np.isfinite(Z))
     assert np.all(basis.component_variances_ > 0)
     assert np.all(basis.scale_[basis.dead_] == 1)
-    # Rounding of a sum of 24 numbers of size 1e6 / 3.
+    # Rounding error of a sum of 24 numbers of size 1e6 / 3.
     np.testing.assert_allclose(Z[:, basis.dead_], 0, atol=1e-8)
     np.testing.assert_allclose(basis.inverse_transform(Z), X, rtol=1e-10, atol=1e-8)
 
@@ -194,7 +192,7 @@ def test_constant_columns_come_back_exactly_and_leave_no_gap(basis):
     [IdentityBasis(), PCABasis(), PCABasis(shrinkage=0.1), PCABasis(channels=3), BlockBasis()],
 )
 @pytest.mark.parametrize("n_samples", [5, 100])
-def test_constant_columns_are_dead_components_of_their_own(basis, n_samples):
+def test_each_constant_column_is_a_constant_component(basis, n_samples):
     X = rows(n_samples)
     X[:, [3, 11]] = [0.1, -1e6 / 3]
     basis = clone(basis).fit(X)
@@ -205,7 +203,7 @@ def test_constant_columns_are_dead_components_of_their_own(basis, n_samples):
 
 
 @every_basis
-def test_all_components_of_constant_rows_are_dead(basis):
+def test_all_components_of_equal_rows_are_constant(basis):
     X = np.tile(rows(1), (4, 1))
     for constant in (X, X[:1], np.zeros((2, N_FEATURES))):
         fitted = clone(basis).fit(constant)
@@ -216,7 +214,7 @@ def test_all_components_of_constant_rows_are_dead(basis):
         assert np.all(np.isfinite(np.log(fitted.describe().variances)))
 
 
-def test_columns_of_any_size_are_alive_in_the_identity_basis():
+def test_columns_of_any_scale_vary_in_the_identity_basis():
     X = np.random.default_rng(0).normal(size=(50, 3)) * [1e-9, 1.0, 1e12]
     basis = IdentityBasis().fit(X)
     assert not basis.dead_.any()
@@ -224,7 +222,7 @@ def test_columns_of_any_size_are_alive_in_the_identity_basis():
 
 
 @every_basis
-def test_noise_of_the_columns_is_carried_over(basis):
+def test_noise_of_the_columns_is_propagated(basis):
     basis = clone(basis).fit(rows())
     U = jacobian(basis) * basis.scale_[:, None]
     for column_std in (np.full(N_FEATURES, 0.7), np.linspace(1, 2, N_FEATURES)):
@@ -238,7 +236,7 @@ def test_noise_of_the_columns_is_carried_over(basis):
 
 
 @every_basis
-def test_noise_must_be_positive_and_of_every_column(basis):
+def test_noise_must_be_positive_and_given_for_every_column(basis):
     basis = clone(basis).fit(rows())
     for wrong in (np.ones(3), np.zeros(N_FEATURES), 1.0):
         with pytest.raises(ValueError, match="one positive number for each of the 24 columns"):
@@ -246,7 +244,7 @@ def test_noise_must_be_positive_and_of_every_column(basis):
 
 
 @every_basis
-def test_describe_speaks_of_every_component(basis):
+def test_describe_covers_every_component(basis):
     basis = clone(basis).fit(rows())
     components = basis.describe()
     for name in ("variances", "scale", "order", "names", "groups", "dead"):
@@ -260,7 +258,7 @@ def test_describe_speaks_of_every_component(basis):
     assert set(some.names) < set(components.names)
 
 
-def test_take_keeps_what_is_absent():
+def test_take_keeps_absent_fields():
     components = PCABasis().fit(rows()).describe().take([2, 0])
     assert components.columns is None
     assert components.names.tolist() == ["pcabasis2", "pcabasis0"]
@@ -288,12 +286,12 @@ def test_pickle_and_clone(basis):
 
 
 @every_basis
-def test_row_blocks_do_not_change_the_result(basis, monkeypatch):
+def test_batches_do_not_change_the_result(basis, monkeypatch):
     X = rows()
     Z = clone(basis).fit(X).transform(X)
     monkeypatch.setattr("gudlearn.bases.batches._ENTRIES_PER_BATCH", 7 * N_FEATURES)
     small = clone(basis).fit(X)
-    # Rounding moves the last principal axis by as much times the condition of the covariance, 2e9.
+    # The error of the last principal axis is rounding times the condition of the covariance, 2e9.
     np.testing.assert_allclose(small.transform(X), Z, rtol=5e-7, atol=5e-7)
     np.testing.assert_allclose(small.inverse_transform(Z), X, rtol=5e-7, atol=5e-7)
     Z = small.transform(X)
@@ -301,7 +299,7 @@ def test_row_blocks_do_not_change_the_result(basis, monkeypatch):
 
 
 @every_basis
-def test_bad_input_is_answered(basis):
+def test_bad_input_is_refused(basis):
     basis = clone(basis)
     with pytest.raises(NotFittedError):
         basis.transform(rows())
@@ -321,3 +319,40 @@ def test_bad_input_is_answered(basis):
 def test_whiten_must_be_a_bool_or_an_exponent(basis, whiten):
     with pytest.raises(ValueError, match="The 'whiten' parameter of"):
         clone(basis).set_params(whiten=whiten).fit(rows())
+
+
+@every_basis
+def test_rotations_of_rows_are_inverse_and_unscaled(basis):
+    X = rows()
+    basis = clone(basis).fit(X)
+    components = basis.rotate(X - basis.mean_)
+    np.testing.assert_allclose(components, basis.transform(X) * basis.scale_, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(basis.rotate_back(components) + basis.mean_, X, atol=1e-9)
+
+
+@every_basis
+def test_components_depend_on_the_columns_of_their_label_only(basis):
+    basis = clone(basis).fit(rows())
+    columns, components = basis.mixing()
+    assert np.all(jacobian(basis)[components[:, None] != columns] == 0)
+    column = basis.component_columns()
+    if column is not None:
+        U = jacobian(basis) * basis.scale_[:, None]
+        equal = np.flatnonzero(column >= 0)
+        np.testing.assert_allclose(U[equal], np.eye(N_FEATURES)[column[equal]], atol=1e-12)
+    with pytest.raises(NotFittedError):
+        clone(basis).mixing()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e100])
+@every_basis
+def test_strict_floating_point_errors_raise_nothing(basis, scale):
+    X = rows() * scale
+    X[:, 3] = 0.1
+    with np.errstate(all="raise"):
+        basis = clone(basis).fit(X)
+        basis.inverse_transform(basis.transform(X))
+        basis.describe()
+        basis.noise_std(np.ones(N_FEATURES))
+        if scale == 1.0:
+            basis.transform((X * 1e-30).astype(np.float32))

@@ -1,4 +1,4 @@
-"""A basis for each group of columns: selection, naming, nesting."""
+"""A basis for each block of columns: selection, naming, nesting."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ FRAME = pd.DataFrame(X, columns=list("abcde"))
     ],
     ids=repr,
 )
-def test_each_block_is_its_own_basis(columns, rest):
+def test_each_block_is_transformed_by_its_own_basis(columns, rest):
     left, right = FRAME.iloc[:, [0, 2]], FRAME.iloc[:, [1, 3, 4]]
     if isinstance(rest, slice):
         right = FRAME.iloc[:, [1, 3]]
@@ -67,14 +67,14 @@ def test_blocks_nest():
     np.testing.assert_allclose(basis.inverse_transform(basis.transform(FRAME)), FRAME, atol=1e-12)
 
 
-def test_noise_is_known_where_each_block_knows_it():
+def test_noise_is_independent_if_it_is_in_each_block():
     blocks = [("i", IdentityBasis(), [0, 1]), ("p", PCABasis(), [2, 3, 4])]
     basis = BlockBasis(blocks).fit(X)
     assert basis.noise_std([1, 2, 3, 3, 3]).tolist() == [1, 2, 3, 3, 3]
     assert basis.noise_std([1, 2, 3, 3, 4]) is None
 
 
-def test_parameters_of_blocks_are_reached_by_name():
+def test_parameters_of_blocks_are_set_by_name():
     basis = BlockBasis([("p", PCABasis(), [0, 1]), ("i", IdentityBasis(), [2, 3, 4])])
     assert basis.get_params()["p__whiten"] is True
     basis = clone(basis).set_params(p__whiten=False, i=FourierBasis())
@@ -85,7 +85,7 @@ def test_parameters_of_blocks_are_reached_by_name():
         basis.set_params(p__softness=1)
 
 
-def test_whiten_of_the_whole_overrules_the_blocks_and_leaves_the_specification_alone():
+def test_whiten_replaces_that_of_the_blocks_and_not_in_the_specification():
     spec = BlockBasis([("p", PCABasis(), slice(None))], whiten=False)
     assert np.all(spec.fit(X).scale_ == 1)
     assert spec.blocks[0][1].whiten is True
@@ -119,12 +119,12 @@ P = PCABasis()
         ("pca", ValueError, "The 'blocks' parameter of BlockBasis"),
     ],
 )
-def test_bad_blocks_are_answered(blocks, error, message):
+def test_bad_blocks_are_refused(blocks, error, message):
     with pytest.raises(error, match=message):
         BlockBasis(blocks).fit(X)
 
 
-def test_unknown_names_are_answered():
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="names column 'z', which X does not have. Its columns"):
         BlockBasis([("a", P, ["a", "z"])]).fit(FRAME)
     with pytest.raises(ValueError, match="Column 'e' of X is in no block"):

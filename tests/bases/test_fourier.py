@@ -1,4 +1,4 @@
-"""Real Fourier modes: stationary laws, wave numbers, shapes."""
+"""Fourier basis: stationary distributions, wave numbers, shapes."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,17 @@ def modes(shape, channels=None):
     size = int(np.prod(shape)) * (channels or 1)
     basis = FourierBasis(shape=shape, channels=channels, whiten=False)
     basis.fit(np.random.default_rng(0).normal(size=(3, size)))
-    return basis, basis._rotate(np.eye(size)).T
+    return basis, basis.rotate(np.eye(size)).T
+
+
+def wave_numbers(*shape):
+    """Signed wave numbers of the modes, (D, n_dimensions), by their definition."""
+    k = np.indices(shape).reshape(len(shape), -1).T
+    return np.where(2 * k >= shape, k - shape, k)
 
 
 def stationary_covariance(shape):
-    """Covariance of a random stationary law on a torus, without any other symmetry."""
+    """Covariance of a random stationary distribution on a torus, without any other symmetry."""
     noise = np.random.default_rng(1).normal(size=shape)
     spectrum = np.abs(np.fft.fftn(noise)) ** 2
     correlation = np.fft.ifftn(spectrum).real
@@ -34,16 +40,16 @@ def test_diagonalises_a_circulant_covariance(length):
 
 
 @pytest.mark.parametrize("shape", [(9,), (4, 6), (5, 4), (3, 4, 2)])
-def test_diagonalises_every_stationary_law(shape):
+def test_diagonalises_every_stationary_covariance(shape):
     covariance, spectrum = stationary_covariance(shape)
     _, U = modes(shape)
     np.testing.assert_allclose(U @ covariance @ U.T, np.diag(spectrum.ravel()), atol=1e-10)
 
 
 def test_rows_are_cosine_plus_sine():
-    basis, U = modes((4, 6))
+    _, U = modes((4, 6))
     x, y = np.indices((4, 6)).reshape(2, -1)
-    for row, (k, m) in zip(U, basis._wave_numbers(), strict=True):
+    for row, (k, m) in zip(U, wave_numbers(4, 6), strict=True):
         phase = 2 * np.pi * (k * x / 4 + m * y / 6)
         np.testing.assert_allclose(row, (np.cos(phase) + np.sin(phase)) / np.sqrt(24), atol=1e-14)
 
@@ -54,9 +60,9 @@ def test_order_is_the_wave_number_and_agrees_for_opposite_modes():
     assert basis.describe().groups.tolist() == ["k0", "k1", "k2", "k3", "k2", "k1"]
     assert basis.get_feature_names_out()[[1, 5]].tolist() == ["fourier_k1", "fourier_k-1"]
     square, _ = modes((4, 4))
-    k = square._wave_numbers()
+    k = wave_numbers(4, 4)
     np.testing.assert_allclose(square.describe().order, np.hypot(k[:, 0], k[:, 1]))
-    # The same wavelength in samples is the same order on axes of different length.
+    # The order is the same for the same wavelength in samples on axes of different length.
     oblong, _ = modes((8, 4))
     order = oblong.describe().order.reshape(8, 4)
     assert order[2, 0] == order[0, 1] == 2

@@ -1,4 +1,4 @@
-"""Channels rotated among each other before the modes of each are taken."""
+"""Channels that are rotated jointly before each is transformed."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ every_kind = pytest.mark.parametrize("kind", SHAPED)
 
 
 def colours(n_samples=40, n_positions=6, seed=0):
-    """Images of correlated channels, flattened, with a mean of its own in each column."""
+    """Flattened images of correlated channels; each column has a different mean."""
     rng = np.random.default_rng(seed)
     mixing = np.array([[3.0, -2.0, 3.0], [1.0, 2.0, -1.0], [0.1, 0.2, 0.3]])
     images = rng.normal(size=(n_samples, n_positions, 3)) @ mixing
@@ -26,13 +26,13 @@ def test_axes_are_the_principal_axes_of_the_channels(kind):
     axes = basis.channel_axes_
     np.testing.assert_allclose(np.abs(axes @ eigenvectors[:, ::-1]), np.eye(3), atol=1e-12)
     assert np.all(axes[np.arange(3), np.abs(axes).argmax(axis=1)] > 0)
-    # The strengths of the channels, summed over the modes, are the eigenvalues.
-    strengths = basis.component_variances_.reshape(-1, 3).mean(axis=0)
-    np.testing.assert_allclose(strengths, eigenvalues[::-1] * 239 / 240, rtol=1e-10)
+    # The mean variance of the modes of a channel is its eigenvalue.
+    variances = basis.component_variances_.reshape(-1, 3).mean(axis=0)
+    np.testing.assert_allclose(variances, eigenvalues[::-1] * 239 / 240, rtol=1e-10)
 
 
 @every_kind
-def test_modes_are_those_of_the_mixed_channels(kind):
+def test_components_are_those_of_the_rotated_channels(kind):
     X = colours()
     joint = kind(shape=(2, 3), channels=3, joint_channels=True).fit(X)
     mixed = (X.reshape(-1, 3) @ joint.channel_axes_.T).reshape(X.shape)
@@ -45,17 +45,17 @@ def test_modes_are_those_of_the_mixed_channels(kind):
 
 
 @every_kind
-def test_channels_on_their_own_are_not_touched(kind):
+def test_separate_channels_are_transformed_alike(kind):
     X = colours()
     for channel in range(3):
-        own = slice(channel, None, 3)
-        alone = kind(shape=(2, 3)).fit_transform(X[:, own])
+        columns = slice(channel, None, 3)
+        alone = kind(shape=(2, 3)).fit_transform(X[:, columns])
         together = kind(shape=(2, 3), channels=3).fit_transform(X)
-        np.testing.assert_allclose(together[:, own], alone, atol=1e-12)
+        np.testing.assert_allclose(together[:, columns], alone, atol=1e-12)
 
 
 @every_kind
-def test_grey_images_leave_one_channel_alive(kind):
+def test_grey_images_have_one_varying_channel(kind):
     X = np.repeat(colours()[:, ::3], 3, axis=1) + np.tile([0.0, 7.0, 1e3], 6)
     basis = kind(shape=(2, 3), channels=3, joint_channels=True).fit(X)
     np.testing.assert_allclose(basis.channel_axes_[0], np.sqrt(1 / 3))

@@ -1,4 +1,4 @@
-"""Principal components: the covariance, and what stands in for it with few rows."""
+"""PCA basis: the covariance, shrinkage with few rows, channels, limits."""
 
 import numpy as np
 import pytest
@@ -46,13 +46,13 @@ def test_units_far_apart_keep_their_variance():
 
 
 @pytest.mark.parametrize("n_samples", [2, 3, 10, 29, 30, 31, 59])
-def test_few_rows_leave_no_direction_dead(n_samples):
+def test_few_rows_leave_no_direction_constant(n_samples):
     X = correlated(n_samples, 30)
     basis = PCABasis().fit(X)
     assert not basis.dead_.any()
     assert 0 < basis.shrinkage_ <= 1
     np.testing.assert_allclose(basis.inverse_transform(basis.transform(X)), X, atol=1e-9)
-    # The variance of each column survives.
+    # Shrinkage keeps the variance of each column.
     kept = np.square(basis.components_).T @ basis.component_variances_
     np.testing.assert_allclose(kept, X.var(axis=0), rtol=1e-10)
     assert basis.component_variances_.max() < 1e7 * basis.component_variances_.min()
@@ -67,7 +67,7 @@ def test_shrunk_covariance_is_the_one_documented():
     np.testing.assert_allclose(U.T * basis.component_variances_ @ U, expected, atol=1e-10)
 
 
-def test_weak_components_are_shrunk_as_the_strong_ones_are():
+def test_shrinkage_is_the_same_for_weak_and_strong_components():
     X, units = correlated(10, 3), np.array([1e5, 1.0, 1e-3])
     basis = PCABasis(shrinkage=0.3).fit(X * units)
     S = np.cov(X, rowvar=False, ddof=0)
@@ -89,7 +89,7 @@ def test_few_rows_predict_new_rows_better_than_columns_alone():
     assert loss(PCABasis().fit(X[:30])) < loss(PCABasis(shrinkage=1.0).fit(X[:30])) - 10
 
 
-def test_leave_one_out_is_what_refitting_gives():
+def test_leave_one_out_agrees_with_refitting():
     Z = correlated(9, 7)
     Z = (Z - Z.mean(axis=0)) / Z.std(axis=0)
     candidates = np.geomspace(1e-6, 1, 61)
@@ -107,7 +107,7 @@ def test_leave_one_out_is_what_refitting_gives():
     assert _leave_one_out_shrinkage(Z) == best
 
 
-def test_dependent_columns_are_dead_with_enough_rows():
+def test_dependent_columns_give_constant_components_with_enough_rows():
     X = correlated(100, 4)
     basis = PCABasis().fit(np.column_stack([X, X[:, 0], X[:, 1] + X[:, 2]]))
     assert basis.dead_.tolist() == [False] * 4 + [True] * 2
@@ -119,13 +119,13 @@ def test_shrinkage_must_be_auto_or_a_weight(shrinkage):
         PCABasis(shrinkage=shrinkage).fit(correlated(5, 2))
 
 
-def test_a_column_far_from_zero_does_not_drown_a_fine_one():
+def test_a_column_far_from_zero_does_not_hide_a_small_one():
     rng = np.random.default_rng(0)
     X = np.column_stack([1.7e9 + 1e5 * rng.normal(size=500), 1e-6 * rng.normal(size=500)])
     basis = PCABasis().fit(X)
     assert not basis.dead_.any()
     np.testing.assert_allclose(basis.component_variances_, X.var(0), rtol=1e-3)
-    # Twins far from zero still leave one component dead.
+    # Two equal columns far from zero still give one constant component.
     twins = PCABasis().fit(np.column_stack([X[:, 0], X[:, 0] + 3]))
     assert twins.dead_.tolist() == [False, True]
 
@@ -142,17 +142,17 @@ def test_each_channel_has_the_components_of_its_own_columns(n_samples, unshrunk)
     np.testing.assert_allclose(U @ U.T, np.eye(12), atol=1e-12)
     np.testing.assert_allclose(Z, (X - basis.mean_) @ U.T / basis.scale_, atol=1e-9)
     for channel in range(3):
-        own = slice(channel, None, 3)
-        alone = PCABasis().fit(X[:, own])
-        np.testing.assert_array_equal(U[own, own], alone.components_)
-        np.testing.assert_array_equal(basis.dead_[own], alone.dead_)
-        live = ~alone.dead_
+        columns = slice(channel, None, 3)
+        alone = PCABasis().fit(X[:, columns])
+        np.testing.assert_array_equal(U[columns, columns], alone.components_)
+        np.testing.assert_array_equal(basis.dead_[columns], alone.dead_)
+        varying = ~alone.dead_
         np.testing.assert_array_equal(
-            basis.component_variances_[own][live], alone.component_variances_[live]
+            basis.component_variances_[columns][varying], alone.component_variances_[varying]
         )
-        np.testing.assert_allclose(Z[:, own], alone.transform(X[:, own]), atol=1e-12)
+        np.testing.assert_allclose(Z[:, columns], alone.transform(X[:, columns]), atol=1e-12)
         assert basis.shrinkage_[channel] == alone.shrinkage_
-    # The second channel has three columns that vary, and seven rows are enough for them.
+    # The second channel has three non-constant columns, for which seven rows are enough.
     assert (basis.shrinkage_ == 0).tolist() == unshrunk
     names = basis.get_feature_names_out()
     assert names[[0, 2, 3, 11]].tolist() == [
@@ -176,14 +176,14 @@ def test_one_channel_is_all_columns():
         (2, 16386, r"X has 8193 in each of 2 channels\. .* BlockBasis .* FourierBasis\(shape="),
     ],
 )
-def test_columns_that_cannot_be_taken_are_refused_at_once(channels, n_features, message):
+def test_too_many_columns_are_refused_before_fitting(channels, n_features, message):
     basis = PCABasis(channels=channels)
     with pytest.raises(ValueError, match=message):
         basis.fit(np.ones((2, n_features), dtype=np.uint8))
     assert not hasattr(basis, "mean_")
 
 
-def test_the_limit_on_columns_counts_those_of_one_matrix(monkeypatch):
+def test_the_limit_is_on_the_columns_of_one_matrix(monkeypatch):
     monkeypatch.setattr("gudlearn.bases.pca._MOST_COLUMNS", 6)
     X = correlated(50, 12)
     with pytest.raises(ValueError, match="at most 6 columns, .* X has 12"):
@@ -193,12 +193,12 @@ def test_the_limit_on_columns_counts_those_of_one_matrix(monkeypatch):
         assert not basis.fit(X).dead_.any()
 
 
-def test_variances_are_exact_on_both_sides_of_the_weak_ones():
+def test_variances_of_weak_components_are_accurate():
     X = np.linalg.qr(correlated(500, 4))[0] * np.sqrt([1e6, 20, 5, 1e-6])
     rotation = np.linalg.qr(correlated(4, 4))[0]
     X = (X - X.mean(axis=0)) @ rotation
     basis = PCABasis(shrinkage=0.0).fit(X)
     U, variances = basis.components_, basis.component_variances_
-    # The eigenvalues alone are known to a few epsilons of the first, 1e12 times the last.
+    # The error of eigenvalues is a few epsilons of the first one, which is 1e12 times the last.
     np.testing.assert_allclose(variances, np.square(X @ U.T).mean(axis=0), rtol=1e-9)
     assert (variances > 1e-5 * variances[0]).tolist() == [True, True, False, False]

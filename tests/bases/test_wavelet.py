@@ -1,4 +1,4 @@
-"""Wavelets: Haar written out, odd lengths, agreement with PyWavelets."""
+"""Wavelet basis: Haar written out, odd lengths, agreement with PyWavelets."""
 
 import sys
 
@@ -13,7 +13,7 @@ def matrix(n_features, **parameters):
     """The fitted basis and its matrix U, one row per component."""
     basis = WaveletBasis(whiten=False, **parameters)
     basis.fit(np.random.default_rng(0).normal(size=(3, n_features)))
-    return basis, basis._rotate(np.eye(n_features)).T
+    return basis, basis.rotate(np.eye(n_features)).T
 
 
 def test_haar_of_four_samples_written_out():
@@ -32,13 +32,13 @@ def test_haar_of_three_samples_written_out():
 @pytest.mark.parametrize(
     "shape", [(1,), (2,), (3,), (5,), (13,), (31,), (3, 5), (1, 6), (7, 2, 3), (5, 1, 9)]
 )
-def test_haar_is_orthonormal_and_blind_to_constants_at_every_shape(shape):
+def test_haar_is_orthonormal_without_details_of_constants_at_every_shape(shape):
     size = int(np.prod(shape))
     basis, U = matrix(size, shape=shape)
     np.testing.assert_allclose(U @ U.T, np.eye(size), atol=1e-12)
-    coefficients = basis._rotate(np.ones((1, size)))
+    coefficients = basis.rotate(np.ones((1, size)))
     np.testing.assert_allclose(coefficients[0], [np.sqrt(size)] + [0] * (size - 1), atol=1e-12)
-    np.testing.assert_allclose(basis._rotate_back(coefficients), 1)
+    np.testing.assert_allclose(basis.rotate_back(coefficients), 1)
 
 
 @pytest.mark.parametrize("length", range(1, 12))
@@ -51,9 +51,32 @@ def test_haar_levels(length, levels):
         return
     basis, U = matrix(length, levels=levels)
     np.testing.assert_allclose(U @ U.T, np.eye(length), atol=1e-12)
-    members = np.bincount(basis._level_of_components())
-    assert members[0] == -(-length // 2**levels)
-    assert len(members) == levels + 1
+    n_of_level = np.bincount(basis.natural_order())
+    assert n_of_level[0] == -(-length // 2**levels)
+    assert len(n_of_level) == levels + 1
+
+
+@pytest.mark.parametrize(
+    ("wavelet", "shape"),
+    [("haar", (5,)), ("haar", (3, 8)), ("haar", (1, 6)), ("haar", (2, 3, 5)), ("db2", (8, 12))],
+)
+def test_split_matrices_are_orthonormal_and_compose_the_rotation(wavelet, shape):
+    X = np.random.default_rng(1).normal(size=(4, int(np.prod(shape))))
+    basis = WaveletBasis(shape=shape, wavelet=wavelet, whiten=False).fit(X)
+    extents, matrices = basis.extents(), basis.split_matrices()
+    assert len(matrices) == len(extents) - 1 == basis.n_levels_
+    assert extents[0] == shape
+    centred = X - basis.mean_
+    coefficients = centred.reshape(-1, *shape).copy()
+    for extent, of_axes in zip(extents, matrices, strict=False):
+        region = (slice(None), *map(slice, extent))
+        for axis, (length, matrix) in enumerate(zip(extent, of_axes, strict=True)):
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(length), atol=1e-12)
+            moved = np.moveaxis(coefficients[region], axis + 1, -1) @ matrix.T
+            coefficients[region] = np.moveaxis(moved, -1, axis + 1)
+    np.testing.assert_allclose(
+        coefficients.reshape(X.shape), basis.rotate(centred), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +142,7 @@ def test_default_levels_of_filters(wavelet, length, levels):
         ({"shape": (4, 4)}, r"shape=\(4, 4\) has 16 entries but X has 9 features"),
     ],
 )
-def test_what_is_not_orthonormal_is_refused(parameters, message):
+def test_wavelets_that_are_not_orthonormal_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         WaveletBasis(**parameters).fit(np.ones((3, 9)))
 
