@@ -51,8 +51,8 @@ class Learner:
         resolve("network", self.network)
         basis = resolve("basis", self.basis)
         _fitting.resolve_device(self.device)
-        if hasattr(schedule, "_checked"):
-            schedule._checked()
+        if hasattr(schedule, "check_params"):
+            schedule.check_params()
         if again:
             if not self._has_images:
                 Container.of(X)

@@ -1,4 +1,4 @@
-"""Samplers: by which steps, and by how many, noise becomes data.
+"""Samplers: the solver and the number of steps that turn noise into data.
 
 A sampler is a specification; `build` makes the step that `gudlearn.diffusion.solvers.integrate`
 repeats. `steps` is the number of steps, not of network evaluations.
@@ -13,22 +13,29 @@ from gudlearn.diffusion.solvers import DDIMStep, DPMSolverStep, EulerMaruyamaSte
 
 
 class Sampler(BaseEstimator, ABC):
-    """A specification of a solver; see the module."""
+    """Abstract base class of samplers, the specifications of solvers."""
 
     @abstractmethod
     def build(self):
-        """Check the parameters and return the step.
+        """Validate the parameters and make the step.
 
         Returns
         -------
         callable
-            A step of `gudlearn.diffusion.solvers`, with `order`, `evaluations` (of the denoiser in
-            a step) and `stochastic`.
+            A step of `gudlearn.diffusion.solvers`, with the attributes `order`, `evaluations` (of
+            the denoiser in a step) and `stochastic`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range.
+        TypeError
+            If a parameter is of the wrong type.
         """
 
 
 class DDIM(Sampler):
-    """First-order sampler; deterministic unless eta is above 0.
+    """First-order sampler, deterministic if eta is 0.
 
     Parameters
     ----------
@@ -53,7 +60,7 @@ class DDIM(Sampler):
         self.eta = eta
 
     def build(self):
-        """Check the parameters and return the step; see `Sampler.build`."""
+        """Validate the parameters and make the step; see `Sampler.build`."""
         _check_steps(self.steps)
         if isinstance(self.eta, bool) or not isinstance(self.eta, Real):
             raise TypeError(f"eta={self.eta!r} must be a number, got {type(self.eta).__name__}.")
@@ -65,7 +72,7 @@ class DDIM(Sampler):
 
 
 class Ancestral(Sampler):
-    """Ancestral sampling: every step draws from the posterior of the forward process.
+    """Ancestral sampling: each step draws from the posterior of the forward process.
 
     Parameters
     ----------
@@ -87,13 +94,13 @@ class Ancestral(Sampler):
         self.steps = steps
 
     def build(self):
-        """Check the parameters and return the step; see `Sampler.build`."""
+        """Validate the parameters and make the step; see `Sampler.build`."""
         _check_steps(self.steps)
         return DDIMStep(eta=1.0)
 
 
 class Heun(Sampler):
-    """Heun's second-order sampler in exponential form; two evaluations a step.
+    """Heun's second-order sampler in exponential form, with two evaluations per step.
 
     Parameters
     ----------
@@ -115,13 +122,13 @@ class Heun(Sampler):
         self.steps = steps
 
     def build(self):
-        """Check the parameters and return the step; see `Sampler.build`."""
+        """Validate the parameters and make the step; see `Sampler.build`."""
         _check_steps(self.steps)
         return HeunStep()
 
 
 class DPMSolver(Sampler):
-    """DPM-Solver++ 2M, second order at one evaluation a step.
+    """DPM-Solver++ 2M, a second-order sampler with one evaluation per step.
 
     Parameters
     ----------
@@ -143,7 +150,7 @@ class DPMSolver(Sampler):
         self.steps = steps
 
     def build(self):
-        """Check the parameters and return the step; see `Sampler.build`."""
+        """Validate the parameters and make the step; see `Sampler.build`."""
         _check_steps(self.steps)
         return DPMSolverStep()
 
@@ -154,8 +161,8 @@ class EulerMaruyama(Sampler):
     Parameters
     ----------
     steps : int, default=500
-        Number of steps. Too few are unstable: in no step may gamma fall by 2 or more, so that
-        components which move for a short time need many.
+        Number of steps. Sampling is unstable if gamma of a component falls by 2 or more in a step.
+        Components that are active for a short time therefore need many steps.
 
     References
     ----------
@@ -172,7 +179,7 @@ class EulerMaruyama(Sampler):
         self.steps = steps
 
     def build(self):
-        """Check the parameters and return the step; see `Sampler.build`."""
+        """Validate the parameters and make the step; see `Sampler.build`."""
         _check_steps(self.steps)
         return EulerMaruyamaStep()
 

@@ -1,4 +1,4 @@
-"""Schedules: the path that each component takes from data to noise."""
+"""Schedules: the noise path of each component from data to noise."""
 
 from gudlearn.schedules.schedules import (
     CosineSchedule,

@@ -1,4 +1,4 @@
-"""The order in which components are generated: numbers, or names and groups of names."""
+"""Order in which components are generated, given as numbers or as names of components or groups."""
 
 import difflib
 from collections import Counter
@@ -7,12 +7,32 @@ import numpy as np
 
 
 def order_values(order, components):
-    """l, one float per component; higher is noised first."""
+    """Turn the parameter `order` of a schedule into one number per component.
+
+    Parameters
+    ----------
+    order : str, array-like or list of str
+        See `SoftConditioningSchedule`.
+    components : Components
+        Components that diffuse.
+
+    Returns
+    -------
+    ndarray of shape (n_components,)
+        A higher component is noised first and generated last.
+
+    Raises
+    ------
+    ValueError
+        If names are unknown, or the order does not cover each component once.
+    TypeError
+        If the order holds something else than numbers or names.
+    """
     if isinstance(order, str):
         return _named_order(order, components)
     if not isinstance(order, list | tuple):
         order = np.asarray(order)
-    if _lists_names(order):
+    if _is_list_of_names(order):
         return _listed_order([[e] if isinstance(e, str) else list(e) for e in order], components)
     try:
         entries = np.asarray(order)
@@ -57,8 +77,8 @@ def _array_order(entries, components):
     return entries
 
 
-def _lists_names(order):
-    """Whether it is a list of names, or of lists of them."""
+def _is_list_of_names(order):
+    """Return whether the order is a list of names, or of names and lists of names."""
 
     def is_name(entry):
         return isinstance(entry, str)
@@ -68,13 +88,13 @@ def _lists_names(order):
             isinstance(entry, list | tuple | np.ndarray) and len(entry) and all(map(is_name, entry))
         )
 
-    one = isinstance(order, np.ndarray) and order.ndim == 0
-    return not one and len(order) > 0 and all(map(is_names, order))
+    is_scalar = isinstance(order, np.ndarray) and order.ndim == 0
+    return not is_scalar and len(order) > 0 and all(map(is_names, order))
 
 
 def _listed_order(listed, components):
-    """Places in a list of lists of names; a name stands for a component or for all of a group."""
-    place = [k for k, together in enumerate(listed) for _ in together]
+    """Positions in a list of lists of names; the name of a group stands for its components."""
+    position = [k for k, together in enumerate(listed) for _ in together]
     listed = [name for together in listed for name in together]
     repeated = [name for name, count in Counter(listed).items() if count > 1]
     if repeated:
@@ -82,14 +102,14 @@ def _listed_order(listed, components):
     names = np.asarray(components.names).astype(str)
     groups = np.asarray(components.groups).astype(str)
     covers = np.array([(names == name) | (groups == name) for name in listed])
-    known = [*dict.fromkeys([*names.tolist(), *groups.tolist()])]
-    # In a part of a basis a listed name may belong to a component that was left out.
+    valid_names = [*dict.fromkeys([*names.tolist(), *groups.tolist()])]
+    # If these are not all components of the basis, a listed name may be that of another one.
     whole = getattr(components, "n_total", None) in (None, len(names))
     if whole and not covers.any(axis=1).all():
         name = listed[int(np.argmin(covers.any(axis=1)))]
         raise ValueError(
             f"order lists {name!r}, which is neither a component nor a group."
-            f"{_nearest(name, known)}"
+            f"{_nearest(name, valid_names)}"
         )
     times_covered = covers.sum(axis=0)
     if not (times_covered == 1).all():
@@ -100,7 +120,7 @@ def _listed_order(listed, components):
             f"'{groups[i]}') {'never' if never else f'{times_covered[i]} times'}."
             f"{_nearest(names[i], listed) if never else ''}"
         )
-    return np.array(place, dtype=np.float64)[covers.argmax(axis=0)]
+    return np.array(position, dtype=np.float64)[covers.argmax(axis=0)]
 
 
 def _nearest(name, candidates):

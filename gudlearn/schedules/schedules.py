@@ -1,11 +1,11 @@
-r"""Schedules: on which path each component travels between the end points of the data.
+r"""Schedules: the path of each component between the end points of the data.
 
-A schedule is a specification; `build` makes the path. It speaks of effective signal-to-noise
-ratios,
+A schedule is a specification; `build` makes the path. Schedules are defined by effective
+signal-to-noise ratios,
 
 .. math:: \mathrm{SNR}_i(t) = V_i e^{-\gamma_i(t)}, \qquad V_i = \Sigma_i / s_i^2
 
-which do not depend on how the components are scaled.
+which do not depend on the scaling of the components.
 """
 
 import math
@@ -19,23 +19,23 @@ from sklearn.base import BaseEstimator
 from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
 from gudlearn.schedules.order import order_values
 
-# No window of a soft schedule is shorter: below it nothing is left to separate.
+# No component of a soft schedule is active for a shorter time: in it, all are separated.
 _SHORTEST_WINDOW = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class EndPoints:
-    """Where every path begins and ends; fixed by the data, not by the schedule.
+    """End points of the paths, which are fixed by the data and not by the schedule.
 
     Parameters
     ----------
     gamma_0, gamma_1 : array-like of shape (D,)
-        Negative log-SNR of the kernel at t = 0 and t = 1, finite, gamma_0 < gamma_1.
+        Negative log-SNR of the kernel at t = 0 and t = 1; finite, gamma_0 < gamma_1.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or a component has no way to go.
+        If the shapes differ, a number is not finite, or gamma_0 is not below gamma_1.
     """
 
     gamma_0: np.ndarray
@@ -49,9 +49,9 @@ class EndPoints:
                 f"gamma_0 and gamma_1 must be one-dimensional and of one shape, got "
                 f"{gamma_0.shape} and {gamma_1.shape}."
             )
-        moves = np.isfinite(gamma_0) & np.isfinite(gamma_1) & (gamma_0 < gamma_1)
-        if not moves.all():
-            i = int(np.argmin(moves))
+        increasing = np.isfinite(gamma_0) & np.isfinite(gamma_1) & (gamma_0 < gamma_1)
+        if not increasing.all():
+            i = int(np.argmin(increasing))
             raise ValueError(
                 f"gamma_0 must be finite and below gamma_1, but component {i} goes from "
                 f"{gamma_0[i]:g} to {gamma_1[i]:g}. Leave it out of the diffusion."
@@ -61,7 +61,18 @@ class EndPoints:
 
 
 class Schedule(BaseEstimator, ABC):
-    """A specification of a path; see the module."""
+    """Abstract base class of schedules, the specifications of paths."""
+
+    def check_params(self):
+        """Validate the parameters that can be validated without data.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range.
+        TypeError
+            If a parameter is of the wrong type.
+        """
 
     @abstractmethod
     def build(self, components, end_points):
@@ -70,25 +81,32 @@ class Schedule(BaseEstimator, ABC):
         Parameters
         ----------
         components : Components
-            What the fitted basis tells of its components, as `basis.describe()` returns it.
+            Components of the fitted basis, as returned by `basis.describe()`.
         end_points : EndPoints
-            Where each component begins and ends.
+            End points of each component.
 
         Returns
         -------
         GammaPath
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range or does not match the components.
+        TypeError
+            If a parameter is of the wrong type.
         """
 
 
 class LinearSchedule(Schedule):
-    r"""Every component goes straight from its own gamma(0) to its own gamma(1).
+    r"""Linear schedule: gamma of every component is linear between its end points.
 
     Notes
     -----
     .. math:: \gamma_i(t) = (1 - t)\,\gamma_i(0) + t\,\gamma_i(1)
 
-    Where all components have the same effective end points this is one linear log-SNR curve for
-    all, the same as ``SoftConditioningSchedule(softness=inf)``.
+    If all components have the same effective end points, they share one linear log-SNR curve, as
+    with ``SoftConditioningSchedule(softness=inf)``.
 
     Examples
     --------
@@ -104,14 +122,14 @@ class LinearSchedule(Schedule):
 
 
 class CosineSchedule(Schedule):
-    r"""The cosine curve, common to all components and clipped to the end points.
+    r"""Cosine schedule, common to all components and clipped to the end points.
 
     Notes
     -----
     .. math:: \alpha^2 = \cos^2\!\left(\frac{t + c}{1 + c}\frac\pi2\right) \Big/
               \cos^2\!\left(\frac{c}{1 + c}\frac\pi2\right), \qquad c = 0.008
 
-    is that of a component of variance 1; the others have the same effective SNR.
+    is the curve of a component of variance 1. The others have the same effective SNR.
 
     References
     ----------
@@ -131,7 +149,7 @@ class CosineSchedule(Schedule):
 
 
 class VPSchedule(Schedule):
-    r"""The variance-preserving curve, common to all components and clipped to the end points.
+    r"""Variance-preserving schedule, common to all components and clipped to the end points.
 
     Parameters
     ----------
@@ -143,8 +161,8 @@ class VPSchedule(Schedule):
     -----
     .. math:: \sigma^2 = 1 - \exp(-b_{min} t - \tfrac12 (b_{max} - b_{min}) t^2)
 
-    Where the curve stops short of an end point, it is continued at its rate and squeezed into
-    [0, 1].
+    If the curve does not reach an end point, it is extrapolated at its rate, and time is rescaled
+    to [0, 1].
 
     References
     ----------
@@ -161,8 +179,12 @@ class VPSchedule(Schedule):
         self.b_min = b_min
         self.b_max = b_max
 
-    def _checked(self):
-        """Both parameters, which need no components to be refused."""
+    def check_params(self):
+        """Validate both parameters; see `Schedule.check_params`."""
+        self._rates()
+
+    def _rates(self):
+        """Return b_min and b_max, validated."""
         b_min = _number("b_min", self.b_min)
         b_max = _number("b_max", self.b_max)
         if not (0 <= b_min <= b_max < math.inf and b_max > 0):
@@ -174,7 +196,7 @@ class VPSchedule(Schedule):
 
     def build(self, components, end_points):
         """Make the path; see `Schedule.build`."""
-        b_min, b_max = self._checked()
+        b_min, b_max = self._rates()
         _check_sizes(components, end_points)
         return VPGamma(
             end_points.gamma_0, end_points.gamma_1, _log_scaled(components), b_min, b_max
@@ -182,29 +204,29 @@ class VPSchedule(Schedule):
 
 
 class SoftConditioningSchedule(Schedule):
-    r"""Components one after another, softly: the linear component-wise schedule of GUD.
+    r"""Soft conditioning: the linear component-wise schedule of GUD.
 
     Parameters
     ----------
     softness : float in (0, inf], default=1.0
         Inverse of the slope a in the Notes. With order "variance", 1 is ordinary diffusion in the
-        units of the data (and so depends on them). inf is one SNR curve for all; towards 0
-        components follow one another.
+        units of the data (and therefore depends on the units). inf is one SNR curve for all
+        components; towards 0 components are generated one after another.
     order : {"variance", "natural"}, array-like or list of str, default="variance"
-        l, one number per component: higher is noised first and generated last.
-        "variance": -log of the component's variance, strong components first. "natural": the order
-        of the basis (coarse to fine, or the order of the columns). An array is l itself, with an
-        entry for every component of the basis. A list of names of components or groups, each
-        component covered once, means l = 0, 1, 2, ... in the order listed; names in a list of
-        their own have one l.
+        l, one number per component: a higher component is noised first and generated last.
+        "variance": -log of the component's variance, so that strong components are generated
+        first. "natural": the order of the basis (coarse to fine, or the order of the columns). An
+        array is l itself, with an entry for every component of the basis. A list of names of
+        components or groups, which covers each component once, means l = 0, 1, 2, ... in the order
+        listed; names in a nested list share one l.
 
     Notes
     -----
     .. math:: -\log\mathrm{SNR}_i(t) = a l_i + \tau(t)
 
-    clipped to the component's end points, where :math:`\tau` grows linearly in t from the time at
-    which the first component starts to the time at which the last one arrives. Below a softness at
-    which a component moves for a millionth of the time, a grows no more.
+    clipped to the end points of the component, where :math:`\tau` is linear in t. The first
+    component starts at t = 0, and the last one ends at t = 1. The slope a is bounded, so that each
+    component is active for at least about a millionth of the time.
 
     References
     ----------
@@ -221,8 +243,12 @@ class SoftConditioningSchedule(Schedule):
         self.softness = softness
         self.order = order
 
-    def _checked(self):
-        """The softness, which needs no components to be refused."""
+    def check_params(self):
+        """Validate the softness; see `Schedule.check_params`."""
+        self._softness()
+
+    def _softness(self):
+        """Return the softness, validated."""
         softness = _number("softness", self.softness)
         if not softness > 0:
             raise ValueError(
@@ -233,13 +259,13 @@ class SoftConditioningSchedule(Schedule):
 
     def build(self, components, end_points):
         """Make the path; see `Schedule.build`."""
-        softness = self._checked()
+        softness = self._softness()
         _check_sizes(components, end_points)
         order = order_values(self.order, components)
         log_variances = _log_scaled(components)
         begin = end_points.gamma_0 - log_variances
         end = end_points.gamma_1 - log_variances
-        lead = _steepness(softness, order, end - begin) * order
+        lead = _slope(softness, order, end - begin) * order
         first, last = (begin - lead).min(), (end - lead).max()
         start = (begin - lead - first) / (last - first)
         width = (end - begin) / (last - first)
@@ -247,15 +273,16 @@ class SoftConditioningSchedule(Schedule):
 
 
 class SequentialSchedule(Schedule):
-    r"""Groups of components in turn, a given number of them at once.
+    r"""Sequential schedule: groups of components, of which a given number is active at once.
 
     Parameters
     ----------
     window : float in [1, inf], default=1.0
-        How many groups are under way at once, rounded up. 1 is autoregressive, inf all at once.
+        Number of groups that are active at once, rounded up. 1 is autoregressive, inf is all at
+        once.
     order : {"natural", "variance"}, array-like or list of str, default="natural"
-        As in `SoftConditioningSchedule`; components with an equal entry form a group, the
-        lowest entry is generated first.
+        As in `SoftConditioningSchedule`. Components with equal entries form a group, and the group
+        with the lowest entry is generated first.
 
     Notes
     -----
@@ -263,7 +290,7 @@ class SequentialSchedule(Schedule):
 
     .. math:: w = \frac{W}{G - 1 + W}, \qquad t_g = \frac{G - 1 - g}{G - 1 + W}
 
-    group g goes straight from end point to end point in :math:`[t_g, t_g + w]`.
+    gamma of group g is linear between its end points in :math:`[t_g, t_g + w]`, constant outside.
 
     References
     ----------
@@ -280,8 +307,12 @@ class SequentialSchedule(Schedule):
         self.window = window
         self.order = order
 
-    def _checked(self):
-        """The window, which needs no components to be refused."""
+    def check_params(self):
+        """Validate the window; see `Schedule.check_params`."""
+        self._window()
+
+    def _window(self):
+        """Return the window, validated."""
         window = _number("window", self.window)
         if not window >= 1:
             raise ValueError(
@@ -291,14 +322,14 @@ class SequentialSchedule(Schedule):
 
     def build(self, components, end_points):
         """Make the path; see `Schedule.build`."""
-        window = self._checked()
+        window = self._window()
         _check_sizes(components, end_points)
         values, group = np.unique(order_values(self.order, components), return_inverse=True)
-        behind = len(values) - 1 - group
+        n_later = len(values) - 1 - group
         if math.isinf(window):
             start, width = 0.0, 1.0
         else:
-            start = behind / (len(values) - 1 + window)
+            start = n_later / (len(values) - 1 + window)
             width = window / (len(values) - 1 + window)
         return WindowedGamma(end_points.gamma_0, end_points.gamma_1, start, width)
 
@@ -312,7 +343,7 @@ def _check_sizes(components, end_points):
 
 
 def _log_scaled(components):
-    """log V_i, the variance of each component after scaling."""
+    """log V_i: log-variance of each component after scaling."""
     return np.log(components.variances) - 2 * np.log(components.scale)
 
 
@@ -322,9 +353,11 @@ def _number(name, value):
     return float(value)
 
 
-def _steepness(softness, order, reach):
-    """a = 1/softness, held where the shortest window would pass below _SHORTEST_WINDOW."""
-    spread = np.ptp(order)
-    if spread == 0:
+def _slope(softness, order, gamma_range):
+    """a = 1/softness, bounded so that no window is shorter than _SHORTEST_WINDOW."""
+    order_range = np.ptp(order)
+    if order_range == 0:
         return 0.0
-    return min(1.0 / softness, reach.min() / _SHORTEST_WINDOW / spread)
+    # The bound is infinite if the entries of the order are nearly equal.
+    with np.errstate(over="ignore"):
+        return min(1.0 / softness, gamma_range.min() / _SHORTEST_WINDOW / order_range)

@@ -1,4 +1,4 @@
-"""Schedules against the formulas they stand for and the limits they must reach."""
+"""Schedules against their formulas and limits."""
 
 import itertools
 import math
@@ -68,8 +68,8 @@ def log_snr(schedule, components, ends, t=TIMES):
     return torch.tensor(log_scaled) - schedule.build(components, ends)(t)
 
 
-def moving(schedule, components, ends, t=TIMES):
-    """Which components move at which time: strictly between their end points."""
+def active(schedule, components, ends, t=TIMES):
+    """Which components are strictly between their end points at each time."""
     path = schedule.build(components, ends)
     gamma = path(t)
     return ((gamma > path.gamma_0) & (gamma < path.gamma_1)).numpy()
@@ -86,23 +86,23 @@ def test_end_points_are_met_exactly_and_gamma_increases_between(schedule, dtype,
     assert torch.equal(gamma[0], torch.tensor(end_points.gamma_0).to(dtype))
     assert torch.equal(gamma[-1], torch.tensor(end_points.gamma_1).to(dtype))
     assert gamma.isfinite().all() and rate.isfinite().all() and (rate >= 0).all()
-    # Rounding of gamma, which is below 20.
+    # Rounding error of gamma, which is below 20.
     assert (gamma.diff(dim=0) >= -40 * torch.finfo(dtype).eps).all()
 
 
 @pytest.mark.parametrize("ends", [common_ends, white_ends])
 @every_schedule
-def test_derivative_integrates_to_the_way_between_the_end_points(schedule, ends):
+def test_derivative_integrates_to_the_difference_of_the_end_points(schedule, ends):
     components = describe()
     path = schedule.build(components, ends(components))
-    # Midpoints between nodes on every kink: exact for straight pieces, second order for curves,
-    # which are steepest at 0 and 1.
+    # Midpoint rule with nodes on every kink: exact for linear pieces, second order for curves. These
+    # are steepest at 0 and 1.
     grid = np.linspace(0, 1, 20001)
     edges = np.unique(np.concatenate([grid**2 * (3 - 2 * grid), path.kinks]))
     middle, width = torch.tensor((edges[1:] + edges[:-1]) / 2), torch.tensor(np.diff(edges))
     rate = path.gamma_and_rate(middle)[1]
-    way = (rate * width[:, None]).sum(dim=0)
-    torch.testing.assert_close(way, path.gamma_1 - path.gamma_0, rtol=1e-5, atol=0)
+    integral = (rate * width[:, None]).sum(dim=0)
+    torch.testing.assert_close(integral, path.gamma_1 - path.gamma_0, rtol=1e-5, atol=0)
 
 
 @every_schedule
@@ -112,7 +112,7 @@ def test_effective_snr_does_not_depend_on_whitening(schedule):
     for ends in (common_ends, white_ends):
         expected = log_snr(schedule, plain, ends(plain))
         for other in (whitened, odd):
-            # The steepest window, a millionth long, magnifies rounding of time by 2e7.
+            # The shortest window, a millionth, magnifies rounding errors of time by 2e7.
             torch.testing.assert_close(
                 log_snr(schedule, other, ends(other)), expected, rtol=0, atol=1e-8
             )
@@ -125,7 +125,7 @@ def test_common_schedules_have_one_snr_curve_for_all(schedule):
     torch.testing.assert_close(curves, curves[:, :1].expand_as(curves))
 
 
-def test_linear_goes_straight_from_end_to_end():
+def test_linear_schedule_is_linear_between_the_end_points():
     components = describe(scale=2.0)
     ends = white_ends(components)
     gamma = LinearSchedule().build(components, ends)(TIMES)
@@ -155,17 +155,17 @@ def test_softness_1_is_white_noise_in_the_units_of_the_data(ends):
     schedule = SoftConditioningSchedule(softness=1.0, order="variance")
     gamma = schedule.build(components, ends(components))(TIMES).numpy()
     in_data_units = gamma + 2 * np.log(components.scale)
-    free = moving(schedule, components, ends(components))
-    assert free.sum(axis=0).min() > 500
+    is_active = active(schedule, components, ends(components))
+    assert is_active.sum(axis=0).min() > 500
     for i, j in itertools.combinations(range(DIM), 2):
-        both = free[:, i] & free[:, j]
+        both = is_active[:, i] & is_active[:, j]
         np.testing.assert_allclose(
             in_data_units[both, i], in_data_units[both, j], rtol=0, atol=1e-10
         )
     if ends is white_ends:
-        # The floor is white itself: all leave it together.
+        # The end points at t = 0 are white noise, too: all components start together.
         np.testing.assert_allclose(in_data_units[0], -7.0, atol=1e-12)
-        assert free[1].all()
+        assert is_active[1].all()
 
 
 def test_infinite_softness_is_one_snr_curve_for_all():
@@ -181,27 +181,27 @@ def test_infinite_softness_is_one_snr_curve_for_all():
 
 @pytest.mark.parametrize("ends", [common_ends, white_ends])
 @pytest.mark.parametrize("softness", [0.005, 1e-3, 1e-30, 5e-324])
-def test_tiny_softness_separates_components_in_time(softness, ends):
+def test_small_softness_separates_components_in_time(softness, ends):
     components = describe()
     path = SoftConditioningSchedule(softness=softness).build(components, ends(components))
     kinks = np.unique([0.0, *path.kinks, 1.0])
     between = torch.tensor((kinks[1:] + kinks[:-1]) / 2)
-    busy = (path.gamma_and_rate(between)[1] > 0).numpy()
+    is_active = (path.gamma_and_rate(between)[1] > 0).numpy()
     ties = VARIANCES == 1.0
-    assert (busy[:, ties][:, 0] == busy[:, ties][:, 1]).all()
-    assert (busy[:, ~ties].sum(axis=1) + busy[:, ties][:, 0]).max() == 1
-    assert busy.any(axis=0).all()
+    assert (is_active[:, ties][:, 0] == is_active[:, ties][:, 1]).all()
+    assert (is_active[:, ~ties].sum(axis=1) + is_active[:, ties][:, 0]).max() == 1
+    assert is_active.any(axis=0).all()
     # The weakest component is noised first.
-    assert between[busy.argmax(axis=0)].argmin() == VARIANCES.argmin()
+    assert between[is_active.argmax(axis=0)].argmin() == VARIANCES.argmin()
 
 
-def test_neighbours_are_disjoint_from_the_softness_that_the_formula_says():
+def test_neighbours_are_disjoint_below_the_softness_of_the_formula():
     # a dl >= g_noise - g_data.
     components = describe(variances=np.array([1.0, math.exp(-3.0)]))
     ends = common_ends(components)
     limit = 3.0 / (G_NOISE - G_DATA)
     together = [
-        moving(SoftConditioningSchedule(factor * limit), components, ends).all(axis=1).any()
+        active(SoftConditioningSchedule(factor * limit), components, ends).all(axis=1).any()
         for factor in (0.99, 1.01)
     ]
     assert together == [False, True]
@@ -209,7 +209,7 @@ def test_neighbours_are_disjoint_from_the_softness_that_the_formula_says():
 
 @pytest.mark.parametrize("ends", [common_ends, white_ends])
 @pytest.mark.parametrize("window", [1.0, 1.5, 2, 3.0, 7.3, math.inf])
-def test_sequential_is_its_formula_and_moves_so_many_groups_at_once(window, ends):
+def test_sequential_is_its_formula_and_has_window_active_groups(window, ends):
     components = describe()
     end_points = ends(components)
     schedule = SequentialSchedule(window=window)
@@ -221,27 +221,27 @@ def test_sequential_is_its_formula_and_moves_so_many_groups_at_once(window, ends
     expected = end_points.gamma_0 + fraction * (end_points.gamma_1 - end_points.gamma_0)
     np.testing.assert_allclose(gamma, expected, rtol=0, atol=1e-12)
 
-    busy = moving(schedule, components, end_points)
+    is_active = active(schedule, components, end_points)
     one_of_each = [0, 1, 2, 4]
-    assert (busy[:, 2] == busy[:, 3]).all() and (busy[:, 4] == busy[:, 5]).all()
-    at_once = busy[:, one_of_each].sum(axis=1).max()
+    assert (is_active[:, 2] == is_active[:, 3]).all() and (is_active[:, 4] == is_active[:, 5]).all()
+    at_once = is_active[:, one_of_each].sum(axis=1).max()
     assert at_once == min(math.ceil(window) if math.isfinite(window) else n_groups, n_groups)
 
 
-def test_a_window_of_one_generates_in_the_order_asked_for():
+def test_a_window_of_one_generates_in_the_listed_order():
     components = describe()
     ends = common_ends(components)
     listed = ["column3", "left", "column5", "column4", "middle"]
-    busy = moving(SequentialSchedule(order=listed), components, ends)
-    # Time runs from 1 to 0 in generation.
-    last_time = np.array([TIMES[busy[:, i]].max() for i in range(DIM)])
-    places = [listed.index(name) for name in ("left", "left", "middle")] + [0, 3, 2]
-    expected = 1 - np.array(places) / 5
+    is_active = active(SequentialSchedule(order=listed), components, ends)
+    # Generation goes from t = 1 to t = 0.
+    last_time = np.array([TIMES[is_active[:, i]].max() for i in range(DIM)])
+    positions = [listed.index(name) for name in ("left", "left", "middle")] + [0, 3, 2]
+    expected = 1 - np.array(positions) / 5
     np.testing.assert_allclose(last_time, expected, atol=2 * float(TIMES[1]))
-    assert busy.sum(axis=1).max() == 2
+    assert is_active.sum(axis=1).max() == 2
 
 
-def test_one_group_fills_the_whole_time():
+def test_one_group_is_active_all_the_time():
     components = describe(order=(4,) * DIM)
     path = SequentialSchedule().build(components, common_ends(components))
     assert path.kinks == ()
@@ -252,7 +252,7 @@ def test_one_group_fills_the_whole_time():
     )
 
 
-def test_names_and_groups_count_up_in_the_order_listed():
+def test_names_and_groups_are_numbered_in_the_order_listed():
     components = describe()
     ends = common_ends(components)
     names = ["right", "left", "middle"]
@@ -266,7 +266,7 @@ def test_names_and_groups_count_up_in_the_order_listed():
             )
 
 
-def test_names_in_a_list_of_their_own_go_together():
+def test_names_in_a_nested_list_share_their_order():
     components = describe()
     ends = common_ends(components)
     for schedule in (SoftConditioningSchedule(0.2), SequentialSchedule()):
@@ -276,13 +276,13 @@ def test_names_in_a_list_of_their_own_go_together():
         assert torch.equal(
             by_name.build(components, ends)(TIMES), by_value.build(components, ends)(TIMES)
         )
-    # All components of a part may be all of the whole.
+    # A selection of all components is the full basis: unknown names are refused.
     with pytest.raises(ValueError, match="'column9', which is neither"):
         by_name = clone(schedule).set_params(order=["left", "middle", "right", "column9"])
         by_name.build(components.take(np.arange(DIM)), ends)
 
 
-def test_an_order_for_the_whole_basis_serves_a_part_of_it():
+def test_an_order_of_the_full_basis_applies_to_a_selection():
     components, order = describe(), [5.0, 3.0, 1.0, 4.0, 2.0, 0.0]
     mask = np.array([True, False, True, True, False, True])
     part = components.take(mask)
@@ -302,7 +302,7 @@ def test_an_order_for_the_whole_basis_serves_a_part_of_it():
 
 
 @every_schedule
-def test_schedules_clone_and_building_leaves_no_trace(schedule):
+def test_schedules_clone_and_building_does_not_change_them(schedule):
     before = schedule.get_params()
     schedule.build(describe(), common_ends(describe()))
     assert vars(schedule) == before == clone(schedule).get_params()
@@ -315,7 +315,7 @@ def test_softness_must_be_positive(softness):
 
 
 @pytest.mark.parametrize("window", [0.99, 0, -3, math.nan])
-def test_a_window_is_at_least_one(window):
+def test_window_must_be_at_least_one(window):
     with pytest.raises(ValueError, match="window=.* must be at least 1"):
         SequentialSchedule(window).build(describe(), common_ends(describe()))
 
@@ -329,7 +329,7 @@ def test_numbers_must_be_numbers(schedule):
 
 
 @pytest.mark.parametrize("rates", [(-0.1, 20), (3, 2), (0, 0), (0.1, math.inf), (math.nan, 1)])
-def test_vp_rates_that_make_no_curve_are_refused(rates):
+def test_invalid_vp_rates_are_refused(rates):
     with pytest.raises(ValueError, match="0 <= b_min <= b_max"):
         VPSchedule(*rates).build(describe(), common_ends(describe()))
 
@@ -355,7 +355,7 @@ WRONG_ORDERS = {
 
 @pytest.mark.parametrize("kind", [SoftConditioningSchedule, SequentialSchedule])
 @pytest.mark.parametrize(("order", "error", "match"), WRONG_ORDERS.values(), ids=WRONG_ORDERS)
-def test_orders_that_do_not_fit_are_refused(kind, order, error, match):
+def test_invalid_orders_are_refused(kind, order, error, match):
     with pytest.raises(error, match=match):
         kind(order=order).build(describe(), common_ends(describe()))
 
@@ -376,7 +376,7 @@ def test_end_points_of_another_length_are_refused(schedule):
         (0.0, 1.0, "one-dimensional"),
     ],
 )
-def test_end_points_that_leave_no_way_are_refused(gamma_0, gamma_1, match):
+def test_end_points_that_do_not_increase_are_refused(gamma_0, gamma_1, match):
     with pytest.raises(ValueError, match=match):
         EndPoints(gamma_0, gamma_1)
 
@@ -389,3 +389,42 @@ def test_end_points_are_frozen_copies_in_float64():
     assert ends.gamma_0[0] == -5
     with pytest.raises(AttributeError):
         ends.gamma_0 = gamma_0
+
+
+@every_schedule
+def test_valid_parameters_need_no_data(schedule):
+    assert schedule.check_params() is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "match"),
+    [
+        (SoftConditioningSchedule(0), ValueError, "softness=0 must be above 0"),
+        (SoftConditioningSchedule("1"), TypeError, "softness='1' must be a number"),
+        (SequentialSchedule(0.5), ValueError, "window=0.5 must be at least 1"),
+        (SequentialSchedule(None), TypeError, "window=None must be a number"),
+        (VPSchedule(3, 2), ValueError, "0 <= b_min <= b_max"),
+        (VPSchedule(b_max=True), TypeError, "b_max=True must be a number"),
+    ],
+    ids=repr,
+)
+def test_invalid_parameters_are_refused_without_data(schedule, error, match):
+    with pytest.raises(error, match=match):
+        schedule.check_params()
+
+
+def test_nearly_equal_orders_have_a_finite_path():
+    components = describe()
+    order = [0.0, 5e-324, 0.0, 0.0, 0.0, 1e-310]
+    with np.errstate(all="raise"):
+        path = SoftConditioningSchedule(order=order).build(components, common_ends(components))
+    assert path(TIMES).isfinite().all()
+
+
+@pytest.mark.parametrize("ends", [common_ends, white_ends])
+@every_schedule
+def test_strict_floating_point_errors_raise_nothing(schedule, ends):
+    components = describe(scale=np.sqrt(VARIANCES))
+    with np.errstate(all="raise"):
+        path = schedule.build(components, ends(components))
+        path.gamma_and_rate(TIMES)
