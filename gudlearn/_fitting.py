@@ -70,7 +70,7 @@ def resolve_network(network, n_rows, shape=None):
             f"network={spec!r} needs images, but X is a table. Pass X of shape (n, height, width[, "
             "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
         )
-    size = getattr(spec, "_sized", None)
+    size = getattr(spec, "sized", None)
     return spec if size is None else size(n_rows)
 
 

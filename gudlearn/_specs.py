@@ -1,4 +1,4 @@
-"""Names of specifications: "pca" becomes PCABasis(), and a typo gets the nearest name."""
+"""Specifications by name: "pca" is PCABasis(), and for a typo the nearest name is suggested."""
 
 import difflib
 
@@ -41,48 +41,53 @@ SPECS = {
         "euler-maruyama": EulerMaruyama,
     },
 }
-# What "auto" means, alone and when it is given nested parameters.
+# Meaning of "auto", without and with nested parameters.
 _AUTO = {"basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver"}
 _AUTO_NESTED = {**_AUTO, "schedule": "soft"}
 _METHODS = {"basis": "describe", "schedule": "build", "network": "build", "sampler": "build"}
 
 
 def resolve(parameter, value, nested=False):
-    """Turn what the user passed for a parameter into a new specification.
+    """Turn the value of a parameter into a new specification.
 
     Parameters
     ----------
     parameter : {"basis", "schedule", "network", "sampler"}
     value : str or specification
     nested : bool
-        Whether nested parameters are about to be set on it.
+        Whether nested parameters will be set on the specification.
+
+    Returns
+    -------
+    object
+        A new specification, or a clone of the given one.
 
     Raises
     ------
     ValueError
         For an unknown name.
     TypeError
-        For an object without the methods of the kind.
+        For an object without the required methods.
     """
     if isinstance(value, str):
-        known = SPECS[parameter]
+        classes = SPECS[parameter]
         if value == "auto":
             value = (_AUTO_NESTED if nested else _AUTO)[parameter]
-        if value not in known:
-            near = difflib.get_close_matches(value, known, n=1, cutoff=0.3)
+        if value not in classes:
+            near = difflib.get_close_matches(value, classes, n=1, cutoff=0.3)
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ValueError(
                 f"{parameter}={value!r} is not a known name. {hint}"
-                f"Known names: 'auto', {', '.join(map(repr, known))}."
+                f"Known names: 'auto', {', '.join(map(repr, classes))}."
             )
-        return known[value]()
+        return classes[value]()
     if isinstance(value, nn.Module):
         raise TypeError(
             f"network={value!r} is a module, whose sizes cannot follow the data. Pass a callable "
             "of (n_components, n_channels) that builds it."
         )
     fits = hasattr(value, _METHODS[parameter]) or (parameter == "network" and callable(value))
-    # A class of modules is a callable of the two sizes; one of specifications lacks its brackets.
+    # A class of modules is a callable of the two sizes. A class of specifications must be called.
     wrong_class = isinstance(value, type) and not issubclass(value, nn.Module)
     if wrong_class or not fits or _is_of_another_kind(parameter, value):
         function = " or a callable," if parameter == "network" else ""
@@ -95,9 +100,9 @@ def resolve(parameter, value, nested=False):
 
 
 def snapshot(value):
-    """What a parameter is now: lists and dicts of values, which do not change with the object.
+    """Copy the current value of a parameter into lists and dicts, for a later comparison.
 
-    Objects without parameters, such as functions and modules, are themselves.
+    Objects without parameters, such as functions and modules, are not copied.
     """
     if hasattr(value, "get_params") and not isinstance(value, type):
         return type(value), snapshot(value.get_params(deep=False))
@@ -111,34 +116,34 @@ def snapshot(value):
 
 
 def same(a, b):
-    """Whether two snapshots mean the same."""
+    """Return whether two snapshots are equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
-    # NaN, for columns without bins, is the same as NaN.
+    # NaN, which stands for columns without bins, is equal to NaN.
     return a is b or bool(a == b) or bool(a != a and b != b)
 
 
 def _is_of_another_kind(parameter, value):
-    """Schedules, networks and samplers of ours all have a method `build`."""
+    """Return whether the value is a specification for another parameter."""
+    # A method `build` does not tell: schedules, networks and samplers have one.
     return any(
-        isinstance(value, kind)
-        for other, known in SPECS.items()
-        for kind in known.values()
+        isinstance(value, cls)
+        for other, classes in SPECS.items()
+        for cls in classes.values()
         if other != parameter
     )
 
 
 class NamedSpecs:
-    """Lets ``set_params(schedule__softness=0.3)`` work where schedule is still a name."""
+    """Mixin: ``set_params(schedule__softness=0.3)`` works also if schedule is a name."""
 
     def set_params(self, **params):
         """Set parameters of the estimator and of its specifications.
 
-        A name that is given nested parameters becomes its specification first:
-        ``schedule="auto"`` and ``schedule__softness=0.3`` mean
-        ``SoftConditioningSchedule(softness=0.3)``.
+        A name with nested parameters is first replaced by its specification: ``schedule="auto"``
+        with ``schedule__softness=0.3`` is ``SoftConditioningSchedule(softness=0.3)``.
 
         Parameters
         ----------
@@ -153,9 +158,9 @@ class NamedSpecs:
         ValueError
             If a specification has no parameter of that name.
         """
-        own = {k: v for k, v in params.items() if "__" not in k}
+        direct = {k: v for k, v in params.items() if "__" not in k}
         nested = {k: v for k, v in params.items() if "__" in k}
-        super().set_params(**own)
+        super().set_params(**direct)
         for key in nested:
             parameter, _, rest = key.partition("__")
             if parameter not in SPECS:
@@ -175,7 +180,7 @@ class NamedSpecs:
 
 
 def _unknown_parameter(parameter, value, spec, name):
-    """Say which specification was meant, what it has, and which one has the parameter."""
+    """Message that names the specification, its parameters, and one with this parameter."""
     has = sorted(spec.get_params(deep=False))
     others = [c.__name__ for c in SPECS[parameter].values() if name in c().get_params()]
     near = difflib.get_close_matches(name, has, n=1)

@@ -1,9 +1,9 @@
-"""Specifications of score networks: hyper-parameters that ``build`` turns into a module.
+"""Specifications of networks: hyper-parameters that ``build`` turns into a module.
 
-A custom network is any object with ``build(n_components, n_channels)``, or any callable of the
-same two arguments, that returns an ``nn.Module`` called with inputs (B, C, D) and gamma (B, D)
-and answering with (B, D). Where there are labels it is called with them too, (B,), n_classes
-standing for none.
+A custom network is any object with ``build(n_components, n_channels)``, or any callable of these
+two arguments. It must return an ``nn.Module`` that maps inputs (B, C, D) and gamma (B, D) to outputs
+(B, D). If there are class labels, the module gets labels (B,) as a third argument; the label
+``n_classes`` means no label.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from gudlearn._constraints import Interval, StrOptions
@@ -31,8 +31,8 @@ class MLP(BaseEstimator):
     n_blocks : int, default=3
         Residual blocks, of two layers each.
     dropout : float in [0, 1) or "auto", default="auto"
-        Share of hidden units silenced while training. "auto", in an estimator, is 300 divided by
-        the number of rows, 0.2 at most, and none below 0.03; without rows it is none.
+        Dropout probability of hidden units. In an estimator, "auto" is 300 divided by the number
+        of rows, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
 
     Examples
     --------
@@ -59,43 +59,69 @@ class MLP(BaseEstimator):
         Parameters
         ----------
         n_components : int
-            D, components of the basis that diffuse.
+            D, the number of components that diffuse.
         n_channels : int
-            C, inputs per component.
+            C, the number of inputs per component.
         n_classes : int, default=0
-            Classes of labels, the one that stands for none left out; 0 where there are no labels.
+            Number of class labels, without the null label. 0 for an unconditional network.
         n_estimates : int, default=0
-            Estimates of x0 from rows that are looked up, among the inputs. The module then returns
-            (B, 1 + G, D): its answer, and a weight for each estimate.
+            G, the number of estimates of x0 from the reference set among the inputs. If positive,
+            the module returns (B, 1 + G, D): its output, and a weight for each estimate.
 
         Returns
         -------
         nn.Module
         """
-        self._validate_params()
+        self.check_params()
         dropout = 0.0 if self.dropout == "auto" else self.dropout
         return ResidualMLP(
             n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates
         )
 
-    def _sized(self, n_rows):
-        """This specification with "auto" resolved for a number of rows."""
-        return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
+    def check_params(self, shape=None):
+        """Validate the parameters.
+
+        Parameters
+        ----------
+        shape : tuple of int or None, default=None
+            Ignored; see `ImageNetwork.check_params`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is of the wrong type or out of range.
+        """
+        self._validate_params()
+
+    def sized(self, n_rows):
+        """Resolve "auto" parameters for a number of rows.
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of rows to fit.
+
+        Returns
+        -------
+        MLP
+            A copy.
+        """
+        return clone(self).set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
 
 def _auto_dropout(dropout, n_rows):
     if dropout != "auto":
         return dropout
     dropout = min(0.2, 300 / n_rows)
-    # Below this it costs more than it saves.
+    # Weaker dropout costs more than it gains.
     return dropout if dropout > 0.03 else 0.0
 
 
 class ImageNetwork(BaseEstimator, ABC):
-    """A specification of a network of images; see the module.
+    """Abstract base class of networks for images.
 
-    The module is called with maps (B, C, height, width) and a condition (B, E) made of the noise
-    levels and labels, and answers with maps.
+    The module that `build` returns maps feature maps (B, C, height, width) and an embedding (B, E)
+    of noise levels and labels to feature maps.
     """
 
     mirror = False
@@ -107,10 +133,11 @@ class ImageNetwork(BaseEstimator, ABC):
         Parameters
         ----------
         n_inputs, n_outputs : int
-            Maps that come in and go out.
+            Numbers of feature maps.
         n_condition : int
-            Length of the condition.
+            E, the length of the embedding of noise levels and labels.
         shape : (height, width)
+            Shape of the images in pixels.
 
         Returns
         -------
@@ -120,48 +147,75 @@ class ImageNetwork(BaseEstimator, ABC):
     @property
     @abstractmethod
     def n_condition(self):
-        """Length of the condition that it wants."""
+        """Length of the embedding of noise levels and labels."""
 
-    def _sized(self, n_rows):
-        """This specification with "auto" resolved for a number of images."""
+    def check_params(self, shape=None):
+        """Validate the parameters; the base class accepts all.
+
+        Parameters
+        ----------
+        shape : tuple of int or None, default=None
+            Height and width of the images, and perhaps channels. If given, the network must also
+            fit images of this shape.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is of the wrong type or out of range, or does not fit the images.
+        """
+
+    def sized(self, n_rows):
+        """Resolve "auto" parameters for a number of images.
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of images to fit.
+
+        Returns
+        -------
+        ImageNetwork
+            A copy, or this specification if there is nothing to resolve.
+        """
         return self
 
 
 class UNet(ImageNetwork):
-    """Convolutional network with residual blocks at falling and rising resolution.
+    """U-Net: residual convolutional blocks at decreasing and increasing resolution.
 
     Parameters
     ----------
     width : int or "auto", default="auto"
-        Channels at the finest resolution. "auto", in an estimator, is 32 below 5,000 images, 96
-        from 100,000 on, else 48.
+        Channels at the finest resolution. In an estimator, "auto" is 32 below 5,000 images, 96
+        from 100,000 images, and 48 otherwise.
     multipliers : tuple of int, default=(1, 2)
-        Channels at each resolution, as multiples of ``width``. Each is half as fine as the one
-        before. Heights and widths are padded to whole multiples.
+        Channels at each resolution, as multiples of ``width``. Each resolution is half of the
+        previous one. Heights and widths are padded to multiples.
     n_blocks : int or tuple of int, default=1
-        Residual blocks of two convolutions at each resolution, on the way down and again on the
-        way up. At the finest they help most, and cost most.
+        Residual blocks of two convolutions at each resolution, in the encoder and again in the
+        decoder. Blocks at the finest resolution help most and cost most.
     attention : None or tuple of bool, default=None
-        At which resolutions pixels attend to each other; None: nowhere. Where there are more
-        than some hundred pixels it costs more than all else.
+        Resolutions with self-attention between pixels; None is none. With more than a few hundred
+        pixels, attention costs more than all else.
     patch_size : int or "auto", default="auto"
-        Side of the squares of pixels that the finest resolution sees as one, with all of their
-        values as channels. "auto" is the least power of 2 that leaves at most 64 x 64 squares.
+        Side of the square patches of pixels that are one position at the finest resolution; the
+        values of a patch are its channels. "auto" is the smallest power of 2 that gives at most
+        64 x 64 patches.
     dropout : float in [0, 1) or "auto", default="auto"
-        Share of hidden values silenced while training. "auto", in an estimator, is 300 divided by
-        the number of images, 0.2 at most, and none below 0.03.
+        Dropout probability of hidden values. In an estimator, "auto" is 300 divided by the number
+        of images, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
     gradient_checkpointing : bool, default=False
-        Whether hidden maps are computed again on the way back instead of kept: a third more
-        arithmetic, and memory for one block at a time.
+        Whether to recompute hidden maps in the backward pass instead of storing them. This takes a
+        third more arithmetic, and memory for one block at a time.
     mirror : bool, default=False
-        Whether the network knows that images mirrored left to right are as likely. In training
-        half of them are; afterwards the answer is the mean of those to an image and to its mirror
-        image, which is better than either and takes scores and samples twice as long.
+        Whether mirror images (left to right) are equally likely. If so, half of the images are
+        mirrored in training, and afterwards the output is the mean of those for an image and its
+        mirror image. This is more accurate, and doubles the time of scores and samples.
 
     Notes
     -----
-    Noise levels enter each block by a scale and a shift of its channels; where components are
-    local also as maps.
+    Noise levels enter each block as a scale and a shift of its channels and, if components are
+    local, also as feature maps.
 
     References
     ----------
@@ -209,19 +263,19 @@ class UNet(ImageNetwork):
 
     @property
     def n_condition(self):
-        """Length of the condition that it wants."""
+        """Length of the embedding of noise levels and labels."""
         return 96 if self.width == "auto" else max(64, 2 * self.width)
 
     def build(self, n_inputs, n_outputs, n_condition, shape):
         """Make the module; see `ImageNetwork.build`."""
         self._validate_params()
         width = 48 if self.width == "auto" else self.width
-        widths = [width * m for m in _whole("multipliers", self.multipliers, least=1)]
+        widths = [width * m for m in _integers("multipliers", self.multipliers, minimum=1)]
         n_blocks = self.n_blocks
         if isinstance(n_blocks, Integral):
             n_blocks = [n_blocks] * len(widths)
-        n_blocks = _whole("n_blocks", n_blocks, least=0, length=len(widths))
-        patch = _auto_patch(self.patch_size, shape, 64 * 64)
+        n_blocks = _integers("n_blocks", n_blocks, minimum=0, length=len(widths))
+        patch = _resolve_patch_size(self.patch_size, shape, 64 * 64)
         attention = [False] * len(widths) if self.attention is None else list(self.attention)
         flags = all(isinstance(a, bool | np.bool_) for a in attention)
         if len(attention) != len(widths) or not flags:
@@ -234,12 +288,18 @@ class UNet(ImageNetwork):
             patch, 0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
         )  # fmt: skip
 
-    def _sized(self, n_rows):
+    def check_params(self, shape=None):
+        """Validate the parameters; see `ImageNetwork.check_params`."""
+        self._validate_params()
+        _check_fits(self, shape)
+
+    def sized(self, n_rows):
+        """Resolve "auto" parameters for a number of images; see `ImageNetwork.sized`."""
         width = self.width
         if width == "auto":
             width = 32 if n_rows < 5000 else 48 if n_rows < 100_000 else 96
         dropout = _auto_dropout(self.dropout, n_rows)
-        return self.set_params(width=width, dropout=dropout)
+        return clone(self).set_params(width=width, dropout=dropout)
 
 
 class Transformer(ImageNetwork):
@@ -250,13 +310,13 @@ class Transformer(ImageNetwork):
     width : int, default=128
         Length of a token.
     n_blocks : int, default=6
-        Blocks of attention and two layers.
+        Blocks of self-attention and two dense layers.
     n_heads : int or "auto", default="auto"
-        Heads of attention; "auto" is one for each 32 entries of a token, or as many fewer as divide
-        the width.
+        Attention heads. "auto" is one for each 32 entries of a token, or the next smaller number
+        that divides the width.
     patch_size : int or "auto", default="auto"
-        Side of the square of pixels that is one token. "auto" is the least power of 2 that makes
-        at most 64 tokens.
+        Side of the square patches of pixels that are the tokens. "auto" is the smallest power of 2
+        that gives at most 64 tokens.
     dropout : float in [0, 1) or "auto", default="auto"
         As in `UNet`.
     gradient_checkpointing, mirror : bool, default=False
@@ -304,7 +364,7 @@ class Transformer(ImageNetwork):
 
     @property
     def n_condition(self):
-        """Length of the condition that it wants."""
+        """Length of the embedding of noise levels and labels."""
         return max(64, self.width)
 
     def build(self, n_inputs, n_outputs, n_condition, shape):
@@ -313,40 +373,54 @@ class Transformer(ImageNetwork):
         heads = n_heads(self.width) if self.n_heads == "auto" else self.n_heads
         if self.width % heads:
             raise ValueError(f"n_heads={heads} must divide width={self.width}. Change one of them.")
-        patch = _auto_patch(self.patch_size, shape, 64)
+        patch = _resolve_patch_size(self.patch_size, shape, 64)
         return TransformerModule(
             n_inputs, n_outputs, n_condition, shape, self.width, self.n_blocks, heads, patch,
             0.0 if self.dropout == "auto" else self.dropout, self.gradient_checkpointing,
         )  # fmt: skip
 
-    def _sized(self, n_rows):
-        return self.set_params(dropout=_auto_dropout(self.dropout, n_rows))
+    def check_params(self, shape=None):
+        """Validate the parameters; see `ImageNetwork.check_params`."""
+        self._validate_params()
+        _check_fits(self, shape)
+
+    def sized(self, n_rows):
+        """Resolve "auto" parameters for a number of images; see `ImageNetwork.sized`."""
+        return clone(self).set_params(dropout=_auto_dropout(self.dropout, n_rows))
 
 
-def _whole(name, values, least, length=None):
-    """A sequence of whole numbers of at least `least`, as a list."""
+def _check_fits(spec, shape):
+    """Raise if a network cannot be built for images of a shape."""
+    if shape is not None:
+        # The meta device allocates no memory.
+        with torch.device("meta"):
+            spec.build(1, 1, spec.n_condition, tuple(shape[:2]))
+
+
+def _integers(name, values, minimum, length=None):
+    """Validate a sequence of integers, and return it as a list."""
     values = list(values)
-    fits = values and all(isinstance(v, Integral) and v >= least for v in values)
+    fits = values and all(isinstance(v, Integral) and v >= minimum for v in values)
     if not fits or (length is not None and len(values) != length):
         count = "" if length is None else f", one for each of the {length} of multipliers"
         raise ValueError(
-            f"{name}={tuple(values)!r} must hold whole numbers of at least {least}{count}."
+            f"{name}={tuple(values)!r} must hold whole numbers of at least {minimum}{count}."
         )
     return [int(v) for v in values]
 
 
-def _auto_patch(patch_size, shape, most):
-    """The least power of 2 that makes at most so many squares of a picture."""
+def _resolve_patch_size(patch_size, shape, max_patches):
+    """Resolve "auto" to the smallest power of 2 that gives at most max_patches patches."""
     if patch_size != "auto":
         return patch_size
     patch = 1
-    while -(-shape[0] // patch) * -(-shape[1] // patch) > most:
+    while -(-shape[0] // patch) * -(-shape[1] // patch) > max_patches:
         patch *= 2
     return patch
 
 
 class _ZeroStart(nn.Module):
-    """A module times a learned gain per component that starts at zero."""
+    """A module times a learned gain per component, which is initially zero."""
 
     def __init__(self, module, n_components):
         super().__init__()
@@ -358,10 +432,27 @@ class _ZeroStart(nn.Module):
 
 
 def build_network(spec, n_components, n_channels, n_classes=0, n_estimates=0):
-    """Build a network of components of ours, or anyone's module so that it too starts at zero."""
+    """Build a network on components whose output is initially zero.
+
+    Parameters
+    ----------
+    spec : MLP, or a custom specification or callable
+        See the module. The output of a custom module is multiplied by a gain that starts at zero.
+    n_components, n_channels, n_classes, n_estimates : int
+        As in `MLP.build`; the last two are for `MLP` only.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    TypeError
+        If a custom specification does not build a module.
+    """
     if isinstance(spec, MLP):
-        guesses = {"n_estimates": n_estimates} if n_estimates else {}
-        return spec.build(n_components, n_channels, n_classes, **guesses)
+        estimates = {"n_estimates": n_estimates} if n_estimates else {}
+        return spec.build(n_components, n_channels, n_classes, **estimates)
     build = getattr(spec, "build", spec)
     module = build(n_components, n_channels)
     if not isinstance(module, nn.Module):

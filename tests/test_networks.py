@@ -1,4 +1,4 @@
-"""Networks of ours and of others."""
+"""Specifications of networks, built-in and custom."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from gudlearn import MLP, SequentialSchedule
-from gudlearn.networks import build_network
+from gudlearn import MLP, SequentialSchedule, Transformer, UNet
+from gudlearn.networks import ImageNetwork, build_network
 from small import continuous, dependent, small
 
 
 class Plain(nn.Module):
-    """A linear layer over components and noise levels; not zero at the start."""
+    """A linear layer over components and noise levels, not initially zero."""
 
     def __init__(self, n_components, n_channels):
         super().__init__()
@@ -27,7 +27,7 @@ def make_plain(n_components, n_channels):
 
 
 class PlainSpec(BaseEstimator):
-    """The same as a specification."""
+    """The same network as a specification."""
 
     def __init__(self, unused=1):
         self.unused = unused
@@ -37,22 +37,22 @@ class PlainSpec(BaseEstimator):
 
 
 @pytest.mark.parametrize("network", [make_plain, Plain, PlainSpec()], ids=["def", "class", "spec"])
-def test_a_network_of_ones_own_trains_from_what_is_known(network):
-    X, own = dependent(), {"network": network, "preconditioning": "marginal"}
-    known = small(max_iter=0, preconditioning="marginal").fit(X)
-    untrained = small(max_iter=0, **own).fit(X)
-    np.testing.assert_allclose(untrained.score_samples(X), known.score_samples(X), rtol=1e-9)
-    trained = small(max_iter=100, batch_size=16, learning_rate_init=1e-2, **own).fit(X)
-    assert trained.score(X) > known.score(X) + 0.1
+def test_training_of_a_custom_network_starts_from_the_preconditioner(network):
+    X, custom = dependent(), {"network": network, "preconditioning": "marginal"}
+    reference = small(max_iter=0, preconditioning="marginal").fit(X)
+    untrained = small(max_iter=0, **custom).fit(X)
+    np.testing.assert_allclose(untrained.score_samples(X), reference.score_samples(X), rtol=1e-9)
+    trained = small(max_iter=100, batch_size=16, learning_rate_init=1e-2, **custom).fit(X)
+    assert trained.score(X) > reference.score(X) + 0.1
     assert trained.sample(2).shape == (2, 3)
 
 
-def test_a_module_is_refused_where_a_function_that_builds_one_is_meant():
+def test_a_module_in_place_of_a_callable_is_refused():
     with pytest.raises(TypeError, match="Pass a callable of .n_components, n_channels."):
         small(network=nn.Linear(3, 3)).fit(continuous())
 
 
-def test_running_statistics_of_a_network_are_kept():
+def test_buffers_of_a_network_are_stored():
     def network(n_components, n_channels):
         module = Plain(n_components, n_channels)
         module.layer = nn.Sequential(module.layer, nn.BatchNorm1d(n_components))
@@ -63,7 +63,7 @@ def test_running_statistics_of_a_network_are_kept():
     assert (variance != 1).all()
 
 
-def test_a_network_of_ones_own_is_cloned_with_its_parameters():
+def test_a_custom_network_is_cloned_with_its_parameters():
     gen = clone(small(network=PlainSpec(unused=3)))
     assert gen.get_params()["network__unused"] == 3
 
@@ -80,7 +80,7 @@ def test_the_network_is_built_for_the_components_that_diffuse():
     assert set(seen) == {3}
 
 
-def test_an_mlp_answers_zero_before_training():
+def test_the_output_of_an_untrained_mlp_is_zero():
     module = MLP(width=8, n_blocks=1).build(n_components=5, n_channels=2)
     out = module(
         torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 5)
@@ -106,7 +106,7 @@ def test_the_schedule_can_be_swapped_after_training():
     gen.schedule_ = SequentialSchedule(window=2)
     after = gen.score(X)
     assert not np.allclose(gen.log_snr([0.5]), log_snr)
-    # Not the same number, since another path is walked, but the same model.
+    # The bound along another path differs a little for the same model.
     assert after != before
     assert after == pytest.approx(before, abs=0.3)
 
@@ -122,3 +122,60 @@ def test_parameters_of_the_mlp_are_checked(parameter, value):
 def test_a_callable_must_build_a_module():
     with pytest.raises(TypeError, match="must build a torch.nn.Module, but built a int"):
         build_network(lambda n_components, n_channels: 3, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "n_rows", "resolved"),
+    [
+        (MLP(), 10_001, {"dropout": 0.0}),
+        (MLP(), 6000, {"dropout": 0.05}),
+        (MLP(dropout=0.3), 6000, {"dropout": 0.3}),
+        (UNet(), 1000, {"width": 32, "dropout": 0.2}),
+        (UNet(), 6000, {"width": 48, "dropout": 0.05}),
+        (UNet(width=8), 200_000, {"width": 8, "dropout": 0.0}),
+        (UNet(), 200_000, {"width": 96, "dropout": 0.0}),
+        (Transformer(), 6000, {"width": 128, "dropout": 0.05}),
+    ],
+    ids=repr,
+)
+def test_auto_is_resolved_by_the_number_of_rows_in_a_copy(network, n_rows, resolved):
+    before = network.get_params()
+    sized = network.sized(n_rows)
+    assert network.get_params() == before
+    assert type(sized) is type(network)
+    assert sized.get_params() == before | resolved
+
+
+@pytest.mark.parametrize("network", [MLP(), UNet(), Transformer()], ids=repr)
+def test_valid_parameters_fit_every_shape(network):
+    assert network.check_params() is None
+    assert network.check_params((5, 7, 3)) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "message"),
+    [
+        (MLP(width=0), None, "'width' parameter of MLP"),
+        (UNet(width="8"), None, "'width' parameter of UNet"),
+        (UNet(attention=(16, 8)), (8, 8), "must have True or False"),
+        (UNet(n_blocks=(1,)), (8, 8, 3), "n_blocks=.* one for each of the 2 of multipliers"),
+        (Transformer(n_blocks=0), None, "'n_blocks' parameter of Transformer"),
+        (Transformer(width=10, n_heads=3), (8, 8, 1), "n_heads=3 must divide width=10"),
+    ],
+    ids=repr,
+)
+def test_invalid_parameters_are_refused_before_a_network_is_built(network, shape, message):
+    with pytest.raises(ValueError, match=message):
+        network.check_params(shape)
+
+
+def test_a_custom_image_network_may_leave_out_both_methods():
+    class Custom(ImageNetwork):
+        n_condition = 3
+
+        def build(self, n_inputs, n_outputs, n_condition, shape):
+            raise AssertionError("not needed")
+
+    network = Custom()
+    assert network.sized(10) is network
+    assert network.check_params((8, 8)) is None

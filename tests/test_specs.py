@@ -1,4 +1,4 @@
-"""Names become specifications; nested parameters reach them."""
+"""Specifications by name, and their nested parameters."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ NAMES = [(parameter, name) for parameter, known in SPECS.items() for name in kno
 
 
 @pytest.mark.parametrize(("parameter", "name"), NAMES)
-def test_a_name_means_the_same_as_its_specification(parameter, name):
+def test_a_name_is_resolved_to_its_specification(parameter, name):
     spec = resolve(parameter, name)
     assert type(spec) is SPECS[parameter][name]
     assert resolve(parameter, name) is not spec
@@ -50,14 +50,14 @@ def test_a_specification_is_cloned():
 
 
 @pytest.mark.parametrize("schedule", ["auto", "soft"])
-def test_a_nested_softness_makes_a_soft_schedule_of_a_name(schedule):
+def test_a_nested_softness_turns_a_name_into_a_soft_schedule(schedule):
     gen = GUDGenerator(schedule=schedule).set_params(schedule__softness=0.3)
     assert isinstance(gen.schedule, SoftConditioningSchedule)
     assert gen.schedule.softness == 0.3
     assert clone(gen).get_params()["schedule__softness"] == 0.3
 
 
-def test_a_nested_parameter_of_a_named_basis_makes_the_basis():
+def test_a_nested_parameter_turns_a_name_into_a_basis():
     gen = GUDGenerator(basis="pca").set_params(basis__whiten=0.5)
     assert isinstance(gen.basis, PCABasis)
     assert gen.basis.whiten == 0.5
@@ -84,7 +84,7 @@ def test_nested_parameters_of_an_instance_are_set_in_place():
     assert (schedule.softness, gen.max_iter) == (2.0, 3)
 
 
-def test_setting_nothing_nested_leaves_names_alone():
+def test_names_stay_if_nothing_nested_is_set():
     gen = GUDGenerator().set_params(max_iter=1)
     assert (gen.basis, gen.schedule, gen.network, gen.sampler) == ("auto",) * 4
     assert "schedule__softness" not in gen.get_params()
@@ -107,12 +107,12 @@ def test_network_and_sampler_take_nested_parameters_too():
         ("sampler", "dpm-solvr", "dpm-solver"),
     ],
 )
-def test_a_typo_is_answered_with_the_nearest_name(parameter, typo, meant):
+def test_the_nearest_name_is_suggested_for_a_typo(parameter, typo, meant):
     with pytest.raises(ValueError, match=f"{parameter}='{typo}' .* Did you mean '{meant}'"):
         resolve(parameter, typo)
 
 
-def test_a_name_near_nothing_is_answered_with_all_names():
+def test_all_names_are_listed_for_an_unknown_one():
     with pytest.raises(ValueError, match="Known names: 'auto', 'linear', 'cosine'") as error:
         resolve("schedule", "zzz")
     assert "Did you mean" not in str(error.value)
@@ -158,7 +158,7 @@ def test_nested_parameters_of_a_callable_are_refused():
 
 
 @pytest.mark.parametrize("parameter", ["nonsense", "nonsense__width"])
-def test_unknown_parameters_are_scikit_learns_matter(parameter):
+def test_unknown_parameters_are_refused_by_scikit_learn(parameter):
     with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
         GUDGenerator().set_params(**{parameter: 1})
 
@@ -172,7 +172,7 @@ def test_unknown_parameters_are_scikit_learns_matter(parameter):
         ("sampler", DPMSolver, "such as DPMSolver"),
     ],
 )
-def test_a_class_is_no_specification(parameter, value, cure):
+def test_a_class_is_not_a_specification(parameter, value, cure):
     with pytest.raises(TypeError, match=f"{parameter}=.*instance.*{cure}"):
         resolve(parameter, value)
 
@@ -198,8 +198,8 @@ def test_a_specification_of_another_kind_is_refused(parameter, value):
         resolve(parameter, value)
 
 
-class OwnSchedule:
-    """A schedule that knows nothing of scikit-learn."""
+class CustomSchedule:
+    """A schedule that is no scikit-learn estimator."""
 
     def build(self, components, end_points):
         return LinearSchedule().build(components, end_points)
@@ -207,13 +207,13 @@ class OwnSchedule:
 
 def test_any_object_with_the_methods_is_a_specification():
     X = np.random.default_rng(0).normal(size=(10, 2))
-    gen = GUDGenerator(schedule=OwnSchedule(), max_iter=0, random_state=0).fit(X)
+    gen = GUDGenerator(schedule=CustomSchedule(), max_iter=0, random_state=0).fit(X)
     reference = GUDGenerator(max_iter=0, random_state=0).fit(X)
     np.testing.assert_allclose(gen.score(X), reference.score(X))
-    # What was measured for scores is kept with an equal schedule, and put aside with another.
+    # The importance-sampling density is kept for an equal schedule, and not used for another.
     gen.set_params(max_iter=1).fit(X)
     before = gen.score(X)
-    gen.schedule_ = OwnSchedule()
+    gen.schedule_ = CustomSchedule()
     assert gen.score(X) == before
     assert np.ptp(gen._model().times.share.numpy()) > 1e-3
     gen.schedule_ = SequentialSchedule(window=1, order=[0, 1])

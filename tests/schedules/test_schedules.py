@@ -95,8 +95,8 @@ def test_end_points_are_met_exactly_and_gamma_increases_between(schedule, dtype,
 def test_derivative_integrates_to_the_difference_of_the_end_points(schedule, ends):
     components = describe()
     path = schedule.build(components, ends(components))
-    # Midpoint rule with nodes on every kink: exact for linear pieces, second order for curves. These
-    # are steepest at 0 and 1.
+    # Midpoint rule with nodes on every kink: exact for linear pieces, second order for curves. The
+    # grid is denser at 0 and 1, where curves are steepest.
     grid = np.linspace(0, 1, 20001)
     edges = np.unique(np.concatenate([grid**2 * (3 - 2 * grid), path.kinks]))
     middle, width = torch.tensor((edges[1:] + edges[:-1]) / 2), torch.tensor(np.diff(edges))
