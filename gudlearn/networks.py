@@ -1,9 +1,9 @@
 """Specifications of networks: hyper-parameters that ``build`` turns into a module.
 
 A custom network is any object with ``build(n_components, n_channels)``, or any callable of these
-two arguments. It must return an ``nn.Module`` that maps inputs (B, C, D) and gamma (B, D) to outputs
-(B, D). If there are class labels, the module gets labels (B,) as a third argument; the label
-``n_classes`` means no label.
+two arguments. It must return an ``nn.Module`` that maps inputs (B, C, D) and gamma (B, D) to
+outputs (B, D). If there are class labels, the module gets labels (B,) as a third argument; the
+label ``n_classes`` means no label.
 """
 
 from abc import ABC, abstractmethod
