@@ -1,10 +1,9 @@
-"""How close generated rows are to real ones, and whether they are copies."""
+"""Metrics: distances between samples and reference rows, and a test for copies."""
 
-from gudlearn.metrics.metrics import (
+from gudlearn.metrics.distances import frechet_distance, kernel_distance
+from gudlearn.metrics.neighbours import (
     Memorization,
     Neighbourhoods,
-    frechet_distance,
-    kernel_distance,
     memorization,
     neighbourhoods,
 )

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from gudlearn import metrics
 from gudlearn.metrics import frechet_distance, kernel_distance, memorization, neighbourhoods
 
 
@@ -60,7 +59,7 @@ def test_kernel_distance_is_the_mean_over_pairs(monkeypatch):
     )
     assert kernel_distance(X, Y) == pytest.approx(expected, rel=1e-12)
     # The same in blocks of a few rows.
-    monkeypatch.setattr(metrics, "_ENTRIES", 100)
+    monkeypatch.setattr("gudlearn.metrics.distances.ENTRIES", 100)
     assert kernel_distance(X, Y) == pytest.approx(expected, rel=1e-12)
 
 
@@ -98,7 +97,7 @@ def brute_force(real, fake, k):
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("entries", [2**22, 50])
 def test_neighbourhoods_agree_with_their_definition(k, entries, monkeypatch):
-    monkeypatch.setattr(metrics, "_ENTRIES", entries)
+    monkeypatch.setattr("gudlearn.metrics.neighbours.ENTRIES", entries)
     real, fake = normal(40, 3), 0.7 * normal(30, 3, seed=1) + 0.4
     found = neighbourhoods(real, fake, k=k)
     values = (found.precision, found.recall, found.density, found.coverage)
