@@ -1,4 +1,4 @@
-"""Neighbourhoods of real and generated rows, and copies of training rows."""
+"""Metrics by nearest neighbours: precision and recall of samples, and a test for copies."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,30 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from gudlearn.metrics.distances import ENTRIES, check_count, embed
+from gudlearn.metrics.distances import MAX_ENTRIES, centred, check_count, embedded
 
 __all__ = ["Memorization", "Neighbourhoods", "memorization", "neighbourhoods"]
 
-# A row is a copy where the nearest training row is this much nearer than the second nearest.
+# A row is a copy if its distance to the nearest training row, divided by that to the second
+# nearest, is below this.
 _COPY_RATIO = 1 / 3
 
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """Figures of :func:`neighbourhoods`.
+    """Results of :func:`neighbourhoods`.
 
     Parameters
     ----------
     precision : float
-        Share of the fake rows inside the neighbourhood of a real one.
+        Fraction of the fake rows inside the neighbourhood of a real row.
     recall : float
-        Share of the real rows inside the neighbourhood of a fake one.
+        Fraction of the real rows inside the neighbourhood of a fake row.
     density : float
-        Mean number of real neighbourhoods around a fake row, divided by k; about 1 for equal laws.
+        Mean number of real neighbourhoods around a fake row, divided by k; about 1 for equal
+        distributions.
     coverage : float
-        Share of the real rows with a fake one in their neighbourhood.
+        Fraction of the real rows with a fake row in their neighbourhood.
     """
 
     precision: float
@@ -40,17 +42,17 @@ class Neighbourhoods:
 def neighbourhoods(real, fake, *, features=None, k=5):
     """Precision, recall, density and coverage by k nearest neighbours.
 
-    The neighbourhood of a row is the closed ball that reaches to its k-th nearest row of its own
-    sample.
+    The neighbourhood of a row is the closed ball around it whose radius is the distance to the k-th
+    nearest row of the same sample.
 
     Parameters
     ----------
     real, fake : array-like of shape (n, ...)
-        More than k rows or images each; compare figures of equal sample sizes only.
+        More than k rows or images each. Compare values for equal sample sizes only.
     features : callable or None, default=None
-        Turns rows into an array of shape (n, d).
+        Maps rows to an array of shape (n, d).
     k : int, default=5
-        Neighbours that a neighbourhood holds.
+        Number of neighbours in a neighbourhood.
 
     Returns
     -------
@@ -59,7 +61,9 @@ def neighbourhoods(real, fake, *, features=None, k=5):
     Raises
     ------
     ValueError
-        If a sample has too few rows, is not finite, or the features do not agree in number.
+        If a sample has too few rows or is not finite, or the numbers of features differ.
+    TypeError
+        If ``features`` is not callable.
 
     References
     ----------
@@ -75,14 +79,15 @@ def neighbourhoods(real, fake, *, features=None, k=5):
     True
     """
     check_count("k", k)
-    real, fake = embed(features, k + 1, real=real, fake=fake)
-    around_real, around_fake = (_radii(X, k) for X in (real, fake))
-    inside_real, covered = _count_inside(real, around_real, fake)
-    inside_fake, _ = _count_inside(fake, around_fake, real)
+    real, fake = centred(*embedded(features, k + 1, real=real, fake=fake))
+    with np.errstate(under="ignore"):
+        real_radii, fake_radii = _radii(real, k), _radii(fake, k)
+        n_real_balls, covered = _count_balls(real, real_radii, fake)
+        n_fake_balls, _ = _count_balls(fake, fake_radii, real)
     return Neighbourhoods(
-        precision=float((inside_real > 0).mean()),
-        recall=float((inside_fake > 0).mean()),
-        density=float(inside_real.mean() / k),
+        precision=float((n_real_balls > 0).mean()),
+        recall=float((n_fake_balls > 0).mean()),
+        density=float(n_real_balls.mean() / k),
         coverage=float(covered.mean()),
     )
 
@@ -92,32 +97,32 @@ def _radii(X, k):
     return NearestNeighbors(n_neighbors=k).fit(X).kneighbors()[0][:, -1]
 
 
-def _count_inside(centres, radii, points):
-    """In how many balls each point lies, and whether each ball has a point."""
-    counts, filled = np.zeros(len(points), dtype=int), np.zeros(len(centres), dtype=bool)
-    step = max(1, ENTRIES // len(centres))
+def _count_balls(centres, radii, points):
+    """Number of balls around each point, and whether each ball contains a point."""
+    counts, covered = np.zeros(len(points), dtype=int), np.zeros(len(centres), dtype=bool)
+    step = max(1, MAX_ENTRIES // len(centres))
     for start in range(0, len(points), step):
         rows = points[start : start + step]
-        # What lies on the edge lies inside, rounding included.
+        # The balls are closed, up to rounding errors.
         inside = cdist(rows, centres) <= radii * (1 + 1e-12)
         counts[start : start + step] = inside.sum(1)
-        filled |= inside.any(0)
-    return counts, filled
+        covered |= inside.any(0)
+    return counts, covered
 
 
 @dataclass(frozen=True)
 class Memorization:
-    """Figures of :func:`memorization`.
+    """Results of :func:`memorization`.
 
     Parameters
     ----------
     share : float
-        Share of the generated rows that are copies of a training row.
+        Fraction of the generated rows that are copies of a training row.
     baseline : float
-        The same share of the held-out rows, which nobody copied.
+        The same fraction of the held-out rows, which are no copies.
     p_value : float
-        Probability of so many copies, or more, if generated rows were no nearer to the training
-        rows than held-out ones are (Fisher's exact test, one-sided).
+        Probability of at least as many copies if generated rows were not closer to the training
+        rows than held-out rows are (one-sided exact test of Fisher).
     ratios : ndarray of shape (n_generated,)
         Distance to the nearest training row, divided by that to the second nearest.
     """
@@ -129,18 +134,18 @@ class Memorization:
 
 
 def memorization(train, held_out, generated, *, features=None):
-    """Ask whether generated rows are copies of training rows.
+    """Test whether generated rows are copies of training rows.
 
-    A row is taken for a copy if its nearest training row is three times nearer than the second
-    nearest. Some rows of the law itself are, which the held-out rows tell. Equal training rows
-    stand for one: what is copied from many is no secret.
+    A row counts as a copy if its nearest training row is three times closer than the second
+    nearest. Some rows of the distribution itself are, too: the held-out rows show how many. Equal
+    training rows count as one, since a row that is common in the data is not memorized.
 
     Parameters
     ----------
     train, held_out, generated : array-like of shape (n, ...)
-        At least two different training rows, and one of the others.
+        At least two different training rows, and one row of each other kind.
     features : callable or None, default=None
-        Turns rows into an array of shape (n, d).
+        Maps rows to an array of shape (n, d).
 
     Returns
     -------
@@ -149,7 +154,9 @@ def memorization(train, held_out, generated, *, features=None):
     Raises
     ------
     ValueError
-        If a sample has too few rows, is not finite, or the features do not agree in number.
+        If a sample has too few rows or is not finite, or the numbers of features differ.
+    TypeError
+        If ``features`` is not callable.
 
     References
     ----------
@@ -167,24 +174,34 @@ def memorization(train, held_out, generated, *, features=None):
     >>> memorization(train, held_out, generated).p_value < 0.01
     True
     """
-    train, held_out, generated = embed(
-        features, 1, train=train, held_out=held_out, generated=generated
-    )
+    samples = embedded(features, 1, train=train, held_out=held_out, generated=generated)
+    train, held_out, generated = centred(*samples)
     train = np.unique(train, axis=0)
     if len(train) < 2:
         raise ValueError("train has one distinct row, but a second nearest is needed. Pass more.")
-    neighbours = NearestNeighbors(n_neighbors=2).fit(train)
-    ratios, reference = (_ratios(neighbours, X) for X in (generated, held_out))
-    copies, others = (int((r < _COPY_RATIO).sum()) for r in (ratios, reference))
-    table = [[copies, len(ratios) - copies], [others, len(reference) - others]]
+    with np.errstate(under="ignore"):
+        neighbours = NearestNeighbors(n_neighbors=2).fit(train)
+        ratios, held_out_ratios = (_ratios(neighbours, X) for X in (generated, held_out))
+    n_copies, n_held_out = (int((r < _COPY_RATIO).sum()) for r in (ratios, held_out_ratios))
     return Memorization(
-        share=copies / len(ratios),
-        baseline=others / len(reference),
-        p_value=float(stats.fisher_exact(table, alternative="greater")[1]),
+        share=n_copies / len(ratios),
+        baseline=n_held_out / len(held_out_ratios),
+        p_value=_p_value(n_copies, len(ratios), n_held_out, len(held_out_ratios)),
         ratios=ratios,
     )
 
 
 def _ratios(neighbours, X):
+    """Distance to the nearest row divided by that to the second nearest; 1 if both are zero."""
     nearest, second = neighbours.kneighbors(X)[0].T
-    return nearest / second
+    return np.divide(nearest, second, out=np.ones_like(nearest), where=second > 0)
+
+
+def _p_value(n_copies, n_generated, n_held_out_copies, n_held_out):
+    """Fisher's exact test that generated rows are not more often copies than held-out ones."""
+    table = [
+        [n_copies, n_generated - n_copies],
+        [n_held_out_copies, n_held_out - n_held_out_copies],
+    ]
+    with np.errstate(all="ignore"):
+        return float(stats.fisher_exact(table, alternative="greater")[1])
