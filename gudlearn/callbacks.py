@@ -1,4 +1,4 @@
-"""Callbacks for scikit-learn's ``set_callbacks``."""
+"""Callbacks for ``set_callbacks`` of scikit-learn."""
 
 from numbers import Integral
 
@@ -10,25 +10,31 @@ from sklearn.callback import ScoringMonitor
 def _log_likelihood(estimator, X, y=None):
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None and not hasattr(X, "columns"):
-        # The rows that fit hands to callbacks have lost their names.
+        # The rows that fit passes to callbacks have no column names.
         X = pd.DataFrame(X, columns=names)
     return estimator.score(X)
 
 
 class LikelihoodMonitor(ScoringMonitor):
-    """Log the mean log-likelihood of rows while an estimator trains.
+    """Log the mean log-likelihood of rows while an estimator is trained.
 
-    scikit-learn's ScoringMonitor logs nothing without a target; this one needs none. Read the
-    log with ``get_logs()``, whose column is ``log_likelihood``, in nats per row.
+    ``ScoringMonitor`` of scikit-learn logs nothing without a target; this callback needs none. Read
+    the log with ``get_logs()``: its column ``log_likelihood`` is in nats per row.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features) or None, default=None
-        Rows to score, held-out ones as a rule. None: the training rows.
+        Rows to score, usually held out from training. None: the training rows.
     every : int, default=10
-        Score after every so many passes. Scores cost more than a pass over few rows does.
+        Number of epochs from one score to the next. With few rows, scoring takes longer than an
+        epoch.
     max_rows : int, default=256
-        At most this many rows are scored, evenly spread over X.
+        Largest number of rows to score; if X has more, rows at equal intervals are taken.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` or ``max_rows`` is not an integer of at least 1.
 
     Examples
     --------
@@ -51,15 +57,15 @@ class LikelihoodMonitor(ScoringMonitor):
     def on_fit_task_end(
         self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
     ):
-        """Score the state at the end of a pass."""
-        if context.task_name != "pass" or (context.task_id + 1) % self.every:
+        """Score the fitted estimator at the end of an epoch."""
+        if context.task_name != "epoch" or (context.task_id + 1) % self.every:
             return
         rows = self.X if self.X is not None else X
         n_rows = len(rows)
         if n_rows > self.max_rows:
-            some = np.linspace(0, n_rows - 1, self.max_rows).astype(int)
-            rows = rows.iloc[some] if hasattr(rows, "iloc") else np.asarray(rows)[some]
-        # The parent class scores only where there is a target; ours ignores it.
+            index = np.linspace(0, n_rows - 1, self.max_rows).astype(int)
+            rows = rows.iloc[index] if hasattr(rows, "iloc") else np.asarray(rows)[index]
+        # The parent class scores only if there is a target, which our scorer ignores.
         super().on_fit_task_end(
             estimator,
             context,
