@@ -1,4 +1,4 @@
-"""Layers that image networks share: weights are matrices, arithmetic follows autocast."""
+"""Layers that networks share: weights are matrices, autocast chooses the arithmetic."""
 
 import math
 
@@ -6,15 +6,45 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gudlearn.nn.randomness import RandomLayer
+
+
+class Dropout(RandomLayer):
+    """Dropout with a generator of its own.
+
+    On the CPU it equals torch's dropout bit for bit, given a generator in the same state.
+
+    Parameters
+    ----------
+    p : float in [0, 1)
+        Probability that an entry is set to zero in training.
+    """
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+        self.draws_noise = p > 0
+
+    def forward(self, x):
+        """Drop entries of a tensor x of any shape; in evaluation x is returned as it is."""
+        if not (self.training and self.draws_noise):
+            return x
+        if self.generator is None:
+            return F.dropout(x, self.p)
+        noise = torch.empty_like(x, device=self.noise_device(x))
+        noise = noise.bernoulli_(1 - self.p, generator=self.generator).div_(1 - self.p)
+        return x * noise.to(x.device)
+
 
 class Conv(nn.Module):
-    """Convolution whose weight is a matrix (out, k * k * in): an orthogonalised optimiser takes it.
+    """Convolution whose weight is a matrix (out, k * k * in), as orthogonalised optimisers need.
 
     Parameters
     ----------
     n_in, n_out : int
+        Channels.
     kernel : int
-        Odd and padded to keep the size, or equal to the stride.
+        Side of the kernel: odd, then the input is padded to keep its size, or equal to the stride.
     stride : int
     zero : bool
         Whether the weights start at zero.
@@ -24,14 +54,14 @@ class Conv(nn.Module):
         super().__init__()
         self.n_in, self.kernel, self.stride = n_in, kernel, stride
         bound = 0.0 if zero else 1 / math.sqrt(n_in * kernel * kernel)
-        weight = torch.empty(n_out, kernel * kernel * n_in)
+        weight = torch.empty(n_out, kernel * kernel * n_in, dtype=torch.float32)
         self.weight = nn.Parameter(weight.uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float32))
 
     def forward(self, x):
-        """Maps (B, n_in, H, W) to maps (B, n_out, H / stride, W / stride)."""
+        """Map (B, n_in, H, W) to (B, n_out, H / stride, W / stride)."""
         k = self.kernel
-        # The view of a matrix in this order is the channels-last layout of a kernel.
+        # This view of the matrix is a kernel in channels-last layout.
         weight = self.weight.view(-1, k, k, self.n_in).permute(0, 3, 1, 2)
         padding = k // 2 if self.stride == 1 else 0
         return F.conv2d(x, weight, self.bias, self.stride, padding)
@@ -41,31 +71,32 @@ class ChannelNorm(nn.Module):
     """Layer norm over the channels of each pixel, without parameters."""
 
     def forward(self, x):
-        """Maps (B, C, H, W), best in channels-last memory."""
+        """Normalise feature maps (B, C, H, W), preferably in channels-last memory format."""
         return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(0, 3, 1, 2)
 
 
 def n_heads(width, size=32):
-    """Heads of attention: one for each so many channels, or as many fewer as divide the width."""
+    """Number of attention heads: at most one per `size` channels, and a divisor of the width."""
     return max(n for n in range(1, max(1, width // size) + 1) if width % n == 0)
 
 
 class Attention(nn.Module):
-    """Self-attention over tokens, queries and keys normalised.
+    """Multi-head self-attention with normalised queries and keys.
 
     Parameters
     ----------
     width, n_heads : int
+        Channels of a token, and heads.
     """
 
     def __init__(self, width, n_heads):
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * width, dtype=torch.float32)
+        self.out = nn.Linear(width, width, dtype=torch.float32)
 
     def forward(self, tokens):
-        """Tokens (B, N, width) to tokens (B, N, width)."""
+        """Map tokens (B, N, width) to tokens (B, N, width)."""
         shape = (*tokens.shape[:2], 3, self.n_heads, -1)
         q, k, v = self.qkv(tokens).view(shape).permute(2, 0, 3, 1, 4)
         q, k = (F.layer_norm(p, p.shape[-1:]).to(v.dtype) for p in (q, k))
@@ -73,9 +104,9 @@ class Attention(nn.Module):
 
 
 def mix(q, k, v):
-    """Attention of queries to keys, by values; all (B, heads, N, width)."""
+    """Scaled dot-product attention of queries, keys and values, each (B, heads, N, width)."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v)
-    # The fused kernel of the CPU takes four to seven times as long in bfloat16.
+    # The fused CPU kernel takes four to seven times as long in bfloat16.
     weights = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
     return weights.softmax(-1).to(v.dtype) @ v

@@ -5,17 +5,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from gudlearn.nn.embeddings import GammaEmbedding
+from gudlearn.nn.layers import Dropout
 
 
 def full_precision(device_type):
-    """A context in which autocast is off: first and last layers see differences of 1e-3."""
+    """Return a context without autocast: first and last layers resolve differences of 1e-3."""
     return torch.autocast(device_type, enabled=False)
 
 
 class ResidualMLP(nn.Module):
-    """Residual blocks of two layers over a sum of what is seen and how noisy it is.
+    """Residual multi-layer perceptron that sees the state and the noise level of every component.
 
-    The last layer starts at zero, so that the untrained network predicts nothing.
+    The last layer starts at zero, so the untrained network outputs zero.
 
     Parameters
     ----------
@@ -24,12 +25,12 @@ class ResidualMLP(nn.Module):
     n_channels : int
         C, the number of inputs per component.
     width, n_blocks : int
-        Hidden units, and blocks of two layers.
+        Hidden units, and residual blocks of two layers.
     dropout : float in [0, 1)
     n_classes : int
-        Labels beside the one that stands for none; 0 where there are none.
+        Class labels, the null label not counted; 0 for an unconditional network.
     n_estimates : int
-        Of x0 among the inputs; how far to go towards each is answered, too.
+        G, the estimates of x0 among the inputs. The network outputs a weight for each.
     """
 
     EMBEDDING = 64
@@ -38,25 +39,32 @@ class ResidualMLP(nn.Module):
         self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_estimates=0
     ):
         super().__init__()
-        self.width, self.n_blocks, self.dropout = width, n_blocks, dropout
+
+        def linear(n_in, n_out):
+            return nn.Linear(n_in, n_out, dtype=torch.float32)
+
+        self.width, self.n_blocks = width, n_blocks
         self.n_estimates = n_estimates
         self.embedding = GammaEmbedding(n_components, self.EMBEDDING)
-        self.modulation = nn.Linear(self.EMBEDDING, width)
-        self.first = nn.Linear(n_channels * n_components, width)
-        self.labels = nn.Embedding(n_classes + 1, width) if n_classes else None
-        self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * n_blocks))
-        self.last = nn.Linear(width, (1 + n_estimates) * n_components)
+        self.modulation = linear(self.EMBEDDING, width)
+        self.first = linear(n_channels * n_components, width)
+        self.labels = None
+        if n_classes:
+            self.labels = nn.Embedding(n_classes + 1, width, dtype=torch.float32)
+        self.inner = nn.ModuleList(linear(width, width) for _ in range(2 * n_blocks))
+        self.dropout = Dropout(dropout)
+        self.last = linear(width, (1 + n_estimates) * n_components)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def hidden_matrices(self):
-        """Weights that an orthogonalised optimiser may take."""
+        """Return the weights that an orthogonalised optimiser may take."""
         return [layer.weight for layer in self.inner]
 
     def forward(self, inputs, gamma, labels=None):
-        """Inputs (B, C, D), noise levels (B, D) and labels (B,), if any, to outputs (B, D).
+        """Map inputs (B, C, D), noise levels (B, D) and labels (B,), if any, to (B, D).
 
-        With G guesses it is (B, 1 + G, D).
+        With G > 0 estimates among the inputs the output is (B, 1 + G, D).
         """
         with full_precision(inputs.device.type):
             hidden = self.first(inputs.flatten(1)) + self.modulation(self.embedding(gamma))
@@ -64,9 +72,7 @@ class ResidualMLP(nn.Module):
                 hidden = hidden + self.labels(labels)
         for block in range(self.n_blocks):
             h = F.layer_norm(hidden, (self.width,))
-            h = F.silu(self.inner[2 * block](h))
-            if self.dropout:
-                h = F.dropout(h, self.dropout, self.training)
+            h = self.dropout(F.silu(self.inner[2 * block](h)))
             hidden = hidden + self.inner[2 * block + 1](h)
         with full_precision(inputs.device.type):
             out = self.last(F.layer_norm(hidden, (self.width,)).to(self.last.weight.dtype))
