@@ -1,7 +1,7 @@
-"""Pictures of schedules, samples and training, in scikit-learn's Display manner.
+"""Displays of schedules, samples and training, with the interface of scikit-learn's displays.
 
-A display holds data only. ``from_estimator`` and ``from_samples`` compute the data and draw;
-``plot`` draws the same data again, anywhere. Matplotlib is imported when something is drawn.
+A display holds data only. ``from_estimator`` and ``from_samples`` compute the data and draw them;
+``plot`` draws the same data again, on any axes. Matplotlib is imported when something is drawn.
 """
 
 from gudlearn.plotting.conditional import ConditionalDisplay

@@ -1,4 +1,4 @@
-"""Colours, axes and input checks that all displays share."""
+"""Colours, axes and checks of input that displays share."""
 
 import math
 from numbers import Integral
@@ -12,6 +12,7 @@ LINE_COLOR = "#0072b2"
 
 
 def import_pyplot(display):
+    """Import matplotlib.pyplot, or raise an error that names the display and the extra."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -23,6 +24,7 @@ def import_pyplot(display):
 
 
 def new_or_given_axes(display, ax, figsize):
+    """Return the given axes, or those of a new figure."""
     plt = import_pyplot(display)
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
@@ -30,20 +32,24 @@ def new_or_given_axes(display, ax, figsize):
 
 
 def tidy(ax):
+    """Remove the top and right spines, and draw a light grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
 
 
 def estimator_name(estimator, name):
+    """Return the given name, or that of the estimator's class."""
     return type(estimator).__name__ if name is None else name
 
 
 def check_rows(X, name):
+    """Validate rows of finite numbers, and return them as float64."""
     return check_array(X, dtype=np.float64, input_name=name)
 
 
 def check_real_and_fake(real, fake):
+    """Validate two samples of rows with the same number of columns."""
     real, fake = check_rows(real, "real"), check_rows(fake, "fake")
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
@@ -54,34 +60,38 @@ def check_real_and_fake(real, fake):
 
 
 def check_images(X, name, shape=None):
-    """Images (n, height, width, channels), float64, from images or from flat rows.
+    """Validate images, or flat rows of images.
 
     Parameters
     ----------
     X : array-like of shape (n, n_features), (n, height, width) or (n, height, width, channels)
     name : str
-        What messages call X.
+        Name of X in messages.
     shape : (height, width), (height, width, channels) or None
-        Of one flattened row. None: square images of one channel.
+        Shape of one flattened row. None: square images of one channel.
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, channels), dtype float64
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or there are neither 1 nor 3 channels.
+        If shapes do not match.
     """
     X = check_array(X, dtype=np.float64, input_name=name, allow_nd=True)
     if X.ndim == 2:
         return X.reshape(-1, *_shape_of_rows(X.shape[1], shape))
-    if X.ndim > 4 or (X.ndim == 4 and X.shape[3] not in (1, 3)):
+    if X.ndim > 4 or X.size == 0:
         raise ValueError(
             f"{name} has shape {X.shape}. Pass images of shape (n, height, width) or (n, height, "
-            "width, channels) with 1 or 3 channels, or flat rows with shape=."
+            "width, channels), or flat rows with shape=."
         )
     images = X if X.ndim == 4 else X[..., None]
     if shape is not None and tuple(shape) not in (X.shape[1:], images.shape[1:]):
         raise ValueError(
             f"shape={tuple(shape)} does not match {name} of shape {X.shape}. Leave shape out: "
-            "images tell their own."
+            "images have their own."
         )
     return images
 
@@ -96,10 +106,9 @@ def _shape_of_rows(n_features, shape):
             )
         return side, side, 1
     shape = tuple(shape)
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
+    if len(shape) not in (2, 3):
         raise ValueError(
-            "shape must be (height, width) or (height, width, channels) with 1 or 3 channels, "
-            f"got {shape!r}."
+            f"shape must be (height, width) or (height, width, channels), got {shape!r}."
         )
     if math.prod(shape) != n_features:
         raise ValueError(
@@ -110,6 +119,7 @@ def _shape_of_rows(n_features, shape):
 
 
 def check_real_and_fake_images(real, fake, shape=None):
+    """Validate two samples of images of the same shape; see `check_images`."""
     if np.ndim(real) == np.ndim(fake) == 2:
         check_real_and_fake(real, fake)
     real, fake = check_images(real, "real", shape), check_images(fake, "fake", shape)
@@ -121,18 +131,54 @@ def check_real_and_fake_images(real, fake, shape=None):
     return real, fake
 
 
-def asked(y=None, guidance=None, **kwargs):
-    """Arguments of ``sample``: y and guidance only if given, since not every estimator has them."""
+def drawn_channels(images):
+    """Select the channels that are drawn: the first three if there are more than four.
+
+    Parameters
+    ----------
+    images : ndarray of shape (..., channels)
+
+    Returns
+    -------
+    ndarray of shape (..., n_drawn), n_drawn <= 4
+    """
+    return images[..., :3] if images.shape[-1] > 4 else images
+
+
+def colours(image, low, high):
+    """Map an image of two to four channels to colours.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, channels)
+        Red, green, blue and alpha, or the first two or three of these. NaN is drawn white.
+    low, high : float
+        Values that are mapped to 0 and 1, in all channels alike.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3 or 4)
+        In [0, 1].
+    """
+    scaled = np.clip((image - low) / max(high - low, np.finfo(float).tiny), 0, 1)
+    if image.shape[-1] == 2:
+        scaled = np.concatenate([scaled, np.zeros_like(scaled[..., :1])], axis=-1)
+    return np.where(np.isnan(image[..., :1]), 1.0, scaled)
+
+
+def sample_arguments(y=None, guidance=None, **kwargs):
+    """Arguments of ``sample``, without y and guidance if None: not all estimators have them."""
     optional = {"y": y, "guidance": guidance}
     return kwargs | {name: value for name, value in optional.items() if value is not None}
 
 
 def row_shape(estimator, shape):
-    """The shape of one flattened row: the one given, else the one the estimator was given."""
+    """Return the given shape of a flattened row, or the estimator's parameter ``shape``."""
     return getattr(estimator, "shape", None) if shape is None else shape
 
 
 def check_count(value, name):
+    """Validate an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
     return int(value)

@@ -1,4 +1,4 @@
-"""Draws of what is missing in a row, beside what is known and what was true."""
+"""Display of draws of missing values of a row, with the observed values and the truth."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from gudlearn.plotting.common import (
     tidy,
 )
 
-# Up to this many features each is named on the axis.
-_MOST_NAMES = 16
-_MOST_LINES = 20
+# Largest number of features that are named on the axis, and of draws that are drawn as lines.
+_MAX_NAMES = 16
+_MAX_LINES = 20
 
 
 class ConditionalDisplay:
-    """Completions of one partial row: draws, a band that holds most of them, and the truth.
+    """Completions of one partially observed row: draws, a band that contains most, and the truth.
 
     It is recommended to use :meth:`from_estimator`.
 
@@ -27,33 +27,33 @@ class ConditionalDisplay:
         Completed rows.
 
     row : ndarray of shape (n_features,)
-        The partial row, NaN where a value was wanted.
+        The partially observed row; NaN is a missing value.
 
     truth : ndarray of shape (n_features,), default=None
-        The whole row.
+        The complete row.
 
     coverage : float, default=0.9
-        Share of the draws inside the band, at each feature by itself.
+        Fraction of the draws inside the band, for each feature separately.
 
     names : array-like of str of shape (n_features,), default=None
         Names of the features.
 
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        Some of the draws.
+        The first draws.
 
     band_ : matplotlib artist
         The band.
 
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes with the draws.
 
     figure_ : matplotlib Figure
-        Figure containing the picture.
+        Figure containing the axes.
 
     Examples
     --------
@@ -95,16 +95,16 @@ class ConditionalDisplay:
             A fitted generator.
 
         row : array-like of shape (n_features,), or of one image
-            NaN marks what is wanted. Pixels are drawn row by row.
+            NaN is a missing value. Pixels are drawn row by row.
 
         truth : array-like of the same shape, default=None
-            The whole row.
+            The complete row.
 
         n_samples : int, default=100
             Number of draws.
 
         coverage : float, default=0.9
-            Share of the draws inside the band.
+            Fraction of the draws inside the band.
 
         random_state : int, RandomState instance or None, default=None
             As in ``sample``.
@@ -123,10 +123,10 @@ class ConditionalDisplay:
         display : ConditionalDisplay
         """
         row = np.asarray(row, dtype=np.float64)
-        axes = getattr(estimator, "_axes", (row.size,))
-        if row.shape != axes or not np.isnan(row).any():
+        shape = getattr(estimator, "sample_shape_", (row.size,))
+        if row.shape != shape or not np.isnan(row).any():
             raise ValueError(
-                f"row must be one row of shape {axes}, with NaN where a value is wanted, got shape "
+                f"row must be one row of shape {shape}, with NaN for missing values, got shape "
                 f"{row.shape}."
             )
         if truth is not None and np.shape(truth) != row.shape:
@@ -171,23 +171,24 @@ class ConditionalDisplay:
             raise ValueError(f"coverage={self.coverage!r} must be above 0 and at most 1.")
         ax = new_or_given_axes(self, ax, figsize=(6.4, 3.6))
         draws, row = np.asarray(self.draws), np.asarray(self.row)
-        place = np.arange(len(row))
+        position = np.arange(len(row))
         tail = (1 - self.coverage) / 2
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
         label = f"{100 * self.coverage:g} % of the draws"
         self.band_ = ax.fill_between(
-            place, low, high, color=FAKE_COLOR, alpha=0.2, linewidth=0, label=label
+            position, low, high, color=FAKE_COLOR, alpha=0.2, linewidth=0, label=label
         )
         style = {"color": FAKE_COLOR, "linewidth": 0.7, "alpha": 0.45} | kwargs
-        self.lines_ = [ax.plot(place, draw, **style)[0] for draw in draws[:_MOST_LINES]]
+        self.lines_ = [ax.plot(position, draw, **style)[0] for draw in draws[:_MAX_LINES]]
         self.lines_[0].set_label("draws")
         if self.truth is not None:
-            ax.plot(place, self.truth, color="black", linewidth=1.2, label="truth")
-        known = ~np.isnan(row)
-        ax.plot(place[known], row[known], "o", color=LINE_COLOR, markersize=4, label="known")
+            ax.plot(position, self.truth, color="black", linewidth=1.2, label="truth")
+        observed = ~np.isnan(row)
+        style = {"color": LINE_COLOR, "markersize": 4, "label": "observed"}
+        ax.plot(position[observed], row[observed], "o", **style)
         ax.set(xlabel="feature", ylabel="value")
-        if self.names is not None and len(place) <= _MOST_NAMES:
-            ax.set_xticks(place, [str(n) for n in self.names], rotation=30, ha="right")
+        if self.names is not None and len(position) <= _MAX_NAMES:
+            ax.set_xticks(position, [str(n) for n in self.names], rotation=30, ha="right")
             ax.set_xlabel("")
         title = self.name if name is None else name
         if title is not None:

@@ -1,4 +1,4 @@
-"""Training loss and validation over the passes."""
+"""Display of training loss and validation loss."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -14,23 +14,23 @@ from gudlearn.plotting.common import (
 
 
 class LossCurveDisplay:
-    """Training loss, and validation where there is one, over the passes.
+    """Training loss and, if there is validation, validation loss by epoch.
 
     It is recommended to use :meth:`from_estimator`.
 
     Parameters
     ----------
-    loss_curve : array-like of shape (n_passes,)
-        Training loss of each pass in nats per dimension.
+    loss_curve : array-like of shape (n_epochs,)
+        Training loss of each epoch in nats per dimension.
 
     validation_scores : array-like of shape (n_validations,), default=None
-        Scores of the validation rows in nats per dimension, higher is better.
+        Scores of the validation rows in nats per dimension; higher is better.
 
     validation_passes : array-like of shape (n_validations,), default=None
-        Number of passes before each validation. None: every pass is followed by one.
+        Number of epochs before each validation. None: there is one after every epoch.
 
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
@@ -41,13 +41,13 @@ class LossCurveDisplay:
         The negative validation scores.
 
     best_ : matplotlib Line2D or None
-        The mark of the best validation score.
+        Marker of the best validation score.
 
     ax_ : matplotlib Axes
         Axes with the curves.
 
     figure_ : matplotlib Figure
-        Figure containing the curves.
+        Figure containing the axes.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
-        """Draw the training of a fitted generator.
+        """Draw the loss curves of a fitted generator.
 
         Parameters
         ----------
@@ -117,30 +117,29 @@ class LossCurveDisplay:
         loss_curve = np.asarray(self.loss_curve, dtype=float)
         if loss_curve.size == 0:
             raise ValueError(
-                "There is no pass to draw: the loss curve is empty, as it is with max_iter=0."
+                "There is no epoch to draw: the loss curve is empty, as it is with max_iter=0."
             )
         ax = new_or_given_axes(self, ax, figsize=(6.4, 4.2))
-        passes = np.arange(1.0, len(loss_curve) + 1)
+        epochs = np.arange(1.0, len(loss_curve) + 1)
         has_validation = self.validation_scores is not None and len(self.validation_scores) > 0
         style = {"color": REAL_COLOR if has_validation else LINE_COLOR, "label": "training"}
-        (self.line_,) = ax.plot(passes, loss_curve, **(style | kwargs))
+        (self.line_,) = ax.plot(epochs, loss_curve, **(style | kwargs))
         self.validation_line_ = self.best_ = None
         if has_validation:
             loss = -np.asarray(self.validation_scores, dtype=float)
-            at = (
-                np.arange(1, len(loss) + 1)
-                if self.validation_passes is None
-                else (np.asarray(self.validation_passes))
-            )
+            if self.validation_passes is None:
+                epochs = np.arange(1, len(loss) + 1)
+            else:
+                epochs = np.asarray(self.validation_passes)
             style = {"color": LINE_COLOR, "label": "validation"}
-            (self.validation_line_,) = ax.plot(at, loss, **(style | kwargs))
+            (self.validation_line_,) = ax.plot(epochs, loss, **(style | kwargs))
             best = np.nanargmin(loss)
             label = f"best: {loss[best]:.3f}"
             (self.best_,) = ax.plot(
-                at[[best]], loss[[best]], "o", color=FAKE_COLOR, markersize=6, label=label
+                epochs[[best]], loss[[best]], "o", color=FAKE_COLOR, markersize=6, label=label
             )
             ax.legend(frameon=False)
-        ax.set(xlabel="passes over the rows", ylabel="loss (nats per dimension)")
+        ax.set(xlabel="epochs", ylabel="loss (nats per dimension)")
         ax.locator_params(axis="x", integer=True)
         title = self.name if name is None else name
         if title is not None:

@@ -1,4 +1,4 @@
-"""Histograms of each column."""
+"""Display of histograms of each column."""
 
 import math
 from numbers import Integral
@@ -15,12 +15,12 @@ from gudlearn.plotting.common import (
     import_pyplot,
 )
 
-#: A column of whole numbers with at most this many values gets one bar for each value.
+#: Columns of integers in a range of fewer values than this have one bar for each value.
 N_BARS = 64
 
 
 class MarginalsDisplay:
-    """Histograms of each column, real rows against generated ones.
+    """Histograms of each column, of real and of generated rows.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_samples`.
 
@@ -50,16 +50,16 @@ class MarginalsDisplay:
         The histograms of the generated rows.
 
     ax_ : matplotlib Axes or None
-        The axes that was given, now the frame of the grid.
+        The given axes, whose place the grid takes.
 
     figure_ : matplotlib Figure
-        Figure containing the histograms.
+        Figure containing the axes.
 
     Notes
     -----
-    Both histograms of a column are densities over the same bins. A column of whole numbers with
-    few values gets one bin for each. Elsewhere the bins span the central 99 % of the real rows and
-    a margin; rows outside count in the total and are not drawn.
+    Both histograms of a column are densities over the same bins. A column of integers with few
+    values has one bin for each value. For other columns, the bins cover the central 99 % of the
+    real rows and a margin. Rows outside are not drawn, but are part of the total.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class MarginalsDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw the columns of ``X`` and of rows that a fitted generator samples.
+        """Draw the columns of ``X`` and of samples of a fitted generator.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class MarginalsDisplay:
             Real rows.
 
         n_samples : int, default=None
-            Number of rows to sample. None: as many as ``X`` has.
+            Number of rows to sample. None: the number of rows of ``X``.
 
         columns : list of int or str, default=None
             The columns to draw, by index or by name. None: the first ``max_columns``.
@@ -143,7 +143,7 @@ class MarginalsDisplay:
     def from_samples(
         cls, real, fake, *, columns=None, max_columns=12, name=None, ax=None, **kwargs
     ):
-        """Draw the columns of real rows and of generated ones.
+        """Draw the columns of real and of generated rows.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class MarginalsDisplay:
         else:
             self.figure_ = ax.figure
             ax.set_axis_off()
-            # Axes placed by hand have no subplotspec: the grid then spans the same rectangle.
+            # Axes of `add_axes` have no subplotspec; the grid then covers the same rectangle.
             box, spec = ax.get_position(), ax.get_subplotspec()
             if spec is None:
                 outer = self.figure_.add_gridspec(
@@ -254,11 +254,11 @@ def _feature_names(X, n_features):
 def _column_indices(columns, names):
     if columns is None:
         return list(range(len(names)))
-    known = {name: j for j, name in enumerate(names)}
+    index_of = {name: j for j, name in enumerate(names)}
     indices = []
     for column in columns:
-        if isinstance(column, str) and column in known:
-            indices.append(known[column])
+        if isinstance(column, str) and column in index_of:
+            indices.append(index_of[column])
         elif isinstance(column, Integral) and -len(names) <= column < len(names):
             indices.append(int(column))
         else:
@@ -273,12 +273,12 @@ def _column_indices(columns, names):
 
 def _bin_edges(real, fake):
     low, high = np.quantile(real, [0.005, 0.995])
-    whole = np.all(real == np.round(real)) and np.all(fake == np.round(fake))
+    integers = np.all(real == np.round(real)) and np.all(fake == np.round(fake))
     both_low, both_high = min(real.min(), fake.min()), max(real.max(), fake.max())
-    if whole and both_high - both_low < N_BARS:
+    if integers and both_high - both_low < N_BARS:
         return np.arange(both_low - 0.5, both_high + 1.0)
     if low == high:
-        # One value has almost all the mass: a bin on it and a few beside it.
+        # Almost all rows have one value: use a bin around it, and a few next to it.
         width = max(abs(low) * 1e-2, 1e-6)
         return low + width * (np.arange(6) - 2.5)
     margin = 0.1 * (high - low)

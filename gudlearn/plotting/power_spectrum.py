@@ -1,4 +1,4 @@
-"""Power spectra of images."""
+"""Display of the power spectra of images."""
 
 import numpy as np
 from scipy import fft
@@ -6,28 +6,28 @@ from scipy import fft
 from gudlearn.plotting.common import (
     FAKE_COLOR,
     REAL_COLOR,
-    asked,
     check_count,
     check_real_and_fake_images,
     estimator_name,
     new_or_given_axes,
     row_shape,
+    sample_arguments,
     tidy,
 )
 
 
 class PowerSpectrumDisplay:
-    """Radially averaged power spectra of real and of generated images.
+    """Radially averaged power spectra of real and generated images.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_samples`.
 
     Parameters
     ----------
     frequencies : ndarray of shape (n_shells,)
-        Frequency of each shell in cycles per pixel; 0 is the mean of an image and is not drawn.
+        Frequency of each shell in cycles per pixel. 0 is the mean of an image, and is not drawn.
 
     real_power, fake_power : ndarray of shape (n_shells,)
-        Mean power in each shell, in squared units of a pixel.
+        Mean power in each shell, in squared units of the pixels.
 
     name : str, default=None
         Name of the generated images in the legend. None: "generated".
@@ -45,10 +45,10 @@ class PowerSpectrumDisplay:
 
     Notes
     -----
-    The power of a mode is the mean over images and channels of the squared modulus of the unitary
-    Fourier transform: white noise of standard deviation s has the power s^2 everywhere, and the
-    sum over all modes is the sum of the squared pixels. Shell j holds the modes of ``|k|`` nearest
-    to j cycles per longer side.
+    The power of a mode is the squared modulus of the unitary Fourier transform, averaged over
+    images and over channels, of which there may be any number. White noise of standard deviation s
+    has power s^2 at all frequencies, and the sum over all modes is the sum of the squared pixels.
+    Shell j contains the modes whose ``|k|`` is nearest to j cycles per longer side.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class PowerSpectrumDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw the spectra of ``X`` and of images that a fitted generator samples.
+        """Draw the spectra of ``X`` and of samples of a fitted generator.
 
         Parameters
         ----------
@@ -89,7 +89,7 @@ class PowerSpectrumDisplay:
             A fitted generator.
 
         X : array-like of shape (n, height, width[, channels]) or (n, n_features)
-            Real images or rows, all of which count.
+            Real images or rows, all of which are used.
 
         n_samples : int, default=256
             Number of images to sample.
@@ -121,7 +121,9 @@ class PowerSpectrumDisplay:
         display : PowerSpectrumDisplay
         """
         n_samples = check_count(n_samples, "n_samples")
-        fake = estimator.sample(n_samples, **asked(y, guidance, random_state=random_state))
+        fake = estimator.sample(
+            n_samples, **sample_arguments(y, guidance, random_state=random_state)
+        )
         return cls.from_samples(
             X,
             fake,
@@ -133,19 +135,19 @@ class PowerSpectrumDisplay:
 
     @classmethod
     def from_samples(cls, real, fake, *, shape=None, name=None, ax=None, **kwargs):
-        """Draw the spectra of real and of generated images.
+        """Draw the spectra of real and generated images.
 
         Parameters
         ----------
         real : array-like of shape (n_real, height, width[, channels]) or (n_real, n_features)
-            Real images with 1 or 3 channels, or flat rows.
+            Real images, or flat rows.
 
         fake : array-like of shape (n_fake, height, width[, channels]) or (n_fake, n_features)
             Generated images of the same shape.
 
         shape : tuple of int, default=None
             Shape of one flattened row: (height, width) or (height, width, channels). None: square
-            images of one channel. Images need none.
+            images of one channel. Not needed for images.
 
         name : str, default=None
             Name of the generated images in the legend. None: "generated".
@@ -194,7 +196,7 @@ class PowerSpectrumDisplay:
         """
         ax = new_or_given_axes(self, ax, figsize=(5.2, 3.8))
         generated = ("generated" if self.name is None else self.name) if name is None else name
-        # A logarithmic axis has no zero.
+        # Zero cannot be drawn on a logarithmic axis.
         drawn = np.asarray(self.frequencies) > 0
         frequencies = np.asarray(self.frequencies)[drawn]
         lines = []
@@ -206,7 +208,7 @@ class PowerSpectrumDisplay:
             lines += ax.plot(frequencies, np.asarray(power)[drawn], **style)
         self.real_line_, self.fake_line_ = lines
         ax.set(xscale="log", yscale="log", xlabel="frequency (cycles per pixel)", ylabel="power")
-        # Octaves below the highest frequency that a row of pixels carries.
+        # Octaves below the highest frequency of a row of pixels.
         octaves = 2 ** np.arange(1, int(np.log2(1 / frequencies[0]) + 1e-9) + 1)
         ax.set_xticks(1 / octaves, labels=[f"1/{n}" for n in octaves])
         ax.set_xticks([], minor=True)
@@ -217,16 +219,16 @@ class PowerSpectrumDisplay:
 
 
 def shells(height, width):
-    """Shell of each mode, (height, width): ``|k|`` in cycles per longer side, rounded."""
+    """Compute the shell of each mode: ``|k|`` in cycles per longer side, rounded."""
     k = np.hypot(fft.fftfreq(height)[:, None], fft.fftfreq(width)) * max(height, width)
     return np.rint(k).astype(int)
 
 
 def radial_power(images):
-    """Frequencies and mean power of the shells of images (n, height, width, channels)."""
+    """Compute frequencies and mean power of shells of images (n, height, width, channels)."""
     power = np.square(np.abs(fft.fft2(images, axes=(1, 2), norm="ortho"))).mean(axis=(0, 3))
     shell = shells(*power.shape).ravel()
     n_modes = np.bincount(shell)
     total = np.bincount(shell, weights=power.ravel())
-    filled = np.flatnonzero(n_modes)
-    return filled / max(power.shape), total[filled] / n_modes[filled]
+    occupied = np.flatnonzero(n_modes)
+    return occupied / max(power.shape), total[occupied] / n_modes[occupied]

@@ -1,41 +1,45 @@
-"""Images, or rows drawn as images."""
+"""Display of images, or of rows as images."""
 
 import math
 
 import numpy as np
 
 from gudlearn.plotting.common import (
-    asked,
     check_count,
     check_images,
     check_real_and_fake_images,
+    colours,
+    drawn_channels,
     estimator_name,
     new_or_given_axes,
     row_shape,
+    sample_arguments,
 )
 
 
 class SampleGridDisplay:
-    """Images, or rows drawn as images, real ones next to generated ones.
+    """Grid of generated images, or of rows as images, next to real ones.
 
-    The shades span the range of the real images where there are any; ``vmin`` and ``vmax`` change
-    it.
+    One channel is drawn in shades of grey. Two channels are drawn as red and green, three as red,
+    green and blue, and four as red, green, blue and alpha. Of more than four channels, the first
+    three are drawn as colours. Grey, colours and alpha share one scale, from the smallest to the
+    largest real value (or generated value, if there are no real images); ``vmin`` and ``vmax``
+    change it.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_samples`.
 
     Parameters
     ----------
     fake : ndarray of shape (n_fake, height, width[, channels]) or (n_fake, n_features)
-        Generated images, with 1 or 3 channels, or flat rows.
+        Generated images, or flat rows.
 
     real : ndarray of shape (n_real, height, width[, channels]) or (n_real, n_features), \
             default=None
-        Real ones. None: the generated ones are shown alone.
+        Real images or flat rows. None: only generated images are drawn.
 
     shape : tuple of int, default=None
-        Shape of one flattened row: (height, width) or (height, width, channels) with 1 or 3
-        channels. None: square images of one channel, where the number of features is a square.
-        Images need none.
+        Shape of one flattened row: (height, width) or (height, width, channels). None: square
+        images of one channel, if the number of features is a square. Not needed for images.
 
     name : str, default=None
         Title above the generated images. None: "generated".
@@ -43,13 +47,13 @@ class SampleGridDisplay:
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        The picture of all images.
+        All images as one.
 
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes with the images.
 
     figure_ : matplotlib Figure
-        Figure containing the picture.
+        Figure containing the axes.
 
     Examples
     --------
@@ -82,7 +86,7 @@ class SampleGridDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw images that a fitted generator samples, next to real ones.
+        """Draw samples of a fitted generator next to real images.
 
         Parameters
         ----------
@@ -90,7 +94,7 @@ class SampleGridDisplay:
             A fitted generator.
 
         X : array-like of shape (n, height, width[, channels]) or (n, n_features), default=None
-            Real images or rows; the first ``n_samples`` are shown. None: only generated ones.
+            Real images or rows; the first ``n_samples`` are drawn. None: only generated images.
 
         n_samples : int, default=36
             Number of images of each kind.
@@ -122,7 +126,9 @@ class SampleGridDisplay:
         display : SampleGridDisplay
         """
         n_samples = check_count(n_samples, "n_samples")
-        fake = estimator.sample(n_samples, **asked(y, guidance, random_state=random_state))
+        fake = estimator.sample(
+            n_samples, **sample_arguments(y, guidance, random_state=random_state)
+        )
         return cls.from_samples(
             X,
             fake,
@@ -140,13 +146,13 @@ class SampleGridDisplay:
         Parameters
         ----------
         real : array-like of shape (n_real, height, width[, channels]), (n_real, n_features) or None
-            Real images or rows; the first ``n_samples`` are shown.
+            Real images or rows; the first ``n_samples`` are drawn.
 
         fake : array-like of shape (n_fake, height, width[, channels]) or (n_fake, n_features)
-            Generated images or rows; the first ``n_samples`` are shown.
+            Generated images or rows; the first ``n_samples`` are drawn.
 
         n_samples : int, default=36
-            Number of images of each kind, at most.
+            Largest number of images of each kind.
 
         shape : tuple of int, default=None
             Shape of one flattened row, see :class:`SampleGridDisplay`.
@@ -190,30 +196,28 @@ class SampleGridDisplay:
         blocks = [("generated" if self.name is None else self.name) if name is None else name]
         if self.real is None:
             fake = check_images(self.fake, "fake", self.shape)
-            mosaics = [_mosaic(fake)]
+            samples = [drawn_channels(fake)]
         else:
             real, fake = check_real_and_fake_images(self.real, self.fake, self.shape)
             blocks.insert(0, "real")
-            mosaics = [_mosaic(real), _mosaic(fake)]
+            samples = [drawn_channels(real), drawn_channels(fake)]
 
-        width, channels = fake.shape[2:]
-        picture, starts = _side_by_side(mosaics, gap=width // 2 + 1)
-        # A generated outlier must not change the shade of all the others.
-        reference = fake if self.real is None else real
-        low, high = kwargs.pop("vmin", reference.min()), kwargs.pop("vmax", reference.max())
+        mosaics = [_mosaic(images) for images in samples]
+        width, channels = samples[0].shape[2:]
+        grid, starts = _side_by_side(mosaics, gap=width // 2 + 1)
+        # The scale is that of the real images: a generated outlier must not change it.
+        low, high = kwargs.pop("vmin", samples[0].min()), kwargs.pop("vmax", samples[0].max())
         style = {"interpolation": "nearest"}
         if channels == 1:
-            picture = picture[..., 0]
+            grid = grid[..., 0]
             style |= {"cmap": "gray_r", "vmin": low, "vmax": high}
         else:
-            picture = np.clip((picture - low) / max(high - low, np.finfo(float).tiny), 0, 1)
-            # A colour picture has no colour for "nothing here".
-            picture = np.where(np.isnan(picture), 1.0, picture)
+            grid = colours(grid, low, high)
 
-        n_rows, n_columns = picture.shape[:2]
+        n_rows, n_columns = grid.shape[:2]
         side = 3.2 * len(mosaics)
         ax = new_or_given_axes(self, ax, figsize=(side, side * n_rows / n_columns + 0.4))
-        self.image_ = ax.imshow(picture, **(style | kwargs))
+        self.image_ = ax.imshow(grid, **(style | kwargs))
         for title, mosaic, start in zip(blocks, mosaics, starts, strict=True):
             centre = start + (mosaic.shape[1] - 1) / 2
             ax.annotate(
@@ -231,7 +235,7 @@ class SampleGridDisplay:
 
 
 def _mosaic(images):
-    """Lay images (n, height, width, channels) out in a near square, one blank pixel between."""
+    """Arrange images (n, height, width, channels) in a near square, one NaN pixel apart."""
     n_images, height, width, channels = images.shape
     n_columns = math.ceil(math.sqrt(n_images))
     n_rows = math.ceil(n_images / n_columns)
@@ -242,7 +246,7 @@ def _mosaic(images):
 
 
 def _side_by_side(mosaics, gap):
-    """Join mosaics with blank columns between; return the picture and where each one starts."""
+    """Join mosaics, `gap` NaN columns apart; return the image and the start of each mosaic."""
     n_rows = max(mosaic.shape[0] for mosaic in mosaics)
     starts, pieces, position = [], [], 0
     for mosaic in mosaics:

@@ -1,4 +1,4 @@
-"""Log-SNR of each component over time."""
+"""Display of the log-SNR of each component over time."""
 
 import numpy as np
 import torch
@@ -14,12 +14,25 @@ from gudlearn.plotting.common import (
 )
 from gudlearn.schedules import EndPoints
 
-#: Up to this many components each curve gets its own entry in the legend, above it a colour bar.
+#: Up to this number of components each curve has a legend entry; for more there is a colour bar.
 N_LABELLED = 8
 
 
 def schedule_curves(schedule, variances, order, names, log_snr_ends, n_times):
-    """Times, effective log-SNR and names of components of given variances; see `from_schedule`."""
+    """Compute the log-SNR curves of components with given variances.
+
+    Parameters
+    ----------
+    schedule, variances, order, names, log_snr_ends, n_times
+        As in :meth:`ScheduleDisplay.from_schedule`.
+
+    Returns
+    -------
+    t : ndarray of shape (n_times,)
+    log_snr : ndarray of shape (n_times, n_components)
+        Effective log-SNR in nats.
+    names : ndarray of str of shape (n_components,)
+    """
     variances = np.asarray(variances, dtype=np.float64)
     if variances.ndim != 1 or not (np.isfinite(variances) & (variances > 0)).all():
         raise ValueError("variances must be a vector of finite numbers above 0.")
@@ -56,14 +69,14 @@ class ScheduleDisplay:
         times exp(-gamma).
 
     variances : ndarray of shape (n_components,), default=None
-        Variances of the components, which colour the curves. None: the curves are coloured by
+        Variances of the components, by which the curves are coloured. None: they are coloured by
         the index of the component.
 
     names : array-like of str of shape (n_components,), default=None
-        Names of the components, shown in the legend where there are few.
+        Names of the components, in the legend if there are few.
 
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
@@ -71,13 +84,13 @@ class ScheduleDisplay:
         The curves, one for each component.
 
     colorbar_ : matplotlib Colorbar or None
-        The colour bar, where there are too many components for a legend.
+        The colour bar, if there are too many components for a legend.
 
     ax_ : matplotlib Axes
         Axes with the curves.
 
     figure_ : matplotlib Figure
-        Figure containing the curves.
+        Figure containing the axes.
 
     Examples
     --------
@@ -98,7 +111,7 @@ class ScheduleDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, n_times=201, name=None, ax=None, **kwargs):
-        """Draw the schedule of a fitted generator: the components that diffuse.
+        """Draw the schedule of the components of a fitted generator that diffuse.
 
         Parameters
         ----------
@@ -126,7 +139,7 @@ class ScheduleDisplay:
         log_snr = np.asarray(estimator.log_snr(t))
         if log_snr.shape[1] == 0:
             raise ValueError("There is no schedule to draw: no component of the data varies.")
-        components = estimator._encoding.components
+        components = estimator.state_.encoding.components
         display = cls(
             t=t,
             log_snr=log_snr,
@@ -150,7 +163,7 @@ class ScheduleDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw what a schedule makes of components of given variances, without any data.
+        """Draw a schedule for components with given variances, without data.
 
         Parameters
         ----------
@@ -260,7 +273,7 @@ class ScheduleDisplay:
         low, high = values.min(), values.max()
         scale = Normalize if self.variances is None else LogNorm
         norm = scale(low, high) if low < high else Normalize(low - 1, low + 1)
-        # The light end of the map is hard to see on white.
+        # The light end of the colour map is hard to see on white.
         full_map = matplotlib.colormaps["viridis"]
         colormap = full_map.resampled(256)(np.linspace(0.0, 0.9, 256))
         mappable = ScalarMappable(norm, matplotlib.colors.ListedColormap(colormap))

@@ -1,4 +1,4 @@
-"""Which component is on its way, and when."""
+"""Display of the times at which components are generated."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -6,15 +6,15 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn.plotting.common import check_count, estimator_name, new_or_given_axes
 from gudlearn.plotting.schedule import schedule_curves
 
-# Up to this many components each is named on the axis.
-_MOST_NAMES = 20
+# Largest number of components that are named on the axis.
+_MAX_NAMES = 20
 
 
 class SoftnessDisplay:
-    """How much of each component is decided in the course of a generation.
+    """How far each component is decided in the course of generation.
 
-    From left to right a generation goes from noise to data. In a hard schedule one row after
-    another turns from light to dark; in a soft one they do so together.
+    Generation goes from noise at the left to data at the right. With a hard schedule, one row after
+    the other turns from light to dark; with a soft schedule, all rows do so together.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_schedule`.
 
@@ -24,27 +24,27 @@ class SoftnessDisplay:
         Times in [0, 1], increasing; 0 is data, 1 is noise.
 
     decided : ndarray of shape (n_times, n_components)
-        In [0, 1]: how far the log-SNR of each component has come from its least to its greatest.
+        Log-SNR of each component, scaled from its range to [0, 1].
 
     names : array-like of str of shape (n_components,), default=None
         Names of the components.
 
     name : str, default=None
-        Title of the picture.
+        Title of the plot.
 
     Attributes
     ----------
     mesh_ : matplotlib QuadMesh
-        The picture.
+        The image.
 
     colorbar_ : matplotlib Colorbar
         The colour bar.
 
     ax_ : matplotlib Axes
-        Axes with the picture.
+        Axes with the image.
 
     figure_ : matplotlib Figure
-        Figure containing the picture.
+        Figure containing the axes.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class SoftnessDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, n_times=201, name=None, ax=None, **kwargs):
-        """Draw the schedule of a fitted generator: the components that diffuse.
+        """Draw the schedule of the components of a fitted generator that diffuse.
 
         Parameters
         ----------
@@ -91,9 +91,9 @@ class SoftnessDisplay:
         log_snr = np.asarray(estimator.log_snr(t))
         if log_snr.shape[1] == 0:
             raise ValueError("There is no schedule to draw: no component of the data varies.")
-        names = estimator._encoding.components.names
+        names = estimator.state_.encoding.components.names
         title = estimator_name(estimator.schedule_, name)
-        return cls(t=t, decided=_progress(log_snr), names=names, name=title).plot(ax=ax, **kwargs)
+        return cls(t=t, decided=_scaled(log_snr), names=names, name=title).plot(ax=ax, **kwargs)
 
     @classmethod
     def from_schedule(
@@ -109,7 +109,7 @@ class SoftnessDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw what a schedule makes of components of given variances, without any data.
+        """Draw a schedule for components with given variances, without data.
 
         Parameters
         ----------
@@ -133,10 +133,10 @@ class SoftnessDisplay:
             schedule, variances, order, names, log_snr_ends, n_times
         )
         title = repr(schedule) if name is None else name
-        return cls(t=t, decided=_progress(log_snr), names=names, name=title).plot(ax=ax, **kwargs)
+        return cls(t=t, decided=_scaled(log_snr), names=names, name=title).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, name=None, **kwargs):
-        """Draw the picture.
+        """Draw the image.
 
         Parameters
         ----------
@@ -155,17 +155,17 @@ class SoftnessDisplay:
         """
         ax = new_or_given_axes(self, ax, figsize=(6.4, 3.6))
         decided = np.asarray(self.decided)
-        place = np.arange(decided.shape[1])
+        position = np.arange(decided.shape[1])
         style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "shading": "nearest"} | kwargs
-        self.mesh_ = ax.pcolormesh(self.t, place, decided.T, **style)
+        self.mesh_ = ax.pcolormesh(self.t, position, decided.T, **style)
         self.colorbar_ = ax.figure.colorbar(self.mesh_, ax=ax, pad=0.02)
         self.colorbar_.set_label("decided")
         self.colorbar_.outline.set_visible(False)
         ax.set(xlabel="time t (1: noise, 0: data)", xlim=(1, 0), ylabel="component")
-        # Not inverted: axes that share theirs would be turned back again.
-        ax.set_ylim(len(place) - 0.5, -0.5)
-        if self.names is not None and len(place) <= _MOST_NAMES:
-            ax.set_yticks(place, [str(n) for n in self.names])
+        # `invert_yaxis` would revert the inversion of axes that share their y axis.
+        ax.set_ylim(len(position) - 0.5, -0.5)
+        if self.names is not None and len(position) <= _MAX_NAMES:
+            ax.set_yticks(position, [str(n) for n in self.names])
             ax.set_ylabel("")
         title = self.name if name is None else name
         if title is not None:
@@ -175,7 +175,7 @@ class SoftnessDisplay:
         return self
 
 
-def _progress(log_snr):
-    """Log-SNR of shape (n_times, n_components) as shares of the way between its extremes."""
+def _scaled(log_snr):
+    """Scale log-SNR (n_times, n_components) from the range of each component to [0, 1]."""
     low, high = log_snr.min(0), log_snr.max(0)
     return (log_snr - low) / np.where(high > low, high - low, 1.0)

@@ -1,4 +1,4 @@
-"""One sample on its way from noise to data."""
+"""Display of one sample on the way from noise to data."""
 
 from numbers import Integral
 
@@ -7,23 +7,25 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._random import derive_seed
 from gudlearn.plotting.common import (
-    asked,
     check_images,
+    colours,
+    drawn_channels,
     new_or_given_axes,
     row_shape,
+    sample_arguments,
 )
 
-# Room for times and a title above each block, and between tiles, in widths of a tile.
+# Height of times and title above each block, and gap between tiles, in widths of a tile.
 _TITLE, _GAP = 0.6, 0.04
 
 
 class ReverseTrajectoryDisplay:
-    """One image on its way from noise to data, in data space and in component space.
+    """One image on the way from noise to data, in data space and in component space.
 
-    Columns are times. Rows are the expected clean image, the state itself, its components, and the
-    log-SNR of each component: blue where signal outweighs noise, red where it does not yet.
-    Components are in the layout of the basis, grey where nothing varies. The rows of another
-    display may follow below.
+    Columns are times. Rows are the expected clean image, the noisy state, its components, and the
+    log-SNR of each component, which is blue if signal is stronger than noise and red if it is
+    weaker. Components have the layout of the basis; constant ones are grey. Channels are drawn as
+    in :class:`SampleGridDisplay`. The rows of another display can be drawn below.
 
     It is recommended to use :meth:`from_estimator`.
 
@@ -37,36 +39,37 @@ class ReverseTrajectoryDisplay:
         Expected clean images and states, in the units of the data.
 
     log_snr : ndarray of shape (n_states, n_components), default=None
-        Effective log-SNR of each component in nats, NaN for those that do not diffuse; as many
-        components as pixels times channels, over which their mean is shown. None: no such row.
+        Effective log-SNR of each component in nats, NaN for components that do not diffuse. There
+        are as many components as pixels times channels; their mean over channels is drawn. None:
+        no such row.
 
     components : ndarray of shape (n_states, n_components), default=None
-        Components of the states, each divided by its standard deviation over all samples then;
-        NaN and the mean as for ``log_snr``. None: no such row.
+        Components of the states, each divided by its standard deviation over samples at that time.
+        NaN and mean as for ``log_snr``. None: no such row.
 
     shape : tuple of int, default=None
         Shape of one flattened row: (height, width) or (height, width, channels). None: square
-        images of one channel. Images need none.
+        images of one channel. Not needed for images.
 
     name : str, default=None
         Title of these rows.
 
     other : ReverseTrajectoryDisplay, default=None
-        What to draw below.
+        Display to draw below.
 
     Attributes
     ----------
     images_ : list of ndarray of matplotlib AxesImage of shape (n_rows, n_states)
-        The pictures, one array for this display and one for ``other``.
+        The images, one array for this display and one for ``other``.
 
     colorbar_ : matplotlib Colorbar or None
-        The scale of log-SNR.
+        Colour bar of log-SNR.
 
     ax_ : matplotlib Axes
-        Axes with the pictures.
+        Axes with the images.
 
     figure_ : matplotlib Figure
-        Figure containing the pictures.
+        Figure containing the axes.
 
     Examples
     --------
@@ -108,7 +111,7 @@ class ReverseTrajectoryDisplay:
         ax=None,
         **kwargs,
     ):
-        """Draw one sample of a fitted generator, or of two from the same noise.
+        """Draw one sample of a fitted generator, or one of each of two from the same noise.
 
         Parameters
         ----------
@@ -116,11 +119,11 @@ class ReverseTrajectoryDisplay:
             A generator fitted to images.
 
         other : GUDGenerator, default=None
-            Another one, to compare; for example ``copy.copy(estimator)`` with another schedule in
-            the place of its ``schedule_``.
+            A generator to compare with, for example ``copy.copy(estimator)`` with another
+            ``schedule_``.
 
         n_states : int, default=9
-            Number of states, spread evenly over the sampler's steps.
+            Number of states, at equal intervals among the steps of the sampler.
 
         y : array-like of shape (1,) or one label, default=None
             Class to draw from, with ``class_conditional``.
@@ -136,7 +139,7 @@ class ReverseTrajectoryDisplay:
             Controls the noise. None uses the estimator's.
 
         name : str or pair of str, default=None
-            Titles. None: the schedule, where there are two estimators.
+            Titles, a pair for two estimators. None: the schedules.
 
         ax : matplotlib Axes, default=None
             Axes to draw on. None: a new figure.
@@ -155,18 +158,18 @@ class ReverseTrajectoryDisplay:
             names = [repr(one.schedule_) for one in estimators]
         elif other is not None and (isinstance(name, str) or len(name) != 2):
             raise ValueError(f"name={name!r} must be a pair of names where two are drawn.")
-        # One seed for both: a RandomState moves on when it is used.
+        # One seed for both, since a RandomState advances when it is used.
         seed = estimator.random_state if random_state is None else random_state
         seed = seed if isinstance(seed, Integral) else derive_seed(seed) % 2**32
         display = None
         for one, title in reversed(list(zip(estimators, names, strict=True))):
-            arguments = asked(y, guidance, n_states=n_states, random_state=seed)
-            found = one.sample_trajectory(**arguments)
-            log_snr, components = _of_components(one, found)
+            arguments = sample_arguments(y, guidance, n_states=n_states, random_state=seed)
+            trajectory = one.sample_trajectory(**arguments)
+            log_snr, components = _log_snr_and_components(one, trajectory)
             display = cls(
-                t=found.t,
-                denoised=found.denoised[:, 0],
-                noisy=found.noisy[:, 0],
+                t=trajectory.t,
+                denoised=trajectory.denoised[:, 0],
+                noisy=trajectory.noisy[:, 0],
                 log_snr=log_snr,
                 components=components,
                 shape=row_shape(one, shape),
@@ -191,7 +194,7 @@ class ReverseTrajectoryDisplay:
         display : ReverseTrajectoryDisplay
         """
         displays = [self] if self.other is None else [self, self.other]
-        blocks = [display._rows() for display in displays]
+        blocks = [_image_rows(display) for display in displays]
         n_columns = max(len(display.t) for display in displays)
         # Tiles are one unit wide; all of them have the height of the first.
         height = blocks[0]["noisy"].shape[1] / blocks[0]["noisy"].shape[2]
@@ -204,15 +207,15 @@ class ReverseTrajectoryDisplay:
         self.images_, self.colorbar_, top, shaded = [], None, 0.0, []
         for display, block in zip(displays, blocks, strict=True):
             top += _TITLE if display.name is not None else _TITLE / 2
-            display._write_titles(ax, top)
+            _write_titles(ax, display, top)
             state_style = _state_style(block["noisy"][-1], kwargs)
             images = []
-            for label, pictures in block.items():
-                draw = styles.get(label, state_style)
+            for label, row in block.items():
+                style = styles.get(label, state_style)
                 images.append(
                     [
-                        ax.imshow(**draw(picture, (j + _GAP, j + 1, top + height, top + _GAP)))
-                        for j, picture in enumerate(pictures)
+                        ax.imshow(**style(image, (j + _GAP, j + 1, top + height, top + _GAP)))
+                        for j, image in enumerate(row)
                     ]
                 )
                 ax.text(-0.05, top + height / 2, label, ha="right", va="center", fontsize="small")
@@ -229,75 +232,78 @@ class ReverseTrajectoryDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _rows(self):
-        """Pictures of each row by its label, (n_states, height, width, channels)."""
-        noisy = check_images(self.noisy, "noisy", self.shape)
-        denoised = check_images(self.denoised, "denoised", self.shape)
-        if not len(self.t) == len(noisy) == len(denoised) or noisy.shape != denoised.shape:
-            raise ValueError(
-                f"t has {len(self.t)} times, but noisy has images of shape {noisy.shape} and "
-                f"denoised of {denoised.shape}. Pass one image of each kind for each time."
-            )
-        rows = {"denoised": denoised, "noisy": noisy}
-        for label, name in (("components", "components"), ("log-SNR", "log_snr")):
-            if getattr(self, name) is None:
-                continue
-            values = np.ma.masked_invalid(getattr(self, name))
-            if values.shape != (len(noisy), noisy[0].size):
-                raise ValueError(
-                    f"{name} has shape {values.shape}, but the states have {len(noisy)} times of "
-                    f"{noisy[0].size} values. Pass one number for each time and component."
-                )
-            rows[label] = values.reshape(noisy.shape).mean(axis=3, keepdims=True)
-        return rows
 
-    def _write_titles(self, ax, top):
-        for j, t in enumerate(self.t):
-            ax.text(j + 0.5, top, f"t = {t:.2f}", ha="center", va="bottom", fontsize="small")
-        if self.name is not None:
-            ax.text(0, top - 0.25, self.name, ha="left", va="bottom")
+def _image_rows(display):
+    """Images of each row of a display by label, (n_states, height, width, channels)."""
+    noisy = check_images(display.noisy, "noisy", display.shape)
+    denoised = check_images(display.denoised, "denoised", display.shape)
+    if not len(display.t) == len(noisy) == len(denoised) or noisy.shape != denoised.shape:
+        raise ValueError(
+            f"t has {len(display.t)} times, but noisy has images of shape {noisy.shape} and "
+            f"denoised of {denoised.shape}. Pass one image of each kind for each time."
+        )
+    rows = {"denoised": drawn_channels(denoised), "noisy": drawn_channels(noisy)}
+    for label, name in (("components", "components"), ("log-SNR", "log_snr")):
+        if getattr(display, name) is None:
+            continue
+        values = np.ma.masked_invalid(getattr(display, name))
+        if values.shape != (len(noisy), noisy[0].size):
+            raise ValueError(
+                f"{name} has shape {values.shape}, but the states have {len(noisy)} times of "
+                f"{noisy[0].size} values. Pass one number for each time and component."
+            )
+        rows[label] = values.reshape(noisy.shape).mean(axis=3, keepdims=True)
+    return rows
+
+
+def _write_titles(ax, display, top):
+    for j, t in enumerate(display.t):
+        ax.text(j + 0.5, top, f"t = {t:.2f}", ha="center", va="bottom", fontsize="small")
+    if display.name is not None:
+        ax.text(0, top - 0.25, display.name, ha="left", va="bottom")
 
 
 def _state_style(reference, kwargs):
-    """How states are drawn: in the range of the last one, or in the one that was asked for."""
+    """Arguments of ``imshow`` for states, on the scale of the reference unless it is given."""
     kwargs = dict(kwargs)
     low, high = kwargs.pop("vmin", reference.min()), kwargs.pop("vmax", reference.max())
 
-    def style(picture, extent):
-        if picture.shape[2] == 1:
-            shades = {"X": picture[..., 0], "cmap": "gray_r", "vmin": low, "vmax": high}
+    def style(image, extent):
+        if image.shape[2] == 1:
+            shades = {"X": image[..., 0], "cmap": "gray_r", "vmin": low, "vmax": high}
         else:
-            width = max(high - low, np.finfo(float).tiny)
-            shades = {"X": np.clip((picture - low) / width, 0, 1)}
+            shades = {"X": colours(image, low, high)}
         return shades | {"extent": extent, "interpolation": "nearest"} | kwargs
 
     return style
 
 
-def _of_components(estimator, found):
-    """Log-SNR of all components at the times of a trajectory, and its components of unit size."""
-    encoding = estimator._encoding
-    own = encoding.components.positions
-    log_snr, components = np.full((2, len(found.t), encoding.components.n_total), np.nan)
-    log_snr[:, own] = estimator.log_snr(found.t)
-    log_variances = np.log(encoding.ends.variances[own])
-    gamma = log_variances - log_snr[:, own]
-    # log(alpha^2 V + sigma^2)
+def _log_snr_and_components(estimator, trajectory):
+    """Log-SNR and standardised components of a trajectory, NaN where components do not diffuse."""
+    encoding = estimator.state_.encoding
+    diffusing = encoding.components.positions
+    shape = (2, len(trajectory.t), encoding.components.n_total)
+    log_snr, components = np.full(shape, np.nan)
+    log_snr[:, diffusing] = estimator.log_snr(trajectory.t)
+    log_variances = np.log(encoding.ends.variances[diffusing])
+    gamma = log_variances - log_snr[:, diffusing]
+    # log(alpha^2 V + sigma^2), the log-variance of the noisy component.
     log_total = np.logaddexp(log_variances - gamma, 0) - np.logaddexp(-gamma, 0)
-    components[:, own] = found.components[:, 0, own] * np.exp(-0.5 * log_total)
+    scale = np.exp(-0.5 * log_total)
+    components[:, diffusing] = trajectory.components[:, 0, diffusing] * scale
     return log_snr, components
 
 
 def _signed_style(blocks, name):
-    """How numbers of both signs are drawn: zero in the middle, one scale for all."""
+    """Arguments of ``imshow`` for numbers of both signs: zero in the middle, one scale for all."""
     limit = max((float(np.abs(rows).max()) for rows in blocks), default=0.0)
 
-    def style(picture, extent):
+    def style(image, extent):
         import matplotlib
 
         colormap = matplotlib.colormaps[name].with_extremes(bad="0.8")
         return {
-            "X": picture[..., 0],
+            "X": image[..., 0],
             "cmap": colormap,
             "vmin": -limit,
             "vmax": limit,

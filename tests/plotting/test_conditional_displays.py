@@ -1,4 +1,4 @@
-"""Pictures of conditionals and of softness hold the data that was given."""
+"""Displays of conditionals and of softness hold the given data."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,13 +15,13 @@ def _close():
     plt.close("all")
 
 
-def test_hard_schedules_decide_one_component_after_another():
+def test_hard_schedules_generate_one_component_after_another():
     display = SoftnessDisplay.from_schedule(
         SequentialSchedule(window=1), np.ones(4), order=np.arange(4), n_times=401
     )
-    under_way = (display.decided > 1e-6) & (display.decided < 1 - 1e-6)
-    assert under_way.sum(1).max() == 1
-    # What comes first in the order is decided first, at the largest times.
+    active = (display.decided > 1e-6) & (display.decided < 1 - 1e-6)
+    assert active.sum(1).max() == 1
+    # The first component of the order is generated first, at the largest times.
     first_time = [display.t[display.decided[:, i] > 0.5].max() for i in range(4)]
     assert first_time == sorted(first_time, reverse=True)
     soft = SoftnessDisplay.from_schedule(LinearSchedule(), np.ones(4), n_times=401)
@@ -59,10 +59,10 @@ def test_completions_are_drawn_with_their_band():
     assert edges.min() == pytest.approx(low.min())
     assert edges.max() == pytest.approx(high.max())
     labels = [t.get_text() for t in display.ax_.get_legend().get_texts()]
-    assert set(labels) == {"90 % of the draws", "draws", "truth", "known"}
+    assert set(labels) == {"90 % of the draws", "draws", "truth", "observed"}
 
 
-def test_completions_of_a_frame_bear_its_names():
+def test_completions_of_a_frame_have_its_names():
     X = pd.DataFrame(continuous(), columns=["a", "b", "c"])
     gen = small(max_iter=0, conditional_rate=0.5).fit(X)
     display = ConditionalDisplay.from_estimator(gen, [0.5, np.nan, 1.0], n_samples=5)
@@ -89,7 +89,7 @@ def test_completions_of_an_image_are_drawn_pixel_by_pixel():
         ([0.0, np.nan, 2.0], {"n_samples": 0}, "n_samples"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(row, arguments, message):
+def test_invalid_arguments_are_refused(row, arguments, message):
     gen = small(max_iter=0, conditional_rate=0.5).fit(continuous())
     with pytest.raises(ValueError, match=message):
         ConditionalDisplay.from_estimator(gen, row, **arguments)
