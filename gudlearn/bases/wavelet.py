@@ -268,13 +268,13 @@ def _filter_split(name):
 
 
 def _haar_levels(levels, shape):
-    most = (max(shape) - 1).bit_length()
-    if levels is not None and levels > most:
+    max_levels = (max(shape) - 1).bit_length()
+    if levels is not None and levels > max_levels:
         raise ValueError(
-            f"levels={levels} is more than the {most} that shape={shape} allows. "
+            f"levels={levels} is more than the {max_levels} that shape={shape} allows. "
             "Pass fewer levels, or None for as many as possible."
         )
-    return most if levels is None else int(levels)
+    return max_levels if levels is None else int(levels)
 
 
 def _filter_levels(levels, shape, name):
@@ -283,22 +283,22 @@ def _filter_levels(levels, shape, name):
     if not lengths:
         return _haar_levels(levels, shape)
     # Each split needs an even length on every axis; axes of length 1 are not split.
-    most = 0
-    while any(n >> most > 1 for n in lengths) and all(
-        n >> most == 1 or (n >> most) % 2 == 0 for n in lengths
+    max_levels = 0
+    while any(n >> max_levels > 1 for n in lengths) and all(
+        n >> max_levels == 1 or (n >> max_levels) % 2 == 0 for n in lengths
     ):
-        most += 1
-    if most == 0 or (levels is not None and levels > most):
+        max_levels += 1
+    if max_levels == 0 or (levels is not None and levels > max_levels):
         requested = 1 if levels is None else levels
         raise ValueError(
             f"wavelet={name!r} is orthonormal only where every axis has an even length at each "
-            f"level: shape={shape} allows {most} levels, not {requested}. "
+            f"level: shape={shape} allows {max_levels} levels, not {requested}. "
             "Use wavelet='haar', which works at every length, or fewer levels."
         )
     if levels is not None:
         return int(levels)
     recommended = int(np.log2(max(1, min(lengths) / (filter_length - 1))))
-    return min(most, max(1, recommended))
+    return min(max_levels, max(1, recommended))
 
 
 def _orthonormal_filter_length(name):

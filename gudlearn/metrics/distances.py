@@ -66,7 +66,7 @@ def frechet_distance(real, fake, *, features=None):
 
 
 def _covariance_root(X):
-    """R with R^T R the covariance of the rows X; it has at most as many rows as X."""
+    """R such that R^T R is the covariance of the rows X; R has at most as many rows as X."""
     deviations = (X - X.mean(0)) / np.sqrt(len(X) - 1)
     return np.linalg.qr(deviations, mode="r")
 

@@ -91,7 +91,7 @@ def check_images(X, name, shape=None):
     if shape is not None and tuple(shape) not in (X.shape[1:], images.shape[1:]):
         raise ValueError(
             f"shape={tuple(shape)} does not match {name} of shape {X.shape}. Leave shape out: "
-            "images have their own."
+            "images have a shape."
         )
     return images
 

@@ -104,8 +104,8 @@ def _listed_order(listed, components):
     covers = np.array([(names == name) | (groups == name) for name in listed])
     valid_names = [*dict.fromkeys([*names.tolist(), *groups.tolist()])]
     # If these are not all components of the basis, a listed name may be that of another one.
-    whole = getattr(components, "n_total", None) in (None, len(names))
-    if whole and not covers.any(axis=1).all():
+    is_full_basis = getattr(components, "n_total", None) in (None, len(names))
+    if is_full_basis and not covers.any(axis=1).all():
         name = listed[int(np.argmin(covers.any(axis=1)))]
         raise ValueError(
             f"order lists {name!r}, which is neither a component nor a group."

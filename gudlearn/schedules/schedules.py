@@ -316,7 +316,8 @@ class SequentialSchedule(Schedule):
         window = _number("window", self.window)
         if not window >= 1:
             raise ValueError(
-                f"window={window:g} must be at least 1: at 1 one group moves at a time, at inf all."
+                f"window={window:g} must be at least 1. At 1 one group is active at a time, at inf "
+                "all are."
             )
         return window
 
