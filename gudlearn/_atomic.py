@@ -1,6 +1,11 @@
-"""Leave an estimator unchanged when a fit fails."""
+"""Leave an estimator unchanged when a fit fails, and calls unchanged by global settings."""
 
-from contextlib import contextmanager
+import functools
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from sklearn import config_context
 
 
 @contextmanager
@@ -19,3 +24,40 @@ def unchanged_on_error(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def _isolation():
+    """A context in which the global settings that change arithmetic or outputs are the defaults.
+
+    These are NumPy's error handling, PyTorch's inference and no-grad modes, and scikit-learn's
+    output containers. All of them belong to the thread.
+    """
+    stack = ExitStack()
+    stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.enable_grad())
+    stack.enter_context(config_context(transform_output="default"))
+    return stack
+
+
+def isolated(method):
+    """Let a public method run under default global settings; a decorator."""
+
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        with _isolation():
+            return method(*args, **kwargs)
+
+    return wrapper
+
+
+def isolated_iterator(iterator):
+    """Let every step of an iterator run under default global settings."""
+    iterator = iter(iterator)
+    while True:
+        with _isolation():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item

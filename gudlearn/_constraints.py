@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-def validate_set_later(estimator, name):
+def validate_set_later(estimator, name, constraints):
     """Return a parameter that may be set after fit, validated as fit validates it."""
-    value, rules = getattr(estimator, name), estimator._parameter_constraints
-    validate_parameter_constraints(rules, {name: value}, type(estimator).__name__)
+    value = getattr(estimator, name)
+    validate_parameter_constraints(constraints, {name: value}, type(estimator).__name__)
     return value

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from torch import nn
 
+from gudlearn._atomic import unchanged_on_error
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
@@ -192,3 +193,47 @@ def _unknown_parameter(parameter, value, spec, name):
         f"{parameter}__{name}: {meaning} {type(spec).__name__}, whose parameters are "
         f"{has or 'none'}. {cure}".rstrip()
     )
+
+
+class NestedGenerator:
+    """Mixin of estimators whose parameter ``generator`` is a generator, or None for a default one.
+
+    A subclass defines ``_default_generator()``, and may define ``_NEEDS``: an attribute that a
+    generator must have, and what is said of one without it.
+    """
+
+    _NEEDS = None
+
+    def set_params(self, **params):
+        """Set parameters of the estimator and of its generator.
+
+        Where ``generator`` is None and one of its parameters is given, it becomes the default one
+        first.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        nested = any(name.startswith("generator__") for name in params)
+        if nested and params.get("generator", self.generator) is None:
+            params = {**params, "generator": self._default_generator()}
+        with unchanged_on_error(self):
+            return super().set_params(**params)
+
+    def _new_generator(self):
+        """The generator that is to be fitted, with the random state of this estimator."""
+        generator = self._default_generator() if self.generator is None else clone(self.generator)
+        if self._NEEDS is not None and not hasattr(generator, self._NEEDS[0]):
+            raise TypeError(
+                f"generator={generator!r} {self._NEEDS[1]}. Pass a GUDGenerator, or None."
+            )
+        if self.random_state is not None:
+            # In a pipeline every step with a random state receives it.
+            names = generator.get_params()
+            seeds = [name for name in names if name.split("__")[-1] == "random_state"]
+            generator.set_params(**dict.fromkeys(seeds, self.random_state))
+        return generator

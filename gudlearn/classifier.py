@@ -6,11 +6,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from gudlearn._atomic import isolated
 from gudlearn._constraints import HasMethods
-from gudlearn._wrapping import WrapsGenerator
+from gudlearn._specs import NestedGenerator
+from gudlearn.data.labels import check_no_missing_label
+from gudlearn.generator import GUDGenerator
 
 
-class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
+class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
     r"""Classifier by one class-conditional diffusion model of rows or images.
 
     Parameters
@@ -23,7 +26,7 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
         Probabilities of the classes, in the order of ``classes_``. None takes their frequencies in
         fit.
     random_state : int, RandomState instance or None, default=None
-        Where not None it is given to the generator.
+        If not None it is passed to the generator.
 
     Attributes
     ----------
@@ -42,8 +45,8 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
     -----
     .. math:: p(c | x) \propto p(c) \, p(x | c)
 
-    with the variational bound in place of :math:`\log p(x | c)`. Its noise belongs to the row: all
-    classes are judged by the same draws, and most of their noise cancels.
+    with the variational bound in place of :math:`\log p(x | c)`. Its noise is keyed by the row: all
+    classes are scored with the same draws, and most of the noise cancels.
 
     References
     ----------
@@ -74,6 +77,7 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
         self.priors = priors
         self.random_state = random_state
 
+    @isolated
     def fit(self, X, y):
         """Fit the model of all classes.
 
@@ -108,6 +112,9 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
             self.feature_names_in_ = generator.feature_names_in_
         return self
 
+    def _default_generator(self):
+        return GUDGenerator()
+
     def _check_priors(self, n_classes):
         if self.priors is None:
             return None
@@ -121,6 +128,7 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
             raise ValueError(f"priors={priors.tolist()} must be positive and sum to 1.")
         return priors
 
+    @isolated
     def log_likelihood(self, X):
         """Log-likelihood of each row given each class, in nats and in the units of X.
 
@@ -147,7 +155,7 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes)
         """
         log_p = self.log_likelihood(X)
-        # A row that no class can tell from the impossible keeps the priors.
+        # A row to which all classes give probability zero keeps the priors.
         log_p = np.where(np.isneginf(log_p).all(1, keepdims=True), 0.0, log_p)
         return log_softmax(log_p + np.log(self.class_prior_), axis=1)
 
@@ -187,8 +195,8 @@ class GUDClassifier(WrapsGenerator, ClassifierMixin, BaseEstimator):
 
 
 def _count_classes(y):
-    """Number of classes; None where y is not fit to be counted, which fit then says."""
-    y = np.asarray(y) if y is not None else np.empty(0)
-    if y.ndim == 0 or y.dtype.kind == "O" and any(v is None for v in y.ravel()):
+    """Number of classes; None where y is no list of labels, which the generator's fit refuses."""
+    if y is None or np.ndim(y) == 0:
         return None
-    return len(np.unique(y)) or None
+    check_no_missing_label(y)
+    return len(np.unique(np.asarray(y))) or None

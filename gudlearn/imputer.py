@@ -1,4 +1,4 @@
-"""Missing values filled in by one generative model of all columns."""
+"""Imputation of missing values by one generative model of all columns."""
 
 from numbers import Integral, Real
 
@@ -9,41 +9,45 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
-from gudlearn._atomic import unchanged_on_error
+from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
-from gudlearn._wrapping import WrapsGenerator
-from gudlearn.data.containers import check_n_samples, mean_of_draws
+from gudlearn._specs import NestedGenerator
+from gudlearn.data.columns import check_n_samples
+from gudlearn.data.containers import mean_of_draws
+from gudlearn.data.missing import missing_mask
+from gudlearn.data.rows import Rows
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
-# Columns of whole numbers, so many different ones at most, are discrete.
+# Columns of at most this many different whole numbers are discrete.
 _MOST_LEVELS = 64
-# Share of the rows in mixed states: what an imputer is asked are parts of rows, not whole ones.
+# Fraction of partially observed training rows: an imputer is never asked for whole ones.
 _RATE = 0.5
 
 
-class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
-    """Imputer that draws what is missing given what is there, from a diffusion model.
+class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
+    """Imputer by the conditional distribution of missing values, from a diffusion model.
 
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
         retrieval="auto")``. In the copy that is fitted a ``conditional_rate`` of "auto" is 0.5, and
-        a ``bin_width`` of "auto" takes columns of whole numbers, 64 different ones at most, for
-        discrete ones. Parameters are reached as ``generator__max_iter``.
+        with a ``bin_width`` of "auto" columns of at most 64 different whole numbers are discrete.
+        Parameters are reached as ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
         What stands for a missing value.
     strategy : {"mean", "median", "sample"}, default="mean"
-        What is filled in: the mean or median given what is known of the row, each entry by itself,
-        or one draw. Means are best in square error; draws have the law of the data.
+        What is imputed: the mean or median given the observed values of the row, each entry by
+        itself, or one draw. Means have the least squared error; draws have the distribution of the
+        data.
     n_samples : int, default=30
-        Draws for a median, which of an even number may lie between two whole numbers. For a mean,
+        Draws for a median; with an even number it may lie between two whole numbers. For a mean,
         draws of noise, see
         :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
     add_indicator : bool, default=False
-        Whether columns follow that say what was missing, as of
-        :class:`~sklearn.impute.MissingIndicator`.
+        Whether to append indicators of missing values, as
+        :class:`~sklearn.impute.MissingIndicator` does.
     keep_empty_features : bool, default=False
         Whether columns without any value in ``fit`` are kept, filled with 0, or dropped.
     random_state : int, RandomState instance or None, default=None
@@ -62,11 +66,11 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Values are taken to be missing at random: whether one is missing may depend on what is known of
-    the row, not on the value.
+    Values are assumed to be missing at random: whether one is missing may depend on the observed
+    values of the row, not on the missing value.
 
-    Where a basis of the generator mixes columns and some are missing in part, means of a row may
-    depend on other rows: all are then guided.
+    Where the generator's basis mixes columns some of which are missing, means of a row may depend
+    on other rows: all rows are then guided.
 
     Examples
     --------
@@ -111,8 +115,9 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         self.keep_empty_features = keep_empty_features
         self.random_state = random_state
 
+    @isolated
     def fit(self, X, y=None):
-        """Fit the model to what is there.
+        """Fit the model to the observed values.
 
         Parameters
         ----------
@@ -135,14 +140,15 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         generator = self._new_generator()
         with unchanged_on_error(self):
             X = self._rows(X, reset=True)
-            self._kept = ~np.isnan(X).all(axis=0)
+            missing = missing_mask(X)
+            self._kept = np.ones(X.shape[1], bool) if missing is None else ~missing.all(axis=0)
             self.indicator_ = None
             if self.add_indicator:
                 self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
             self.generator_, self._whole = None, np.zeros(0, dtype=bool)
             if self._kept.any():
                 self.generator_ = self._fit_generator(generator, X[:, self._kept])
-        # One seed for all calls, as of an int; None draws it here.
+        # One seed for all calls; None draws it here.
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return self
 
@@ -166,8 +172,9 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
             generator.set_params(conditional_rate=_RATE)
         return generator
 
+    @isolated
     def transform(self, X):
-        """Fill in what is missing.
+        """Impute missing values.
 
         Parameters
         ----------
@@ -176,7 +183,7 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features_out)
-            Known entries are those of X.
+            Observed entries are those of X.
         """
         check_is_fitted(self)
         X = self._rows(X, reset=False)
@@ -184,15 +191,16 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
             filled = self._complete(X, 1, by_value=False)[0]
         else:
             mean = self.strategy == "mean"
-            draws = self._complete(X, self.n_samples, by_value=True, expected=mean)
+            draws = self._complete(X, self.n_samples, by_value=True, mean=mean)
             filled = mean_of_draws(draws) if mean else np.median(draws, axis=0)
         filled = self._in_place(X, filled)
         if self.indicator_ is None:
             return filled
         return np.hstack([filled, self.indicator_.transform(X).astype(filled.dtype)])
 
+    @isolated
     def sample_imputations(self, X, m=5):
-        """Draw several imputations, for the uncertainty of what is computed from them.
+        """Draw several imputations, to carry their uncertainty into later results.
 
         Parameters
         ----------
@@ -226,26 +234,27 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
         )
         return X if nan else np.where(X == self.missing_values, np.nan, X)
 
-    def _complete(self, X, n_samples, by_value, expected=False):
-        """Draws of the kept columns of rows with something missing, (n_draws, n, F')."""
-        rows = X[:, self._kept].astype(np.float64)
-        wanted = np.isnan(rows).any(axis=1)
-        if not wanted.any():
-            return np.repeat(rows[None], n_samples, axis=0)
-        # What is known may lie beside the grid that was fitted; it is not changed.
-        partial = np.where(self._whole, np.rint(rows[wanted]), rows[wanted])
-        drawn = self.generator_._complete_rows(partial, n_samples, self._seed, by_value, expected)
-        found = np.repeat(rows[None], len(drawn), axis=0)
-        found[:, wanted] = drawn
+    def _complete(self, X, n_samples, by_value, mean=False):
+        """Draws of the kept columns of X, (n_draws, n, F')."""
+        values = X[:, self._kept].astype(np.float64)
+        rows = Rows.of(values)
+        if rows.observed is None:
+            return np.repeat(values[None], n_samples, axis=0)
+        partial = ~rows.observed.all(axis=1)
+        # Observed values may lie off the grid that was fitted; they are not changed.
+        on_grid = Rows.of(np.where(self._whole, np.rint(values[partial]), values[partial]))
+        sampling = self.generator_.sampling()
+        drawn = sampling.complete_by_value(on_grid, n_samples, self._seed, by_value, mean)
+        found = np.repeat(values[None], len(drawn), axis=0)
+        found[:, partial] = np.where(on_grid.observed, values[partial], drawn)
         return found
 
     def _in_place(self, X, filled):
-        """Columns in the order of X, as they were where known; empty ones kept or dropped."""
-        rows = X[:, self._kept]
-        filled = np.where(np.isnan(rows), filled, rows).astype(X.dtype)
+        """Columns in the order of X, observed values unchanged; empty ones kept or dropped."""
+        filled = filled.astype(X.dtype)
         if self._kept.all() or not self.keep_empty_features:
             return filled
-        # What a new row has in such a column stays.
+        # A value that a new row has in such a column stays.
         out = np.nan_to_num(X, nan=0.0)
         out[:, self._kept] = filled
         return out
@@ -278,9 +287,9 @@ class GUDImputer(WrapsGenerator, TransformerMixin, BaseEstimator):
 
 
 def _whole_columns(X):
-    """Which columns hold few whole numbers and nothing else but NaN."""
-    found = np.zeros(X.shape[1], dtype=bool)
+    """Which columns hold few different whole numbers, apart from missing values."""
+    found, missing = np.zeros(X.shape[1], dtype=bool), missing_mask(X)
     for j, column in enumerate(X.T):
-        values = np.unique(column[~np.isnan(column)])
+        values = np.unique(column if missing is None else column[~missing[:, j]])
         found[j] = 1 < len(values) <= _MOST_LEVELS and (values == np.rint(values)).all()
     return found

@@ -8,18 +8,19 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from gudlearn._atomic import isolated
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import distinct_keys, row_keys
-from gudlearn._wrapping import WrapsGenerator
+from gudlearn._specs import NestedGenerator
 from gudlearn.data.containers import Container
 from gudlearn.data.ties import SpreadTies
 from gudlearn.generator import GUDGenerator
 
-# Draws of the ties of a row that is scored.
+# Random spreads of the ties of a row that is scored.
 _N_DRAWS = 2
 
 
-class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
+class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     """Outlier detector: rows to which a diffusion model gives a low density.
 
     Parameters
@@ -28,16 +29,16 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         The model, not fitted; None is ``GUDGenerator()``. Parameters are reached as
         ``generator__max_iter``.
     ties : {"spread", "keep"}, default="spread"
-        What becomes of columns of a table whose values repeat (fewer than half as many different
-        ones as known ones). A value that many rows share would make any row likely. "spread" puts
-        normal scores in the place of values, with ties spread at random over the scores that they
-        share: what is odd is then a rare value, or one that does not go with the others. All
-        columns are then continuous to the model. "keep" leaves the density as it is, and so does a
-        generator with a ``bin_width``, and images.
+        What to do with columns of a table whose values repeat (fewer than half as many different
+        values as observed ones). A value that many rows share would give every such row a high
+        density. "spread" replaces values by normal scores, with ties spread at random over the
+        scores that they share: a row is then unusual for a rare value, or for one that does not
+        agree with the other columns. All columns are then continuous to the model. "keep" leaves
+        values as they are, and so does a generator with a ``bin_width``, and images.
     contamination : float in (0, 0.5], default=0.1
-        Share of the training rows below the threshold.
+        Fraction of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
-        Where not None it is given to the generator, and to the steps of a pipeline.
+        If not None it is passed to the generator, and to the steps of a pipeline.
 
     Attributes
     ----------
@@ -52,13 +53,13 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    Rows with NaN are judged by what is there, where the basis does not mix columns. Rows that the
-    generator keeps to look up (its ``retrieval``) are scored as if they were new, but by
-    ``likelihood="flow"``; of equal rows, the first of them.
+    Rows with NaN are scored by their observed values, where the basis does not mix columns. Rows in
+    the generator's reference set (its ``retrieval``) are scored as if they were not in it, except
+    with ``likelihood="flow"``; among equal rows, the first of them.
 
-    Log-likelihoods are densities in units of the normal scores in columns that are spread (two
-    draws of the ties, whose random numbers are keyed by the values of a row, and their mean), in
-    those of the data in others.
+    Log-likelihoods are densities in units of the normal scores in columns whose ties are spread
+    (the mean over two random spreads, keyed by the values of a row), and in those of the data in
+    others.
 
     References
     ----------
@@ -88,6 +89,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         self.contamination = contamination
         self.random_state = random_state
 
+    @isolated
     def fit(self, X, y=None):
         """Fit the model, and the threshold to its scores of the same rows.
 
@@ -109,7 +111,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
             ties = None
             generator.fit(X)
         else:
-            # Equal rows are spread apart, too.
+            # Equal rows are spread differently.
             generator.fit(_like(X, ties.spread(rows, distinct_keys(rows))))
         scores = _scores(_whole_rows, generator, ties, X, rows)
         self.generator_, self._ties = generator, ties
@@ -121,12 +123,13 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         return self
 
     def _may_spread(self, generator):
-        """Whether ties are spread where a column has them."""
+        """Whether ties are to be spread in columns that have them."""
         width = getattr(generator, "bin_width", None)
         binned = width is not None and not isinstance(width, str)
         images = getattr(generator, "shape", None) is not None
         return self.ties == "spread" and not binned and not images
 
+    @isolated
     def score_samples(self, X):
         """Log-likelihood of each row, in nats; low for outliers.
 
@@ -140,8 +143,9 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         """
         return self._score(_whole_rows, X)
 
+    @isolated
     def score_columns(self, X, *, groups=None):
-        """Log-likelihood of each entry given all others of its row: which column is odd.
+        """Log-likelihood of each entry given all others of its row: which column is unusual.
 
         Fit the generator with a ``conditional_rate`` above 0 for this, as by
         ``generator__conditional_rate=0.3``.
@@ -173,15 +177,18 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         1
         """
 
-        def columns(generator, rows, as_new, itself):
+        def columns(generator, rows, reference):
             if not isinstance(generator, GUDGenerator):
                 raise TypeError(
                     f"score_columns needs a GUDGenerator, but generator={self.generator!r}. Pass "
                     "one, or use score_samples."
                 )
-            return generator._score_groups(rows, None, groups, as_new, itself)
+            return generator.score_columns_leave_one_out(rows, groups=groups, reference=reference)
 
         return self._score(columns, X)
+
+    def _default_generator(self):
+        return GUDGenerator()
 
     def _score(self, function, X):
         check_is_fitted(self)
@@ -192,7 +199,7 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
             self.generator_.score_samples(X)
             raise ValueError(
                 f"X must be a table of finite numbers with {self._ties.n_features} columns, as in "
-                "fit. Encode, fill or drop what is none."
+                "fit. Encode, impute or drop other values."
             )
         return _scores(function, self.generator_, self._ties, X, rows)
 
@@ -231,30 +238,33 @@ class GUDOutlierDetector(WrapsGenerator, OutlierMixin, BaseEstimator):
         return tags
 
 
-def _whole_rows(generator, X, as_new, itself):
-    """Log-likelihoods of rows; `as_new` is as if `itself`, (n, F), or X were not remembered."""
-    return generator._scores_as_new(X, itself) if as_new else generator.score_samples(X)
+def _whole_rows(generator, X, reference):
+    """Log-likelihoods of rows, without each of them in the reference set if there is one."""
+    if not getattr(generator, "uses_reference_set", False):
+        return generator.score_samples(X)
+    return generator.score_samples_leave_one_out(X, reference)
 
 
 def _scores(function, generator, ties, X, rows):
-    """Scores of X by a function such as `_whole_rows`, with no row told of itself.
+    """Scores of X by a function such as `_whole_rows`.
 
-    With ties, of its rows (n, F): the mean over draws of them. Draw 0 is what was trained on, and
-    is not scored.
+    With ties they are means over random spreads of its rows (n, F). Spread 0 is what was trained
+    on, and is not scored.
     """
-    remembers = getattr(generator, "_remembers", False)
     if ties is None:
-        return function(generator, X, remembers, None)
+        return function(generator, X, None)
     keys, total = row_keys(rows), 0.0
-    itself = ties.spread(rows, keys) if remembers else None
+    trained_on = None
+    if getattr(generator, "uses_reference_set", False):
+        trained_on = ties.spread(rows, keys)
     for k in range(1, _N_DRAWS + 1):
         draw = _like(X, ties.spread(rows, keys, k))
-        total = total + function(generator, draw, remembers, itself)
+        total = total + function(generator, draw, trained_on)
     return total / _N_DRAWS
 
 
 def _numbers(X):
-    """Rows of a table of numbers, (n, F) float64; None of what is none, as the generator says."""
+    """Rows of a table of numbers, (n, F) float64; None if X is none, which the generator refuses."""
     try:
         if isinstance(X, pd.DataFrame):
             Container.of(X)
@@ -270,7 +280,7 @@ def _numbers(X):
 
 
 def _like(X, rows):
-    """Rows of numbers in the kind of container that X is."""
+    """Rows of numbers in the container of X."""
     if isinstance(X, pd.DataFrame):
         return pd.DataFrame(rows, columns=X.columns, index=X.index)
     if type(X).__module__.partition(".")[0] == "polars":

@@ -12,9 +12,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from gudlearn._atomic import unchanged_on_error
+from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._random import distinct_keys, keyed_uniform, row_keys
-from gudlearn.data.containers import cast_like, check_n_samples, clip_to, held_by
+from gudlearn.data.columns import check_n_samples
+from gudlearn.data.containers import cast_like, clip_to, rows_held_by
 from gudlearn.transforms.determinants import check_step, flatten_steps, step_log_det
 from gudlearn.transforms.grid import levels_of, resolve_bin_width
 from gudlearn.transforms.inversion import draw_through
@@ -28,9 +29,9 @@ _SHIFT, _STRIDE, _PLACE = range(3)
 
 
 class _Learned:
-    """What the pipeline learned itself, else what its first step did.
+    """An attribute learned by the pipeline itself, else by its first step.
 
-    Not a data descriptor: what `fit` stores on the instance comes first.
+    Not a data descriptor: attributes that `fit` stores on the instance come first.
     """
 
     def __set_name__(self, owner, name):
@@ -67,9 +68,10 @@ class GenerativePipeline(Pipeline):
         enough). Every other step is refused by `fit`.
     bin_width : "auto", float, array-like of shape (n_features,) or None, default=None
         None scores a density. A number, or one per column, says that the data are whole multiples
-        of it and asks for log-probabilities; samples are then rounded to the grid. "auto" is 1 if
-        all columns are integers and None if none is; a mixture is an error, since one score cannot
-        be both (None cannot be given for a single column either).
+        of it: scores are then log-probabilities, and samples are rounded to the grid. "auto" is 1
+        if all columns are integers and None if none is; a mixture of both is an error, since one
+        score cannot be a density and a probability (None cannot be given for a single column
+        either).
     memory : str or object with the joblib.Memory interface, default=None
         Cache of fitted transformers, as in Pipeline.
     verbose : bool, default=False
@@ -107,14 +109,15 @@ class GenerativePipeline(Pipeline):
     it was fitted on: the density outside is zero and the score minus infinity, also for
     `bin_width`, where draws in the outermost bins can fall outside.
 
-    Samples that the transformers map no row to (for QuantileTransformer and PowerTransformer there
-    are such) are drawn again. The mass that the last step puts there is missing from the density.
+    Some transformers (QuantileTransformer, PowerTransformer) map no row to parts of their output
+    space. Samples that fall there are drawn again, and the probability that the last step assigns
+    to such parts is missing from the density.
 
     Integer columns are sampled as integers only with `bin_width`; without it they have a density,
     unlike those of a GUDGenerator.
 
-    X is two-dimensional and without NaN. Labels reach `fit` only: scores and samples are those of
-    all classes, and conditional samples are the generator's own.
+    X is two-dimensional and without NaN. Labels are passed to `fit` only: scores and samples are
+    those of all classes, and for conditional samples use the generator itself.
 
     Examples
     --------
@@ -140,18 +143,19 @@ class GenerativePipeline(Pipeline):
         self.bin_width = bin_width
 
     # `fit`, `fit_predict` and `fit_transform` all begin here.
+    @isolated
     def _fit(self, X, y=None, *args, **kwargs):
         with unchanged_on_error(self):
             X = self._prepare(X)
             self._trained_on = X[:0].copy()
         first_row = self._like_input(np.array(X[:1], dtype=np.float64))
         Z = super()._fit(X, y, *args, **kwargs)
-        # What can only be known of fitted steps is refused before the last one is trained.
+        # Faults that only fitted steps show are refused before the last step is trained.
         self._forward(first_row)
         return Z
 
     def _prepare(self, X):
-        """Check X and the steps; X, or what stands for it in its bins."""
+        """Check X and the steps; return X, dequantised where it has bins."""
         self._validate_steps()
         # `validate_data` deletes names of an earlier fit, which may be those of the first step.
         vars(self).setdefault("feature_names_in_", None)
@@ -186,7 +190,7 @@ class GenerativePipeline(Pipeline):
             inner = parameter == "bin_width" or parameter.endswith("__bin_width")
             if inner and not (value is None or (isinstance(value, str) and value == "auto")):
                 raise ValueError(
-                    f"{name}__{parameter}={value!r} speaks of data that have been rescaled or "
+                    f"{name}__{parameter}={value!r} refers to data that are rescaled or "
                     "dequantised before they reach it. Give bin_width to the GenerativePipeline "
                     f"and set {name}__{parameter}=None."
                 )
@@ -247,18 +251,18 @@ class GenerativePipeline(Pipeline):
         log_det = np.zeros(len(X))
         for _, step in flatten_steps(self.steps[:-1]):
             # A copy: steps with copy=False write into what they transform.
-            Z = step.transform(X.copy())
+            Z = step.transform(X.clone() if hasattr(X, "clone") else X.copy())
             log_det += step_log_det(step, X, Z)
             X = Z
         return X, log_det
 
     def _inside_bins(self, levels, keys):
-        """What fit makes of rows of levels: each value is somewhere in its bin."""
+        """Rows of bin indices as fit sees them, spread over their bins."""
         u = keyed_uniform(keys, levels.shape[1], _PLACE).numpy()
         return (levels + u - 0.5) * self.bin_width_
 
     def _as_trained(self, X):
-        """What the last step was given of rows X (n, F) if they were trained on."""
+        """Rows X (n, F) as the last step received them if they were trained on."""
         X = validate_data(self, X, dtype=np.float64, reset=False)
         binned = getattr(self, "bin_width_", None) is not None
         if binned:
@@ -266,19 +270,23 @@ class GenerativePipeline(Pipeline):
             X = self._inside_bins(levels, row_keys(levels))
         own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
         kind = getattr(self, "_trained_on", X)
-        # A row that its dtypes do not hold was not trained on; places in bins were rounded.
-        held = held_by(kind, X)
+        # A row that its dtypes do not hold was not trained on; dequantised values were rounded.
+        held = rows_held_by(kind, X)
         if held is not None and (held | binned).any():
             own[held | binned] = self._forward(cast_like(kind, X[held | binned]))[0]
         return own
 
-    def _log_density(self, X, own=None):
-        """Log-density of rows X; `own` are the last step's rows that they are, if there are any."""
+    def _log_density(self, X, reference=None):
+        """Log-density of rows X, without their reference rows of the last step if there are any."""
         Z, log_det = self._forward(self._like_input(X))
         final = self.steps[-1][1]
-        scores = final.score_samples(Z) if own is None else final._scores_as_new(Z, own)
+        if reference is None:
+            scores = final.score_samples(Z)
+        else:
+            scores = final.score_samples_leave_one_out(Z, reference)
         return np.asarray(scores, dtype=np.float64) + log_det
 
+    @isolated
     def score_samples(self, X):
         """Compute the log-likelihood of each row.
 
@@ -295,28 +303,40 @@ class GenerativePipeline(Pipeline):
         """
         return self._scores(X)
 
-    def _scores_as_new(self, X, itself=None):
-        """Scores of rows, none of which is told of itself where the last step looks rows up.
+    @isolated
+    def score_samples_leave_one_out(self, X, reference=None):
+        """Compute log-likelihoods as if rows were not in the reference set of the last step.
 
-        Where X is not what was trained on, `itself` are the rows that were. Steps whose transform
-        differs from their fit_transform in the last bit, as of PCA, hide which rows these are.
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in the units of the data.
+        reference : array-like of shape (n_samples, n_features) or None, default=None
+            The training rows that rows of X correspond to, where they differ from X.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            As `score_samples`, and equal to it where the last step has no reference set (the
+            ``retrieval`` of a GUDGenerator). Steps whose transform differs from their
+            fit_transform in the last bit, as PCA's does, hide which rows these are.
         """
         check_is_fitted(self)
-        if not self._remembers:
+        if not self.uses_reference_set:
             return self._scores(X)
-        return self._scores(X, self._as_trained(X if itself is None else itself))
+        return self._scores(X, self._as_trained(X if reference is None else reference))
 
     @property
-    def _remembers(self):
-        """Whether the last step looks rows up."""
-        return getattr(self.steps[-1][1], "_remembers", False)
+    def uses_reference_set(self):
+        """Whether the last step looks training rows up."""
+        return getattr(self.steps[-1][1], "uses_reference_set", False)
 
-    def _scores(self, X, own=None):
+    def _scores(self, X, reference=None):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         widths = getattr(self, "bin_width_", None)
         if widths is None:
-            return self._log_density(X, own)
+            return self._log_density(X, reference)
         levels = levels_of(self, X)
         keys = row_keys(levels)
         shift, stride = (
@@ -327,7 +347,7 @@ class GenerativePipeline(Pipeline):
         total = np.zeros(len(X))
         for draw in range(_DRAWS):
             u = (shift + draw * stride / _DRAWS) % 1.0
-            total += self._log_density((levels + u - 0.5) * widths, own)
+            total += self._log_density((levels + u - 0.5) * widths, reference)
         return total / _DRAWS + np.log(widths).sum()
 
     def score(self, X, y=None):
@@ -364,6 +384,7 @@ class GenerativePipeline(Pipeline):
         return float(-np.mean(score_samples) / (np.shape(X)[1] * np.log(2)))
 
     @available_if(_can_sample)
+    @isolated
     def sample(self, n_samples=1, *, random_state=None):
         """Draw rows from the last step and invert the transformers.
 
@@ -395,7 +416,7 @@ class GenerativePipeline(Pipeline):
         if widths is not None:
             X = np.rint(X / widths) * widths
         elif not any(flatten_steps(self.steps[:-1])):
-            # Nothing lies between: what the last step draws is on its own grid already.
+            # Without transformers the last step's samples are on its own grid already.
             widths = getattr(self.steps[-1][1], "bin_width_", None)
         if not hasattr(self, "_no_rows"):
             return X

@@ -1,12 +1,16 @@
-"""What samples are conditioned on, in the user's units, and how the model is told."""
+"""What samples are conditioned on, in the units of the data, and how a model is conditioned on it.
+
+The fitted model that conditions are handed is an object with `encoding`, `preconditioner`,
+`components` (the model of components) and `encode_observed`, as ``gudlearn.model.fitted`` has it.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from gudlearn._random import keyed_normal, mix, row_keys, seed_keys
-from gudlearn.conditioning import (
+from gudlearn._random import keyed_normal, mix, seed_keys
+from gudlearn.conditioning.guidance import (
     Observation,
     PosteriorDenoiser,
     RepaintStep,
@@ -14,18 +18,18 @@ from gudlearn.conditioning import (
 )
 
 _REPAINT, _BY_VALUE = 17, 19
-# Share of the largest variance that a row of A may have by rounding alone.
+# Fraction of the largest variance that a row of A may have by rounding alone.
 _NOTHING = 1e-24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Completion:
-    """Partial rows; each is completed by as many samples as the whole is run through.
+    """Partially observed rows; sample i completes row i modulo their number.
 
     Parameters
     ----------
-    rows : ndarray of shape (m, F)
-        NaN where a value is wanted.
+    rows : Rows
+        m rows, some of whose values are missing.
     method : {"exact", "posterior", "repaint"}
     by_value : bool
         Whether the noise belongs to the values of a row, not to its place among the others.
@@ -33,37 +37,38 @@ class Completion:
         Of that noise.
     """
 
-    rows: np.ndarray
+    rows: object
     method: str
     by_value: bool = False
     seed: int = 0
 
     def keys(self, index, keys):
-        """Keys of the noise of the samples of an index, which have others by position."""
+        """Keys of the noise of the samples of an index, which have other keys by position."""
         if not self.by_value:
             return keys
         draw, row = np.divmod(index, len(self.rows))
-        own = row_keys(self.rows[row]).to(keys.device)
-        # The keys of the first samples stand for the draws: other rows may be any in number.
+        own = self.rows.keys[torch.from_numpy(row)].to(keys.device)
+        # The keys of the first samples stand for the draws: any number of other rows may follow.
         return mix(own ^ seed_keys(self.seed, draw.max() + 1, device=keys.device)[draw], _BY_VALUE)
 
-    def of(self, engine, index):
-        """What `Model.sample` is told for the samples of an index; sample i completes row i % m."""
-        rows = self.rows[index % len(self.rows)]
+    def of(self, fitted, index):
+        """Arguments of ``ComponentModel.sample`` for the samples of an index."""
+        rows = self.rows.take(index % len(self.rows))
         if self.method == "exact":
-            return {"known": engine.known(rows)}
-        seen = ~np.isnan(rows)
-        columns = np.flatnonzero(seen.any(0))
-        A = np.zeros((len(columns), rows.shape[1]))
+            return {"observed": fitted.encode_observed(rows)}
+        observed = rows.observed
+        columns = np.flatnonzero(observed.any(0))
+        A = np.zeros((len(columns), rows.n_features))
         A[np.arange(len(columns)), columns] = 1.0
-        values = np.where(seen, rows, 0.0)[:, columns]
+        values = np.where(observed, rows.values, 0.0)[:, columns]
         noise_std = np.zeros(len(columns))
-        return {"guide": _guide(engine, self.method, A, values, noise_std, seen[:, columns])}
+        seen = observed[:, columns]
+        return {"guide": _guide(fitted, self.method, A, values, noise_std, seen)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearObservation:
-    """Values y = A x + noise of rows x in the user's units.
+    """Values y = A x + noise of rows x in the units of the data.
 
     Parameters
     ----------
@@ -82,39 +87,38 @@ class LinearObservation:
         """The keys by position, see `Completion.keys`."""
         return keys
 
-    def of(self, engine, index):
-        """What `Model.sample` is told for the samples of an index, as in `Completion`."""
+    def of(self, fitted, index):
+        """Arguments of ``ComponentModel.sample`` for the samples of an index."""
         values = self.values[index % len(self.values)]
-        return {"guide": _guide(engine, self.method, self.A, values, self.noise_std)}
+        return {"guide": _guide(fitted, self.method, self.A, values, self.noise_std)}
 
 
-def _guide(engine, method, A, values, noise_std, seen=None):
-    """A guide of `Model.sample` for rows whose A x, (n, m), is known, where it was seen; or None.
+def _guide(fitted, method, A, values, noise_std, seen=None):
+    """A guide of ``ComponentModel.sample`` for rows whose A x, (n, m), is observed where seen.
 
-    None stands for A x that tells nothing.
+    None where A x carries no information.
     """
-    basis, model = engine.encoding.basis, engine.model
+    encoding, model = fitted.encoding, fitted.components
+    basis, active = encoding.basis, encoding.ends.active
 
     def tensor(array):
         return torch.from_numpy(np.ascontiguousarray(array)).to(model.device, model.dtype)
 
-    active = engine.encoding.ends.active
-    # What only concerns components that do not vary tells nothing, and cannot be reached.
+    # Functions of components that do not vary carry no information, and cannot be changed.
     rotated = basis.rotate(A)
     reach, variances = np.square(rotated), basis.component_variances_
-    told = reach[:, active] @ variances[active]
-    tells = told > _NOTHING * reach.sum(1) * variances.max()
-    if not tells.any():
+    informative = reach[:, active] @ variances[active] > _NOTHING * reach.sum(1) * variances.max()
+    if not informative.any():
         return None
-    A, values, noise_std = A[tells], values[:, tells], noise_std[tells]
-    seen = None if seen is None else seen[:, tells]
-    operator = rotated[tells] * basis.scale_
-    # Samples end with the noise of gamma(0), and are not known any better.
-    floor = np.square(operator[:, active]) @ np.exp(engine.encoding.ends.gamma_0[active])
+    A, values, noise_std = A[informative], values[:, informative], noise_std[informative]
+    seen = None if seen is None else seen[:, informative]
+    operator = rotated[informative] * basis.scale_
+    # Samples end with the noise of gamma(0), and cannot be observed more precisely.
+    floor = np.square(operator[:, active]) @ np.exp(encoding.ends.gamma_0[active])
     variances = tensor(np.square(noise_std) + floor)
     values, whole = tensor(values - A @ basis.mean_), tensor(operator)
     seen = None if seen is None else torch.from_numpy(seen).to(model.device)
-    covariance = tensor(engine.encoding.covariance())
+    covariance = tensor(fitted.preconditioner.covariance())
 
     def guide(denoise, step, z, keys):
         rest = torch.where(torch.from_numpy(active).to(z.device), 0.0, z)

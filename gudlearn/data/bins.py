@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gudlearn.data.containers import extremes, row_batches
+from gudlearn.data.missing import extremes, row_batches
 
 # Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
 MAX_LEVELS = 1 << 16
@@ -165,7 +165,7 @@ def _lies_on_integers(X, width):
 def _on_grid(position):
     """Whether positions are whole numbers; what is missing is on any grid."""
     off = np.abs(position - np.rint(position))
-    return np.isnan(position) | (off <= _OFF_GRID + 1e-9 * np.abs(position))
+    return ~(off > _OFF_GRID + 1e-9 * np.abs(position))
 
 
 def _resolve_width(bin_width, container, n_columns):

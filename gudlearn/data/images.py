@@ -1,4 +1,4 @@
-"""Images: what X was understood as, and how a basis of pixels is computed by torch."""
+"""Images: their container, and the basis that fits them."""
 
 import math
 from dataclasses import dataclass
@@ -6,43 +6,36 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-import torch
 
-from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.bases import FourierBasis, PCABasis, WaveletBasis
 from gudlearn.data.containers import clip_to
-from gudlearn.nn.rotated import (
-    BlockRotation,
-    ChannelRotation,
-    FourierRotation,
-    GammaMaps,
-    IdentityRotation,
-    MatrixRotation,
-    RotatedNetwork,
-    SplitRotation,
-)
-
-# So many means of noise levels, of components alike in order, make a network's condition.
-_N_GROUPS = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageContainer:
     """How images came, and how they go back.
 
     Parameters
     ----------
     shape : (height, width, channels)
-    axes : tuple of int
+    sample_shape : tuple of int
         Shape of one sample in X.
     dtype : numpy.dtype
-    names : list or None
+    columns : pandas.Index or None
         Columns of a pandas DataFrame of flat images.
     """
 
     shape: tuple
-    axes: tuple
+    sample_shape: tuple
     dtype: np.dtype
-    names: list | None = None
+    columns: pd.Index | None = None
+
+    is_image = True
+
+    @property
+    def names(self):
+        """Columns of a DataFrame of flat images as a list, or None."""
+        return None if self.columns is None else list(self.columns)
 
     def rows(self, X):
         """Flat rows of more images of the same kind.
@@ -58,10 +51,11 @@ class ImageContainer:
                 "The feature names should match those that were passed during fit, in their order."
             )
         X = _as_array(X)
-        if X.shape[1:] != self.axes:
+        if X.shape[1:] != self.sample_shape:
+            shape = ", ".join(["n", *map(str, self.sample_shape)])
             raise ValueError(
                 f"X has shape {X.shape}, but this estimator was fitted to samples of shape "
-                f"{self.axes}. Pass an array of shape {('n', *self.axes)}.".replace("'n'", "n")
+                f"{self.sample_shape}. Pass an array of shape ({shape})."
             )
         return _flat(X)
 
@@ -70,14 +64,14 @@ class ImageContainer:
 
         Images of integers are rounded, whether or not values are `whole` as columns of a table.
         """
-        X = X.reshape(-1, *self.axes)
-        X = X if self.dtype.kind == "f" else clip_to(self.dtype, np.rint(X))
-        X = X.astype(self.dtype)
-        return X if self.names is None else pd.DataFrame(X, columns=self.names)
+        X = X.reshape(-1, *self.sample_shape)
+        X = X if self.dtype.kind == "f" else np.rint(X)
+        X = clip_to(self.dtype, X).astype(self.dtype)
+        return X if self.columns is None else pd.DataFrame(X, columns=self.columns)
 
 
-def understand(X, shape):
-    """Rows and container of images; None where X and shape speak of a table.
+def read_images(X, shape):
+    """Flat rows and container of images; None where X and shape describe a table.
 
     Parameters
     ----------
@@ -92,7 +86,7 @@ def understand(X, shape):
     TypeError
         If X holds no numbers, or shape no whole numbers.
     """
-    names = list(X.columns) if isinstance(X, pd.DataFrame) else None
+    columns = X.columns.copy() if isinstance(X, pd.DataFrame) else None
     if shape is not None:
         shape = _check_shape(shape)
     elif not _is_nested(X) if _is_listed(X) else _n_axes(X) < 3:
@@ -123,9 +117,9 @@ def understand(X, shape):
         )
     elif shape is None:
         _refuse_channels_first(X.shape)
-    axes = X.shape[1:]
-    found = shape if X.ndim == 2 else axes
-    container = ImageContainer((*found, 1)[:3], axes, X.dtype, names)
+    sample_shape = X.shape[1:]
+    found = shape if X.ndim == 2 else sample_shape
+    container = ImageContainer((*found, 1)[:3], sample_shape, X.dtype, columns)
     return _flat(X), container
 
 
@@ -212,9 +206,6 @@ def _flat(X):
     return X.astype(X.dtype.newbyteorder("="), copy=False)
 
 
-# Bases of pictures
-
-
 def image_basis(parameter, basis, shape):
     """The basis for images: shape and channels filled in, or refused.
 
@@ -229,7 +220,7 @@ def image_basis(parameter, basis, shape):
     Raises
     ------
     ValueError
-        If the basis is one of pictures of another shape, or of other channels.
+        If the basis is one of images of another shape, or of other channels.
     """
     height, width, channels = shape
     if isinstance(basis, PCABasis) and basis.channels not in (None, 1, channels):
@@ -249,124 +240,3 @@ def image_basis(parameter, basis, shape):
             "channels. Leave out its shape and channels: they are taken from the images."
         )
     return basis
-
-
-# Bases by torch
-
-
-def make_rotation(basis, shape):
-    """The rotation of a fitted basis of flat images, float32.
-
-    Fourier modes and wavelets are computed by their fast algorithms, every other basis by the
-    matrix of its components, of each channel or block where they are apart.
-    """
-    height, width, channels = shape
-    fits = isinstance(basis, FourierBasis | WaveletBasis) and basis.shape_ == (height, width)
-    if fits and basis.n_channels_ == channels:
-        axes = torch.from_numpy(basis.channel_axes_).float()
-        if isinstance(basis, FourierBasis):
-            return FourierRotation((height, width), axes)
-        return SplitRotation((height, width), axes, _split_matrices(basis))
-    return _rotation_of_rows(basis)
-
-
-def _rotation_of_rows(basis):
-    """The rotation of a fitted basis that knows no pictures, float32."""
-    if isinstance(basis, IdentityBasis):
-        return IdentityRotation()
-    if isinstance(basis, BlockBasis):
-        blocks = [(_rotation_of_rows(own), columns) for _, own, columns in basis.blocks_]
-        return BlockRotation(*zip(*blocks, strict=True))
-    if isinstance(basis, PCABasis) and basis.n_channels_ > 1:
-        return ChannelRotation([torch.from_numpy(m).float() for m in basis.channel_components_])
-    matrix = getattr(basis, "components_", None)
-    if matrix is None:
-        matrix = basis.inverse_transform(np.eye(basis.n_components_)) - basis.mean_
-        matrix = matrix / basis.scale_[:, None]
-    return MatrixRotation(torch.from_numpy(np.asarray(matrix)).float())
-
-
-def _split_matrices(basis):
-    """Both matrices of each split of a wavelet basis, the first one of the whole picture."""
-    found = []
-    for level, extent in enumerate(basis._extents()[:-1]):
-        pair = []
-        for axis, length in enumerate(extent):
-            matrix = np.eye(length)
-            if length > 1:
-                matrix = basis._split_of(axis, level)[0](matrix).T
-            pair.append(torch.from_numpy(matrix.copy()).float())
-        found.append(tuple(pair))
-    return found
-
-
-def make_gamma_maps(basis, shape, active):
-    """Maps of noise levels where components are local: pixels, blocks, wavelets; else None."""
-    height, width, channels = shape
-    of_pixels, cell = basis.mixing()
-    if of_pixels.any():
-        pixels = of_pixels.reshape(height, width, channels).transpose(2, 0, 1)
-    elif isinstance(basis, WaveletBasis) and basis.shape_ == (height, width):
-        cell, pixels = _wavelet_cells(basis, shape)
-    else:
-        return None
-    return GammaMaps(torch.from_numpy(cell[active]), torch.from_numpy(pixels.copy()))
-
-
-def _wavelet_cells(basis, shape):
-    """The place of each wavelet in the picture: one grid of cells for each level."""
-    height, width, channels = shape
-    extents = basis._extents()
-    cell = np.zeros((height, width), dtype=np.int64)
-    row, column = np.indices((height, width))
-    pixels, first = [], 0
-    # Split after split the finer details are settled, and what is left is the approximation.
-    for split in range(len(extents)):
-        inner = extents[min(split + 1, len(extents) - 1)]
-        side = 2 ** min(split + 1, len(extents) - 1)
-        rows, columns = -(-height // side), -(-width // side)
-        here = (row < extents[split][0]) & (column < extents[split][1])
-        r = np.where(row >= inner[0], row - inner[0], row)[here]
-        c = np.where(column >= inner[1], column - inner[1], column)[here]
-        cell[here] = first + r * columns + c
-        pixels.append(first + (row // side) * columns + column // side)
-        first += rows * columns
-    return np.repeat(cell.ravel(), channels), np.stack(pixels[::-1])
-
-
-def make_image_network(encoding, spec, n_classes):
-    """An untrained network of images around the basis of an encoding."""
-    basis, shape, active = encoding.basis, encoding.shape, np.flatnonzero(encoding.ends.active)
-    height, width, channels = shape
-    maps = make_gamma_maps(basis, shape, active)
-    n_inputs = 2 * channels + (0 if maps is None else maps.n_maps)
-    network = spec.build(n_inputs, channels, spec.n_condition, (height, width))
-    pixel_std = math.sqrt(np.mean(encoding.column_std**2) + np.var(encoding.column_mean))
-    pixel_std = pixel_std or 1.0
-    std = np.sqrt(encoding.marginals().variance.numpy())
-    return RotatedNetwork(
-        network,
-        make_rotation(basis, shape),
-        shape,
-        active=torch.from_numpy(active),
-        scale=_float(std * basis.scale_[active] / pixel_std),
-        offset=_float((basis.mean_ - encoding.column_mean.mean()) / pixel_std),
-        log_variances=_float(np.log(encoding.ends.variances[active])),
-        groups=torch.from_numpy(_order_groups(encoding.components.order)),
-        maps=maps,
-        n_condition=spec.n_condition,
-        n_classes=n_classes,
-        mirror=spec.mirror,
-    )
-
-
-def _order_groups(order):
-    """At most _N_GROUPS groups of components alike in order, equal ones together."""
-    values, rank = np.unique(order, return_inverse=True)
-    below = np.searchsorted(np.sort(rank), rank)
-    group = rank if len(values) <= _N_GROUPS else below * _N_GROUPS // len(order)
-    return np.unique(group, return_inverse=True)[1]
-
-
-def _float(array):
-    return torch.from_numpy(np.asarray(array)).float()

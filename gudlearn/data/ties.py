@@ -1,12 +1,12 @@
-r"""Columns whose values repeat, as normal scores with their ties spread at random.
+r"""Columns with repeated values, as normal scores with their ties broken at random.
 
-A value that many rows share has a high probability, and where columns are taken for continuous an
-endless density, whatever else is in the row. Its distributional transform
+A value that many rows share has a high probability and, in a column that is taken for continuous,
+an infinite density, whatever else is in the row. Its distributional transform
 
 .. math:: z = \Phi^{-1}\big(F(x-) + u \, (F(x) - F(x-))\big), \quad u \sim U(0, 1),
 
-has the standard normal law (Rüschendorf 2009, https://doi.org/10.1016/j.jspi.2009.05.030): what is
-left to be likely or not is a rare value, and how columns go together.
+is standard normal (Rüschendorf 2009, https://doi.org/10.1016/j.jspi.2009.05.030). A row's density
+then depends on how rare its values are, and on how they go together.
 """
 
 import numpy as np
@@ -14,56 +14,66 @@ from scipy.special import ndtri
 
 from gudlearn._random import keyed_uniform
 
-# Of the known values of a column so many may be different ones, where they count as repeated.
-_MOST_DIFFERENT = 0.5
+# A column repeats its values if a smaller fraction of its observed values is distinct.
+_MOST_DISTINCT = 0.5
 _STREAM = 23
 
 
 class SpreadTies:
-    """The columns of rows that repeat their values, and their distribution functions.
+    """Columns that repeat their values, and their distribution functions.
 
     Parameters
     ----------
-    X : ndarray of shape (n, F)
+    X : array-like of shape (n, F)
         NaN where a value is missing.
 
     Attributes
     ----------
     columns : ndarray of int
-        Columns that repeat their values; those of one value only are not among them.
+        Columns that repeat their values, without those of a single value.
+    n_features : int
+        F.
     """
 
     def __init__(self, X):
+        X = np.asarray(X)
         self._sorted = {}
         for j, column in enumerate(X.T):
-            known = np.sort(column[~np.isnan(column)])
-            if 1 < len(np.unique(known)) < _MOST_DIFFERENT * len(known):
-                self._sorted[j] = known
+            observed = np.sort(column[~np.isnan(column)])
+            if 1 < len(np.unique(observed)) < _MOST_DISTINCT * len(observed):
+                self._sorted[j] = observed
         self.columns = np.array(list(self._sorted), dtype=int)
         self.n_features = X.shape[1]
 
     def spread(self, X, keys, draw=0):
-        """Rows X (n, F) with normal scores in these columns.
+        """Rows with normal scores in place of the values of these columns.
 
-        Beyond the values that were seen scores go on in standard deviations.
+        Outside the observed range scores grow by the distance in standard deviations.
 
         Parameters
         ----------
-        X : ndarray of shape (n, F)
+        X : array-like of shape (n, F)
         keys : Tensor of shape (n,)
-            Of the random numbers of rows.
+            Keys of the rows' random numbers.
         draw : int
-            The draw-th of them.
+            Index of the draw.
+
+        Returns
+        -------
+        ndarray of shape (n, F)
         """
-        found = np.array(X, dtype=np.float64)
+        scores = np.array(X, dtype=np.float64)
         u = keyed_uniform(keys, self.n_features, (draw << 5) + _STREAM).numpy()
-        for j, known in self._sorted.items():
-            x, n = found[:, j], len(known)
-            below = np.searchsorted(known, x, "left")
-            at = np.searchsorted(known, x, "right") - below
-            level = (below + at * u[:, j]) / n
+        for j, observed in self._sorted.items():
+            x, n = scores[:, j], len(observed)
+            below = np.searchsorted(observed, x, "left")
+            equal = np.searchsorted(observed, x, "right") - below
+            probability = (below + equal * u[:, j]) / n
             edge = 0.5 / n
-            beyond = np.clip(x, known[0], known[-1]) - x
-            scores = ndtri(np.where(beyond == 0, level, np.where(beyond > 0, edge, 1 - edge)))
-            found[:, j] = np.where(np.isnan(x), np.nan, scores - beyond / known.std())
-        return found
+            beyond = np.clip(x, observed[0], observed[-1]) - x
+            probability = np.where(
+                beyond == 0, probability, np.where(beyond > 0, edge, 1 - edge)
+            )
+            shift = beyond / observed.std()
+            scores[:, j] = np.where(np.isnan(x), np.nan, ndtri(probability) - shift)
+        return scores

@@ -1,1 +1,1 @@
-"""The mathematics of diffusion: tensors in, tensors out, no random numbers made."""
+"""The mathematics of diffusion: tensors in, tensors out; no random numbers are drawn here."""

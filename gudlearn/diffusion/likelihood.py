@@ -1,4 +1,4 @@
-r"""Likelihoods of a denoiser: the bound, per component, and the density of its flow.
+r"""Likelihoods of a denoiser: the variational bound per component, and the density of its flow.
 
 .. math::
 
@@ -6,7 +6,8 @@ r"""Likelihoods of a denoiser: the bound, per component, and the density of its 
     + \tfrac12 \int_0^1 E \sum_i
     \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} (x_{0,i} - \hat x_{0,i})^2 dt
 
-Noise and times are handed in; nothing here draws a random number. Everything is in nats.
+Terms of the bound add up to a negative log-likelihood, nll (small is good); `flow_log_prob` is a
+log-likelihood (large is good). Noise and times are arguments. All values are in nats.
 """
 
 import math
@@ -23,22 +24,24 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def nll_correction(split, path, x0, t, eps):
-    r"""What a correction adds to the integrand of the bound of the marginals; (B, D), in nats.
+    r"""Return the change in the integrand of the nll bound due to a correction; (B, D), in nats.
 
-    With :math:`\hat x_0 = \mu + \delta` it is
+    The correction is to the marginals' denoiser. With :math:`\hat x_0 = \mu + \delta` the change is
 
     .. math::
 
         \tfrac12 \gamma_i' \frac{\alpha_i^2}{\sigma_i^2} \delta_i (\delta_i - 2 (x_{0,i} - \mu_i)).
 
-    The bound of the marginals alone is known (`noised_divergence` at t = 0), which makes of it a
-    control variate: an untrained network is scored without noise where there is no joint Gaussian.
+    The bound of the marginals alone is known (the mean of `noised_divergence` at t = 0) and acts as
+    a control variate: without a joint distribution, the score of an untrained network has no Monte
+    Carlo error.
 
     Parameters
     ----------
     split : callable (x, gamma) -> mu, delta
     path : gamma path
     x0, eps : Tensor of shape (B, D)
+        Clean components, standard normal draw.
     t : Tensor of shape (B,)
     """
     gamma, rate = path.gamma_and_rate(t)
@@ -47,11 +50,11 @@ def nll_correction(split, path, x0, t, eps):
 
 
 def noised_divergence(marginals, gamma, x0, eps):
-    """One draw of log q(x | x0) - log p(x) per component, p the marginal at that level; (B, D).
+    """Return one draw of log q(x | x0) - log p(x) per component, p the noisy marginal; (B, D).
 
-    At gamma(1) its mean is the prior term of the bound. At gamma(0) it is the whole bound of the
-    product of the marginals, but for the reconstruction: their denoiser is exact, and
-    diffusion from 0 to 1 adds the difference of the two.
+    It adds to the nll. At gamma(1) its mean is the prior term of the bound. At gamma(0) its mean is
+    the whole bound of the product of the marginals except for the reconstruction term: their
+    denoiser is exact, so the diffusion term is the difference between the two.
     """
     x = perturb(x0, eps, gamma)
     log_q = -0.5 * (LOG_2PI + sigma(gamma).square().log() + eps**2)
@@ -59,28 +62,29 @@ def noised_divergence(marginals, gamma, x0, eps):
 
 
 def gaussian_kl(x0, variance, gamma):
-    """KL of q(x | x0) from N(0, alpha^2 variance + sigma^2), per component; (B, D)."""
+    """Return KL(q(x | x0) || N(0, alpha^2 variance + sigma^2)) per component; (B, D)."""
     a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
     total = a2 * variance + s2
     return 0.5 * ((a2 * x0**2 + s2) / total - 1 + (total / s2).log())
 
 
 def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
-    r"""Log-density of the probability flow at x0, the data blurred to gamma(0); (B,).
+    r"""Return the log-density of the probability flow at x0 (large is good); (B,).
 
-    In y = x/alpha the flow is :math:`dy_i = \tfrac12 (y_i - \hat x_{0,i}) d\gamma_i`, and the
-    log-density changes by minus the trace of its Jacobian. Classical Runge-Kutta steps.
+    It is the density of the data with the noise of gamma(0). In y = x/alpha the flow is
+    :math:`dy_i = \tfrac12 (y_i - \hat x_{0,i}) d\gamma_i`, and the log-density changes by minus the
+    trace of its Jacobian. The steps are classical Runge-Kutta.
 
     Parameters
     ----------
     denoise : callable (x, gamma) -> x0_hat
     path : gamma path
-    marginals : the prior at t = 1
+    marginals : object with `log_prob`, the prior at t = 1
     x0 : Tensor of shape (B, D)
     n_steps : int
-        Where all components move together; see `flow_times`.
+        Number of steps if all components are active together; see `flow_times`.
     probe : None or Tensor of shape (n_probes, B, D)
-        Signs for Hutchinson's estimator of the trace; None sums the exact diagonal.
+        Random signs for Hutchinson's estimator of the trace; None computes the trace exactly.
 
     References
     ----------
@@ -103,7 +107,7 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
 
     for t, s in pairwise(flow_times(path, n_steps).to(x0)):
         h = s - t
-        # A step ends where the next begins, but a kink belongs to neither side's inside.
+        # Evaluating slightly inside the step avoids the other side of a kink.
         edge = torch.minimum((1e-9 * h).clamp(min=8 * torch.finfo(h.dtype).eps), h / 4)
         lo, mid, hi = t + edge, t + 0.5 * h, s - edge
         k1, d1 = field(y, lo)
@@ -118,7 +122,7 @@ def flow_log_prob(denoise, path, marginals, x0, n_steps, probe=None):
 
 
 def _probes(x0, probe):
-    """Directions for all rows, one after another (P * B, D), and what to divide their sum by."""
+    """Return directions for all rows, (P * B, D), and the divisor of the sum over them."""
     if probe is not None:
         return probe.reshape(-1, x0.shape[1]), len(probe)
     axes = torch.eye(x0.shape[1], dtype=x0.dtype, device=x0.device)
@@ -126,21 +130,23 @@ def _probes(x0, probe):
 
 
 def flow_times(path, n_steps):
-    """Times from 0 to 1, increasing, with the kinks of the path among them; float64.
+    """Return increasing times from 0 to 1 that contain the kinks of the path; float64.
 
-    In no step does a component go further than 2/n_steps of its way; n_steps are enough where all
-    move together, and half as many for each where they move in turn.
+    In each step every component covers at most 2/n_steps of its range of gamma. This takes n_steps
+    steps if all components are active together, and half as many per component if they are
+    sequential.
     """
     nodes, progress = [], []
     for begin, end in pairwise([0.0, *path.kinks, 1.0]):
         fine = begin + (end - begin) * torch.linspace(0, 1, 129, dtype=torch.float64)
-        moved = path(fine.to(path.gamma_0)).double().diff(dim=0)
-        share = (moved / (path.gamma_1 - path.gamma_0).double()).amax(1).cpu()
+        change = path(fine.to(path.gamma_0)).double().diff(dim=0)
+        fraction = (change / (path.gamma_1 - path.gamma_0).double()).amax(1).cpu()
         nodes.append(fine.numpy())
-        progress.append(np.concatenate([[0.0], share.cumsum(0).numpy()]))
+        progress.append(np.concatenate([[0.0], fraction.cumsum(0).numpy()]))
     density = n_steps * (1 + 1 / sum(p[-1] for p in progress)) / 2
     times = []
-    for t, way in zip(nodes, progress, strict=True):
-        steps = max(1, math.ceil(density * way[-1] - 1e-6))
-        times += [t[:1], np.interp(np.linspace(0, way[-1], steps + 1)[1:-1], way, t)]
+    for t, covered in zip(nodes, progress, strict=True):
+        steps = max(1, math.ceil(density * covered[-1] - 1e-6))
+        inner = np.linspace(0, covered[-1], steps + 1)[1:-1]
+        times += [t[:1], np.interp(inner, covered, t)]
     return torch.from_numpy(np.concatenate([*times, [1.0]]))

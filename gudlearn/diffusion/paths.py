@@ -2,8 +2,8 @@ r"""Noise paths: the vector gamma(t) of negative log-SNRs, for t in [0, 1].
 
 .. math:: \gamma_i(0) < \gamma_i(1), \qquad \gamma_i'(t) \ge 0
 
-The end points belong to the data. A path only says when each component travels between its two,
-and it meets both exactly.
+The end points are properties of the data. A path only determines when each component moves between
+its two end points, and it meets both exactly.
 """
 
 import copy
@@ -15,9 +15,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
-# Times closer than this are one time: the rounding of sums of window edges.
+# Times closer than this are equal up to the rounding of sums of window edges.
 _SAME_TIME = 1e-12
-# Keeps logarithms finite at t = 0 and t = 1, in float32 too: curves reach levels of -69 and 138.
+# Keeps logarithms finite at t = 0 and t = 1, also in float32: curves then reach -69 and 138.
 _TINY = 1e-30
 
 
@@ -34,7 +34,7 @@ class GammaPath(ABC):
     Attributes
     ----------
     gamma_0, gamma_1 : Tensor of shape (D,)
-        The end points, in float64 until `to` says otherwise.
+        The end points, in float64 unless `to` changed the dtype.
     kinks : tuple of float
         Strictly inside (0, 1), increasing.
     """
@@ -52,39 +52,39 @@ class GammaPath(ABC):
     def __call__(self, t):
         """Return gamma(t), of shape (B, D), in t's dtype.
 
-        Times are of shape (B,), or (B, D) where each component has a time of its own.
+        Times are of shape (B,), or (B, D) if each component has its own time.
         """
 
     def gamma_and_rate(self, t):
         """Return gamma(t) and its derivative in t, each of shape (B, D).
 
-        On a kink the derivative is one of the two one-sided ones.
+        On a kink the derivative is one of the two one-sided derivatives.
         """
         load_forward_mode()
         return torch.func.jvp(self, (t,), (torch.ones_like(t),))
 
     def speed(self, t):
-        """The speed of the times at which components are, (B, D) or a number; of a path alone 1."""
+        """Return the rate of each component's local time, see `MaskedPath`; here always 1."""
         return 1.0
 
     def to(self, device=None, dtype=None):
         """Return the same path with its tensors on `device` and in `dtype`."""
-        moved = copy.copy(self)
+        path = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device=device, dtype=dtype))
-        return moved
+                setattr(path, name, value.to(device=device, dtype=dtype))
+        return path
 
 
 def active_fraction(path):
-    """The share of time in which a component of a path moves; the median over components."""
+    """Return the fraction of time in which a component is active; the median over components."""
     t = torch.linspace(0, 1, 257, device=path.gamma_0.device, dtype=path.gamma_0.dtype)
-    moving = path(t).diff(dim=0) > 1e-9
-    return float(np.median(moving.double().mean(0).cpu()))
+    is_active = path(t).diff(dim=0) > 1e-9
+    return float(np.median(is_active.double().mean(0).cpu()))
 
 
 class WindowedGamma(GammaPath):
-    r"""Each component travels straight from end to end inside a window of its own.
+    r"""Each component is linear in t inside its own window and fixed outside.
 
     .. math:: \gamma_i(t) = \gamma_i(0) + \mathrm{clip}((t - start_i)/width_i, 0, 1)
               (\gamma_i(1) - \gamma_i(0))
@@ -94,8 +94,8 @@ class WindowedGamma(GammaPath):
     gamma_0, gamma_1 : array-like of shape (D,)
         Negative log-SNR at t = 0 and t = 1.
     start, width : array-like of shape (D,), or float
-        Where the window begins and how long it is, inside [0, 1]. Start 0 and width 1 is the
-        linear path. A window shorter than the dtype resolves is one step of it long.
+        Beginning and length of the window, which lies inside [0, 1]. Start 0 and width 1 is the
+        linear path. A window shorter than the dtype resolves gets the shortest resolved length.
 
     Raises
     ------
@@ -134,18 +134,18 @@ class WindowedGamma(GammaPath):
     def gamma_and_rate(self, t):
         """Return gamma(t) and its derivative in t, each of shape (B, D).
 
-        In closed form: this is the path of nearly every training step, and torch differentiates
-        clamp and lerp in Python, a hundred times slower.
+        In closed form: nearly every training step calls it, and torch differentiates clamp and
+        lerp in Python, a hundred times slower.
         """
         start, stop = self._window(t)
         slope = (self.gamma_1 - self.gamma_0).to(t) / (stop - start)
-        own = _by_component(t)
-        moving = (own >= start) & (own <= stop)
-        return self(t), slope * moving
+        t_by_component = _by_component(t)
+        is_active = (t_by_component >= start) & (t_by_component <= stop)
+        return self(t), slope * is_active
 
 
 class CosineGamma(GammaPath):
-    r"""The cosine curve of improved DDPM, common to all components in effective SNR.
+    r"""The cosine schedule of improved DDPM, with one effective SNR for all components.
 
     .. math:: \alpha^2 = \cos^2\theta(t)/\cos^2\theta(0), \qquad
               \theta(t) = \frac{t + c}{1 + c}\frac{\pi}{2}, \qquad
@@ -181,28 +181,28 @@ class CosineGamma(GammaPath):
         return _clip_with_rate(self._curve, t, self)
 
     def _curve(self, t):
-        # 1 - alpha^2 by the product formula of sines: no cancellation at either end.
-        turn = math.pi / 2 / (1 + self.offset)
-        travelled = turn * t.clamp(min=_TINY)
-        left = turn * (1 - t).clamp(min=_TINY)
-        past = (travelled + 2 * self.offset * turn).sin()
-        return travelled.sin().log() + past.log() - 2 * left.sin().log()
+        # 1 - alpha^2 as a product of sines does not cancel at either end.
+        angle_per_time = math.pi / 2 / (1 + self.offset)
+        elapsed = angle_per_time * t.clamp(min=_TINY)
+        remaining = angle_per_time * (1 - t).clamp(min=_TINY)
+        shifted = (elapsed + 2 * self.offset * angle_per_time).sin()
+        return elapsed.sin().log() + shifted.log() - 2 * remaining.sin().log()
 
     def _time_at(self, level):
-        turn = math.pi / 2 / (1 + self.offset)
-        log_alpha = -0.5 * np.logaddexp(0.0, level)
-        return 1 - np.arcsin(math.cos(self.offset * turn) * np.exp(log_alpha)) / turn
+        angle_per_time = math.pi / 2 / (1 + self.offset)
+        signal = math.cos(self.offset * angle_per_time) * np.exp(-0.5 * np.logaddexp(0.0, level))
+        return 1 - np.arcsin(signal) / angle_per_time
 
 
 class VPGamma(GammaPath):
-    r"""The variance-preserving curve, common to all components in effective SNR.
+    r"""The variance-preserving schedule, with one effective SNR for all components.
 
     .. math:: \sigma^2 = 1 - e^{-B(t)}, \qquad
               B(t) = b_{min} t + \tfrac12 (b_{max} - b_{min}) t^2, \qquad
               \gamma_i = \log(\sigma^2/\alpha^2) + \log V_i
 
-    clipped to the end points. Where the curve ends below one of them, all of it runs for a longer
-    time (`duration` > 1, squeezed into [0, 1]), at the rate that it has.
+    clipped to the end points. If the curve would end below one of them, it is continued at its own
+    rate up to a time `duration` > 1, and that longer time is rescaled to [0, 1].
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ class VPGamma(GammaPath):
         self.b_min = float(b_min)
         self.b_max = float(b_max)
         levels = _effective_levels(gamma_0, gamma_1, log_variances)
-        # The margin carries the curve past the last end point in float32 too.
+        # The margin takes the curve beyond the last end point, also in float32.
         self.duration = max(1.0, float(self._time_at(levels.max() + 1e-3)))
         super().__init__(gamma_0, gamma_1, _merge(self._time_at(levels) / self.duration))
         self.log_variances = _column(log_variances)
@@ -237,33 +237,34 @@ class VPGamma(GammaPath):
 
     def _curve(self, t):
         time = self.duration * t
-        noised = (self.b_min + 0.5 * (self.b_max - self.b_min) * time) * time
-        noised = noised.clamp(min=_TINY)
-        # log(exp(B) - 1), where exp(B) may overflow.
-        return noised + (-torch.expm1(-noised)).log()
+        B = (self.b_min + 0.5 * (self.b_max - self.b_min) * time) * time
+        B = B.clamp(min=_TINY)
+        # log(exp(B) - 1), written so that exp(B) cannot overflow.
+        return B + (-torch.expm1(-B)).log()
 
     def _time_at(self, level):
-        noised = np.logaddexp(0.0, level)
+        B = np.logaddexp(0.0, level)
         slope = self.b_max - self.b_min
-        return 2 * noised / (self.b_min + np.sqrt(self.b_min**2 + 2 * slope * noised))
+        return 2 * B / (self.b_min + np.sqrt(self.b_min**2 + 2 * slope * B))
 
 
 @functools.cache
 def load_forward_mode():
-    """Take the first jvp of the process: what torch loads for it warns of torch's own past."""
+    """Load forward-mode differentiation without the deprecation warnings of torch's own code."""
+    zero = torch.zeros((), dtype=torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
+        torch.func.jvp(torch.sin, (zero,), (torch.ones_like(zero),))
 
 
 def _clip(curve, path):
-    """Add log V_i to a curve common to all components and clip it to the path's ends."""
+    """Add log V_i to a curve shared by all components and clip it to the path's end points."""
     levels = _by_component(curve) + path.log_variances.to(curve)
     return levels.clamp(path.gamma_0.to(curve), path.gamma_1.to(curve))
 
 
 def _clip_with_rate(curve, t, path):
-    """What `_clip` gives, and its derivative: that of the curve between the ends, else zero."""
+    """Return the result of `_clip` and its derivative, which is zero where it is clipped."""
     load_forward_mode()
     value, rate = torch.func.jvp(curve, (t,), (torch.ones_like(t),))
     levels = _clip(value, path)
@@ -272,7 +273,7 @@ def _clip_with_rate(curve, t, path):
 
 
 def _by_component(t):
-    """Times (B,) as (B, 1), times (B, D) as they are."""
+    """Return times (B,) as (B, 1), and times (B, D) unchanged."""
     return t[:, None] if t.ndim == 1 else t
 
 
@@ -281,21 +282,21 @@ def _column(values):
 
 
 def _effective_levels(gamma_0, gamma_1, log_variances):
-    """Negative effective log-SNR of every end point, shape (2, D)."""
+    """Return the negative effective log-SNR of every end point, shape (2, D)."""
     return np.stack([gamma_0, gamma_1]).astype(np.float64) - np.asarray(log_variances)
 
 
 def _snap(*edges):
-    """Make one of times that differ by rounding, 0 and 1 among them."""
-    values, place = np.unique(np.concatenate([*edges, [0.0, 1.0]]), return_inverse=True)
-    first = np.concatenate([[True], np.diff(values) > _SAME_TIME])
-    representative = values[first]
+    """Replace times that differ by rounding only, also from 0 and 1, by one representative."""
+    values, inverse = np.unique(np.concatenate([*edges, [0.0, 1.0]]), return_inverse=True)
+    is_first = np.concatenate([[True], np.diff(values) > _SAME_TIME])
+    representative = values[is_first]
     representative[0], representative[-1] = 0.0, 1.0
-    snapped = representative[np.cumsum(first) - 1][place]
+    snapped = representative[np.cumsum(is_first) - 1][inverse]
     return np.split(snapped[:-2], len(edges))
 
 
 def _merge(times):
-    """One of each group of times that differ by rounding."""
+    """Clip times to [0, 1] and replace those that differ by rounding by one representative."""
     (snapped,) = _snap(np.clip(np.ravel(times), 0.0, 1.0))
     return snapped

@@ -1,8 +1,8 @@
-r"""Solvers: from noise to data by steps that know noise levels only, never time.
+r"""Solvers: from noise to data in steps that depend on noise levels only, never on time.
 
-A step moves x from levels gamma_t to lower levels gamma_s. For a constant x0_hat the deterministic
-steps are exact, and in every step a component whose level stands still is left alone, to the bit.
-Random numbers are passed in, memory goes in and comes out.
+A step moves x from noise levels gamma_t to lower levels gamma_s. Deterministic steps are exact for
+a constant x0_hat. Every step leaves a component with a fixed noise level unchanged, to the bit.
+Random numbers are arguments; the memory of a step is both an argument and a result.
 """
 
 import heapq
@@ -16,7 +16,7 @@ from gudlearn.diffusion.noise import alpha, sigma
 
 
 def ddim_step(x, x0, gamma_t, gamma_s, eta=0.0, noise=None):
-    r"""Move x from noise level gamma_t to the lower level gamma_s.
+    r"""Move x from noise level gamma_t to the lower noise level gamma_s.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def ddim_step(x, x0, gamma_t, gamma_s, eta=0.0, noise=None):
     eta : float in [0, 1]
         0 is deterministic, 1 is ancestral sampling.
     noise : Tensor of shape (B, D), optional
-        Standard normal draw; not needed where eta is 0.
+        Standard normal draw; not needed if eta is 0.
 
     Returns
     -------
@@ -38,19 +38,19 @@ def ddim_step(x, x0, gamma_t, gamma_s, eta=0.0, noise=None):
     Song, Meng, Ermon (2021), https://arxiv.org/abs/2010.02502
     """
     change = (gamma_s - gamma_t).clamp(max=0.0)
-    kept = torch.log1p(eta**2 * torch.expm1(change)) / 2
-    # 1 - exp(..) by expm1: the coefficient of x0 is a difference of nearly equal scales.
-    x = (sigma(gamma_s) / sigma(gamma_t)) * kept.exp() * x
-    x = x - alpha(gamma_s) * torch.expm1(kept + change / 2) * x0
+    log_kept = torch.log1p(eta**2 * torch.expm1(change)) / 2
+    # The coefficient of x0 is a difference of nearly equal scales; expm1 keeps its digits.
+    x = (sigma(gamma_s) / sigma(gamma_t)) * log_kept.exp() * x
+    x = x - alpha(gamma_s) * torch.expm1(log_kept + change / 2) * x0
     if eta == 0:
         return x
     return x + eta * sigma(gamma_s) * (-torch.expm1(change)).sqrt() * noise
 
 
 def heun_step(x, x0_t, x0_s, gamma_t, gamma_s):
-    r"""Second half of Heun's step: repeat it with x0_hat seen at both of its ends.
+    r"""Correct a first-order step with x0_hat evaluated at both ends of the step (Heun).
 
-    Between the two x0_hat runs straight in lambda = -gamma/2, and the linear part of the
+    x0_hat is interpolated linearly in lambda = -gamma/2, and the linear part of the
     probability-flow ODE is solved exactly.
 
     Parameters
@@ -69,34 +69,34 @@ def heun_step(x, x0_t, x0_s, gamma_t, gamma_s):
     References
     ----------
     Karras et al. (2022), https://arxiv.org/abs/2206.00364, for Heun's method in diffusion;
-    Hochbruck, Ostermann (2010), Exponential integrators, Acta Numerica 19, for this form of it.
+    Hochbruck, Ostermann (2010), Exponential integrators, Acta Numerica 19, for this form.
     """
     step = (gamma_t - gamma_s).clamp(min=0.0) / 2
-    # 1 - (1 - exp(-h))/h loses its digits for small h.
+    # 1 - (1 - exp(-h))/h cancels for small h.
     series = step / 2 * (1 - step / 3 * (1 - step / 4 * (1 - step / 5 * (1 - step / 6))))
     small = step < 0.02
-    bend = torch.where(small, series, 1 + torch.expm1(-step) / torch.where(small, 1.0, step))
-    return ddim_step(x, x0_t, gamma_t, gamma_s) + alpha(gamma_s) * bend * (x0_s - x0_t)
+    weight = torch.where(small, series, 1 + torch.expm1(-step) / torch.where(small, 1.0, step))
+    return ddim_step(x, x0_t, gamma_t, gamma_s) + alpha(gamma_s) * weight * (x0_s - x0_t)
 
 
-# Beyond this growth of a step in lambda the previous slope says nothing: the component just woke.
+# If the step in lambda grows by more, the component has just become active and has no slope yet.
 _LARGEST_GROWTH = 2.0
 
 
 def dpm_solver_step(x, x0, x0_previous, gamma_t, gamma_s, step_previous):
     r"""DPM-Solver++ 2M: a first-order step with x0_hat extrapolated to the middle of the step.
 
-    A component that slept during the previous step, or for most of it, has no slope to extrapolate
+    A component that was fixed during all or most of the previous step has no slope to extrapolate
     and takes a first-order step.
 
     Parameters
     ----------
     x, x0, x0_previous : Tensor of shape (B, D)
-        Noisy state, denoised state now and one step ago.
+        Noisy state; denoised state now and one step ago.
     gamma_t, gamma_s : Tensor of shape (B, D)
         Negative log-SNR, gamma_s <= gamma_t.
     step_previous : Tensor of shape (B, D)
-        By how much gamma fell in the previous step.
+        Decrease of gamma in the previous step.
 
     Returns
     -------
@@ -107,19 +107,19 @@ def dpm_solver_step(x, x0, x0_previous, gamma_t, gamma_s, step_previous):
     Lu et al. (2022), https://arxiv.org/abs/2211.01095
     """
     step = (gamma_t - gamma_s).clamp(min=0.0)
-    slept = step >= _LARGEST_GROWTH * step_previous
-    growth = torch.where(slept, 0.0, step / torch.where(slept, 1.0, step_previous))
+    was_fixed = step >= _LARGEST_GROWTH * step_previous
+    growth = torch.where(was_fixed, 0.0, step / torch.where(was_fixed, 1.0, step_previous))
     return ddim_step(x, x0 + growth / 2 * (x0 - x0_previous), gamma_t, gamma_s)
 
 
 def euler_maruyama_step(x, x0, gamma_t, gamma_s, noise):
-    r"""Reverse SDE with its coefficients frozen at gamma_t.
+    r"""Integrate the reverse SDE over one step, with its coefficients frozen at gamma_t.
 
     .. math:: x_s = x + b\,(\tfrac12 x + \nabla\log p) + \sqrt{b}\,z, \qquad
               b = \sigma_t^2 (\gamma_t - \gamma_s)
 
-    b is beta times the step, with the mean of dgamma/dt over the step: the same as the usual
-    beta(t) where gamma is linear in t, and nothing at all where it stands still.
+    b is beta times the step, with dgamma/dt averaged over the step. It equals the usual beta(t) if
+    gamma is linear in t, and is zero if the noise level is fixed.
 
     Parameters
     ----------
@@ -138,19 +138,19 @@ def euler_maruyama_step(x, x0, gamma_t, gamma_s, noise):
     """
     step = (gamma_t - gamma_s).clamp(min=0.0)
     increment = torch.sigmoid(gamma_t) * step
-    # b times the score, -step (x - alpha x0), divides by no sigma.
+    # b times the score is -step (x - alpha x0), without a division by sigma.
     drift = increment / 2 * x - step * (x - alpha(gamma_t) * x0)
     return x + drift + increment.sqrt() * noise
 
 
 @dataclass(frozen=True)
 class DDIMStep:
-    """DDIM, between deterministic (eta = 0) and ancestral sampling (eta = 1).
+    """DDIM, from deterministic (eta = 0) to ancestral sampling (eta = 1).
 
     Parameters
     ----------
     eta : float in [0, 1]
-        Share of the posterior's standard deviation that is drawn afresh.
+        Fraction of the posterior standard deviation that is new noise.
     """
 
     eta: float = 0.0
@@ -184,14 +184,14 @@ class HeunStep:
 
 @dataclass(frozen=True)
 class DPMSolverStep:
-    """DPM-Solver++ 2M; its memory is the last denoised state and the last fall of gamma."""
+    """DPM-Solver++ 2M; its memory is the last denoised state and the last decrease of gamma."""
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
 
     def __call__(self, denoise, x, gamma_t, gamma_s, memory, noise):
-        """Return the next state and the memory for the step after it."""
+        """Return the next state and the memory for the following step."""
         x0 = denoise(x, gamma_t)
         x0_previous, step_previous = memory or (x0, torch.zeros_like(gamma_t))
         x = dpm_solver_step(x, x0, x0_previous, gamma_t, gamma_s, step_previous)
@@ -212,25 +212,25 @@ class EulerMaruyamaStep:
 
 
 def integrate(denoise, path, x, times, step, noise=None, record=None):
-    """Carry x along a path from times[0] to times[-1].
+    """Integrate x along a path from times[0] to times[-1].
 
     Parameters
     ----------
     denoise : callable
-        (x, gamma), both of shape (B, D), to the posterior mean of x0.
+        Maps (x, gamma), both of shape (B, D), to the posterior mean of x0.
     path : callable
-        One time, of shape (1,), to gamma of shape (1, D), or (B, D) where rows have states.
+        Maps one time, of shape (1,), to gamma of shape (1, D), or (B, D) if rows have masks.
     x : Tensor of shape (B, D)
         State at times[0].
     times : Tensor of shape (K + 1,)
         Decreasing times, as from `time_grid`.
     step : callable
-        A step of this module: (denoise, x, gamma_t, gamma_s, memory, noise) to (x, memory).
+        A step of this module: maps (denoise, x, gamma_t, gamma_s, memory, noise) to (x, memory).
     noise : callable, optional
-        k to the k-th standard normal draw of x's shape; called by stochastic steps only.
+        Maps k to the k-th standard normal draw of x's shape; called for stochastic steps only.
     record : callable, optional
-        ObservedDenoiser of every state, the first and the last included: called with k, the state at times[k]
-        and its gamma.
+        Called for every state, including the first and the last, with k, the state at times[k] and
+        its gamma.
 
     Returns
     -------
@@ -244,16 +244,16 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
     """
     if step.stochastic and noise is None:
         raise ValueError(f"{step!r} needs noise: pass a callable k -> standard normal draw.")
-    # Where all rows are at one level coefficients are computed once, not for each row.
-    levels = (path(t[None]).to(x) for t in times)
-    gamma_t, memory = next(levels), None
+    # A gamma of shape (1, D) has its coefficients computed once instead of for each row.
+    gammas = (path(t[None]).to(x) for t in times)
+    gamma_t, memory = next(gammas), None
 
     def denoise_rows(x, gamma):
         return denoise(x, gamma.expand_as(x))
 
     if record is not None:
         record(0, x, gamma_t)
-    for k, gamma_s in enumerate(levels):
+    for k, gamma_s in enumerate(gammas):
         draw = noise(k) if step.stochastic else None
         x, memory = step(denoise_rows, x, gamma_t, gamma_s, memory, draw)
         gamma_t = gamma_s
@@ -263,34 +263,38 @@ def integrate(denoise, path, x, times, step, noise=None, record=None):
 
 
 def start_near(denoise, x, gamma, mean, moved):
-    r"""Move noise to where it belongs given what is known: by :math:`\alpha (\hat x_0 - mean)`.
+    r"""Shift a draw of the prior towards the conditional mean, by :math:`\alpha (\hat x_0 - mean)`.
 
-    At t = 1 a component still has the signal alpha. The prior centres it on its mean, and a
-    deterministic solver would never make up for it: an error of conditional means in proportion to
-    alpha.
+    At t = 1 a component still has the signal scale alpha. The prior centres it on its unconditional
+    mean. A deterministic solver would keep that error: conditional means would be off in proportion
+    to alpha.
 
     Parameters
     ----------
     denoise : callable (x, gamma) -> x0_hat
     x : Tensor of shape (B, D)
-        A draw of the prior, known components at their floor.
+        A draw of the prior, with observed components at gamma(0).
     gamma : Tensor of shape (1, D) or (B, D)
     mean : Tensor of shape (D,)
-        Of the prior's marginals.
+        Means of the prior's marginals.
     moved : BoolTensor of shape (D,) or (B, D)
-        Which components are at their start.
+        Components to shift.
+
+    Returns
+    -------
+    Tensor of shape (B, D)
     """
     gamma = gamma.to(x).expand_as(x)
     return torch.where(moved, x + alpha(gamma) * (denoise(x, gamma) - mean), x)
 
 
 def time_grid(path, steps):
-    """Times from 1 to 0 in `steps` steps, with nodes on the path's kinks where they are few.
+    """Return times from 1 to 0 in `steps` steps, with nodes on the path's kinks if they are few.
 
     Parameters
     ----------
     path : object with `kinks`
-        Times in (0, 1) at which derivatives jump.
+        Times in (0, 1) at which the derivative of some component jumps.
     steps : int
         Number of steps, at least 1.
 
@@ -301,30 +305,30 @@ def time_grid(path, steps):
 
     Notes
     -----
-    The stretches between kinks are divided evenly, each into a number of steps in proportion to its
-    length and at least one. A kink less than a quarter of a step from an end or from the kink
-    before it gets no node. Where there would be more than steps/2 stretches the grid is uniform.
+    Each interval between kinks is divided evenly. Its number of steps is proportional to its length
+    and at least one. A kink less than a quarter of a step from an end point or from the previous
+    node gets no node. With more than steps/2 intervals the grid is uniform.
     """
-    least = 0.25 / steps
+    min_gap = 0.25 / steps
     edges = [0.0]
     for kink in path.kinks:
-        if kink - edges[-1] >= least and 1.0 - kink >= least:
+        if kink - edges[-1] >= min_gap and 1.0 - kink >= min_gap:
             edges.append(kink)
     edges.append(1.0)
     if len(edges) - 1 > max(1, steps // 2):
         edges = [0.0, 1.0]
-    stretches = list(pairwise(edges))
-    counts = _apportion([end - begin for begin, end in stretches], steps)
+    intervals = list(pairwise(edges))
+    counts = _apportion([end - begin for begin, end in intervals], steps)
     nodes = [
         torch.linspace(begin, end, count + 1, dtype=torch.float64)[:-1]
-        for (begin, end), count in zip(stretches, counts, strict=True)
+        for (begin, end), count in zip(intervals, counts, strict=True)
     ]
     times = torch.cat([*nodes, torch.ones(1, dtype=torch.float64)]).flip(0)
     return times.to(path.gamma_0)
 
 
 def _apportion(lengths, steps):
-    """Share out steps, at least one each, so that the longest step is as short as can be."""
+    """Distribute steps over intervals, at least one each, to minimise the longest step."""
     counts = [1] * len(lengths)
     longest = [(-length, k) for k, length in enumerate(lengths)]
     heapq.heapify(longest)

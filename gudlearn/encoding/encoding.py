@@ -1,46 +1,47 @@
-"""From a user's rows to components and levels, and back: everything learned but the network."""
+"""From a user's rows to components and bin indices, and back, with the change in nats."""
 
 import numpy as np
 import pandas as pd
 import torch
 
-from gudlearn._random import keyed_uniform, row_keys
+from gudlearn._random import keyed_uniform
 from gudlearn.data.bins import MAX_LEVELS
-from gudlearn.data.containers import column_moments, extremes, missing_mask
-from gudlearn.encoding.bin_tables import MAX_ATOMS
-from gudlearn.model.component import Ends
-from gudlearn.preconditioning.preconditioner import KnownLaws
+from gudlearn.data.missing import column_moments, extremes, row_batches
+from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
+from gudlearn.encoding.end_points import fit_ends
+from gudlearn.encoding.observation import BinnedObservation
 from gudlearn.schedules import EndPoints
 
-# Effective SNR of continuous components at t = 0 is exp(11): noise of 0.4 % of their spread.
-_CLEAN = 11.0
-# Effective SNR of every component at t = 1 is exp(-7).
-_NOISY = 7.0
-# Stream of the uniforms that spread a level over its bin.
-_DEQUANTISE = 11
-# White noise at the end of the diffusion of discrete columns, in bins: where the marginals know
-# the levels, and where they are smooth. A denoiser that does not know that values are whole
-# numbers pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
+# Streams of the uniforms that dequantise values, and that draw bins of samples.
+_DEQUANTISE, _BINS = 11, 6
+# White noise at the end of the diffusion of binned columns, in bins: where the marginals are point
+# masses, and where they are smooth. A denoiser that does not know that values are whole numbers
+# pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
 _TAU, _TAU_SMOOTH = 0.12, 0.35
-# Images of more pixels than this share one table of levels for each channel.
+# Images of more values than this share one table of bins for each channel.
 _MOST_TABLES = 1024
-# So many values at most tell what is typical of a column.
+# Tables of wide images are fitted to at most so many rows, and fewer where they would have more
+# entries than this.
+_WIDE_ROWS, _FEWEST_ROWS, _WIDE_ENTRIES = 4096, 512, 2**24
+# The middle value of a column is found among at most so many rows.
 _MOST_TYPICAL = 512
+# Mass outside the one value of a constant column.
+_CONSTANT_TAIL = 1e-12
 
 
-class Encoding(KnownLaws):
-    """Bins, basis, end points and what is known of components, fitted to rows.
+class Encoding:
+    """Bins, basis and end points, fitted to rows.
 
-    Discrete columns are read through white noise (`binned`) where the basis can make it: where
-    components are columns, or where all other columns have bins that the basis leaves white.
-    Elsewhere a level is spread evenly over its bin (`dequantised`).
+    Discrete columns are observed through white noise (`binned`) where the basis can make it: where
+    components are columns, or where all other columns have bins and the basis leaves their noise
+    white. Elsewhere values are spread uniformly over their bins (`dequantised`).
 
     Parameters
     ----------
     bins : Bins
     basis : Basis, not fitted
-    preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}
-        "auto" is "joint" up to so many components, and "marginal" beyond and for discrete images.
+    point_masses : bool
+        Whether the marginal of a binned component may be a set of point masses.
     names : array-like of str or None
         Names of the columns, where the user gave them.
     shape : (height, width, channels) or None
@@ -50,52 +51,62 @@ class Encoding(KnownLaws):
     ----------
     columns : ndarray of shape (D,)
         The data column that each component is, -1 where it is none.
+    components : Components
+        Of the components that diffuse.
     ends : Ends
-    laws, clusters : see `KnownLaws`
+    tables : dict of int to BinTable
+        Smoothed frequencies of the bins of each binned column.
     """
 
-    def __init__(self, bins, basis, preconditioning, names=None, shape=None):
-        self.bins, self.basis, self.preconditioning = bins, basis, preconditioning
-        self.names, self.shape = names, shape
+    def __init__(self, bins, basis, point_masses=True, names=None, shape=None):
+        self.bins, self.basis, self.names, self.shape = bins, basis, names, shape
+        self.may_have_point_masses = point_masses
 
-    def fit(self, X, labels=None):
-        """Learn from rows X (n, F) of any numeric dtype, and labels (n,) of classes 0, 1, ...."""
-        bins = self.bins
+    def fit(self, rows):
+        """Learn from `Rows` of any numeric dtype."""
+        X, bins = rows.values, self.bins
         low, high = extremes(X)
         self.constant = low == high
         self.constant_values = low.astype(np.float64)
-        self.fill_values = _typical(X, low)
-        self.column_mean, self.column_std = column_moments(X)
+        self.fill_values = _middle_values(X, rows.observed, low)
+        self.column_mean, self.column_std = column_moments(X, rows.missing)
         self.basis.fit(self._named(X))
-        n_levels = self._n_levels(low, high)
-        self._choose_binned(bins.discrete & (n_levels <= MAX_LEVELS), n_levels)
+        n_bins = self._n_bins(low, high)
+        self._choose_binned(bins.discrete & (n_bins <= MAX_LEVELS), n_bins)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
         if self.dequantised.any():
-            self.basis.fit(self._named(self._spread(X, row_keys(X), 0)))
-        components = self.basis.describe()
-        self._set_ends(components)
-        self.components = components.take(self.ends.active)
+            self.basis.fit(self._named(self._dequantise(X, rows.keys, 0)))
+        self._set_ends(self.basis.describe())
         self.column_block, self.component_block = self.basis.mixing()
-        self._fit_laws(X, labels)
+        self.tables = self._fit_tables(rows)
         return self
 
     @property
-    def _wide(self):
+    def is_wide(self):
+        """Whether rows are images of so many values that they share tables of bins."""
         return self.shape is not None and len(self.bins.width) > _MOST_TABLES
 
+    def some_rows(self, n_rows):
+        """Indices of enough rows for the marginals of wide images.
+
+        They are drawn at random: rows may be sorted by class, or cycle through classes.
+        """
+        most = int(np.clip(_WIDE_ENTRIES // len(self.bins.width), _FEWEST_ROWS, _WIDE_ROWS))
+        return np.sort(np.random.default_rng(0).permutation(n_rows)[:most])
+
     def _named(self, X):
-        """X with the names that the user gave: orders and blocks may speak of them."""
+        """X with the names that the user gave: orders and blocks may refer to them."""
         return X if self.names is None else pd.DataFrame(X, columns=self.names)
 
-    def _n_levels(self, low, high):
-        """Number of levels between the bounds of each column; 1 where it is continuous."""
+    def _n_bins(self, low, high):
+        """Number of bins between the bounds of each column; 1 where it is continuous."""
         ends = self.bins.levels(np.stack([low, high]))
         low = np.where(np.isnan(self.bins.low), ends[0], self.bins.low)
         high = np.where(np.isnan(self.bins.high), ends[1], self.bins.high)
         return high - low + 1
 
-    def _choose_binned(self, candidates, n_levels):
-        """Decide which columns are read through white noise, and its size in each component."""
+    def _choose_binned(self, candidates, n_bins):
+        """Decide which columns are observed through white noise, and its size by component."""
         described, width = self.basis.describe(), self.bins.width
         columns = described.columns
         self.columns = np.full(len(described.scale), -1) if columns is None else columns
@@ -108,50 +119,70 @@ class Encoding(KnownLaws):
             if std is not None:
                 self.binned |= self.rotated
                 self.noise[~aligned] = std[~aligned]
-        atoms = self.binned & ~self.rotated & (self.preconditioning != "gaussian")
-        if self._wide:
-            atoms &= n_levels <= MAX_ATOMS
-        self.atoms = np.append(atoms, False)[self.columns]
-        self.tau = np.where(atoms, _TAU, _TAU_SMOOTH)
+        point_masses = self.binned & ~self.rotated & self.may_have_point_masses
+        if self.is_wide:
+            point_masses &= n_bins <= MAX_ATOMS
+        self.point_masses = np.append(point_masses, False)[self.columns]
+        self.tau = np.where(point_masses, _TAU, _TAU_SMOOTH)
         self.noise *= np.where(aligned, self.tau[self.columns], _TAU_SMOOTH)
 
-    def _set_ends(self, components):
-        """End points of every component, and which of them diffuse."""
-        variances = components.variances / components.scale**2
-        dead = self.basis.dead_
-        whole_rest = (self.binned & self.rotated).any()
-        blurred = np.where(self.columns >= 0, self.binned[self.columns], whole_rest)
-        log_v = np.log(variances)
-        gamma_0, gamma_1 = log_v - _CLEAN, log_v + _NOISY
-        if blurred.any():
-            gamma_0[blurred] = 2 * np.log(self.noise[blurred] / components.scale[blurred])
-        # A column of very rare levels: its noise of a fraction of a bin drowns its variance.
-        gamma_1 = np.where(blurred & (self.columns >= 0), np.maximum(gamma_1, gamma_0 + 2), gamma_1)
-        active = ~dead & (gamma_0 < gamma_1 - 1)
-        spread = np.sqrt(components.variances[~dead])
-        tolerance = np.full(len(dead), 1e-3 * (np.median(spread) if spread.size else 1.0))
-        self.ends = Ends(variances, gamma_0, gamma_1, active, blurred, self.atoms, tolerance)
-        self.log_scale = np.where(blurred, 0.0, np.log(components.scale))
+    def _set_ends(self, described):
+        """End points of every component, and the description of those that diffuse."""
+        aligned = self.columns >= 0
+        any_rotated = (self.binned & self.rotated).any()
+        noise_observed = np.where(aligned, self.binned[self.columns], any_rotated)
+        self.ends = fit_ends(
+            described, self.basis.dead_, aligned, noise_observed, self.noise, self.point_masses
+        )
+        self.log_scale = np.where(noise_observed, 0.0, np.log(described.scale))
+        self.components = described.take(self.ends.active)
+
+    def _fit_tables(self, rows):
+        """Frequencies of the bins of each column, or of all pixels of a channel together."""
+        binned = np.flatnonzero(self.binned)
+        groups = binned[:, None]
+        if self.is_wide:
+            rows = rows.take(self.some_rows(len(rows)))
+            n_channels = self.shape[2]
+            groups = [binned[binned % n_channels == c] for c in range(n_channels)]
+        tables = {}
+        for columns in groups:
+            if len(columns):
+                origin, width = self.bins.origin[columns], self.bins.width[columns]
+                index = np.rint((rows.values[:, columns] - origin) / width).ravel()
+                if rows.observed is not None:
+                    index = index[rows.observed[:, columns].ravel()]
+                # A constant column comes back exactly, and must cost nothing.
+                tail = _CONSTANT_TAIL if self.constant[columns].all() else None
+                table = fit_bin_table(index, *self._bounds(columns[0]), tail)
+                tables.update((int(j), table) for j in columns)
+        return tables
+
+    def _bounds(self, j):
+        """Least and greatest bin index of a column, None where nothing bounds it."""
+        return (
+            None if np.isnan(bound[j]) else int(bound[j])
+            for bound in (self.bins.low, self.bins.high)
+        )
 
     @property
-    def has_levels_apart(self):
+    def has_bins_apart(self):
         """Whether discrete columns that are no components have columns of their own in scores."""
         return bool((self.bins.discrete & self.rotated).any())
 
-    # Holes, and what is known
+    # Which components columns are part of
 
-    def fill(self, X):
-        """X with a typical value in the place of NaN, and where that was; None if nowhere."""
-        holes = missing_mask(X)
-        return (X, None) if holes is None else (np.where(holes, self.fill_values, X), holes)
-
-    def cuts(self, mask):
-        """Whether a set of columns, (n, F) bool, cuts a block of columns that the basis mixes."""
+    def splits_block(self, mask):
+        """Whether a set of columns, (n, F) of bool, is part of a block that the basis mixes."""
         some, whole = self._by_block(mask)
         return bool((some & ~whole).any())
 
+    def components_in(self, mask):
+        """Components (n, D) made of columns of a mask (n, F) alone, bool."""
+        return self._by_block(mask)[1][:, self.component_block]
+
     def _by_block(self, mask):
-        """Of each block, whether some of its columns are in a mask (n, F), and whether all are."""
+        """Whether some, and whether all, columns of each block are in a mask (n, F)."""
         sizes = np.bincount(self.column_block)
         if (sizes == 1).all():
             inside = np.empty_like(mask)
@@ -161,14 +192,10 @@ class Encoding(KnownLaws):
         np.add.at(count, (slice(None), self.column_block), mask)
         return count > 0, count == sizes
 
-    def states(self, given, missing):
-        """Which components (n, D) are given and which are missing, where columns (n, F) are."""
-        return tuple(self._by_block(mask)[1][:, self.component_block] for mask in (given, missing))
-
     def groups(self):
-        """Groups of active components that training keeps together, and the grid they lie on.
+        """Groups of active components that random masks keep together, and their grid.
 
-        They are columns, pixels, or blocks of columns; components of equal natural order where
+        Groups are columns, pixels, or blocks of columns; components of equal natural order where
         one basis mixes all.
 
         Returns
@@ -189,42 +216,53 @@ class Encoding(KnownLaws):
 
     # Rows to components and back
 
-    def _spread(self, X, keys, draw):
+    def _dequantise(self, X, keys, draw):
         u = keyed_uniform(keys, X.shape[1], (draw << 4) + _DEQUANTISE).numpy() - 0.5
         return X + np.where(self.dequantised, u * np.nan_to_num(self.bins.width), 0.0)
 
-    def clip(self, levels):
-        """Levels (n, F) inside the tables, and the log-probability of what lies beyond (n, F)."""
-        clipped, log_beyond = levels.copy(), np.zeros(levels.shape)
-        for j, table in self.laws.tables.items():
+    def bin_indices(self, X):
+        """Bin indices (n, F) inside the tables, and the log-probability of what lies beyond."""
+        indices = self.bins.levels(X)
+        clipped, log_beyond = indices.copy(), np.zeros(indices.shape)
+        for j, table in self.tables.items():
             if any(table.open_ends):
-                clipped[:, j], log_beyond[:, j] = table.clip(levels[:, j])
+                clipped[:, j], log_beyond[:, j] = table.clip(indices[:, j])
         return clipped, log_beyond
 
-    def encode_rows(self, X):
-        """Components of rows X whose levels are inside the tables."""
-        return self.encode(X, self.bins.levels(X), row_keys(X), 0)
-
-    def encode(self, X, levels, keys, draw):
-        """Components of rows X; the draw-th spread over the bins where there is one.
+    def encode(self, X, indices, keys, draw=0):
+        """Components of rows X, (n, D), missing values filled in.
 
         Parameters
         ----------
-        X, levels : ndarray of shape (n, F)
-            The levels are those of `clip`, and count where a column is binned.
+        X : ndarray of shape (n, F)
+        indices : ndarray of shape (n, F)
+            Bin indices as of `bin_indices`; they count where a column is binned.
         keys : Tensor of shape (n,)
         draw : int
+            Number of the draw of uniform noise in bins, where there is any.
         """
         if self.dequantised.any():
-            X = self._spread(X, keys, draw)
+            X = self._dequantise(X, keys, draw)
         if self.binned.any():
-            # On the grid itself: what a value misses it by is not information.
-            exact = self.bins.values(levels, X)
+            # The grid point itself: the rounding error of a value is no information.
+            exact = self.bins.values(indices, X)
             X = np.where(self.binned, exact, X)
         return np.asarray(self.basis.transform(self._named(X)))
 
+    def active_components(self, rows):
+        """Active components of `Rows` inside the tables, (n, D'), and which are missing."""
+        X, active = rows.filled(self.fill_values), self.ends.active
+        z = [
+            self.encode(X[some], self.bins.levels(X[some]), rows.keys[some])[:, active]
+            for some in row_batches(X)
+        ]
+        missing = rows.missing
+        if missing is not None:
+            missing = self.components_in(missing)[:, active]
+        return np.concatenate(z), missing
+
     def extreme_column(self, z):
-        """Name of the column furthest from its mean in rows of active components, a tensor."""
+        """Name of the column farthest from its mean in active components z (n, D'), a tensor."""
         everything = np.zeros((len(z), len(self.ends.active)))
         z = np.nan_to_num(z.double().cpu().numpy(), nan=1e30, posinf=1e30, neginf=-1e30)
         everything[:, self.ends.active] = z
@@ -233,42 +271,54 @@ class Encoding(KnownLaws):
         return str(self.bins.names[int(distance.max(0).argmax())])
 
     def in_data_space(self, z, low=-np.inf, high=np.inf):
-        """Rows in the units of the data but on no grid of levels, from components z (n, D)."""
+        """Rows in the units of the data, not rounded to bins, from components z (n, D)."""
         X = np.clip(self.basis.inverse_transform(z), low, high)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
-    def expected(self, z):
-        """Means in the user's units, inside the seen range of levels, from expected components."""
-        bins, tables = self.bins, self.laws.tables
+    def decode_mean(self, z):
+        """Means in the units of the data, inside the seen range of bins, from mean components."""
+        bins = self.bins
         low, high = bins.low.copy(), bins.high.copy()
-        for j, table in tables.items():
+        for j, table in self.tables.items():
             low[j], high[j] = table.seen
         low, high = (
-            np.where(np.isnan(level), fill, bins.origin + np.nan_to_num(level * bins.width))
-            for level, fill in ((low, -np.inf), (high, np.inf))
+            np.where(np.isnan(index), fill, bins.origin + np.nan_to_num(index * bins.width))
+            for index, fill in ((low, -np.inf), (high, np.inf))
         )
         return self.in_data_space(z, low, high)
 
-    def decode(self, z, keys, model):
-        """Rows in the user's units, inside the seen range, from sampled components z (n, D)."""
+    def decode(self, z, keys):
+        """Rows in the units of the data, inside the seen range, from sampled components.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, D)
+        keys : Tensor of shape (n,)
+            Of the noise that draws bins.
+        """
         X = self.basis.inverse_transform(z)
         bins = self.bins
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
-        levels = np.clip(
-            np.rint(position), np.nan_to_num(bins.low, nan=-np.inf),
-            np.nan_to_num(bins.high, nan=np.inf),
-        )  # fmt: skip
+        low, high = np.nan_to_num(bins.low, nan=-np.inf), np.nan_to_num(bins.high, nan=np.inf)
+        indices = np.clip(np.rint(position), low, high)
         if self.binned.any():
-            # In float64: float32 does not tell levels beyond 2^24 apart.
-            blurred = torch.from_numpy(position[:, self.binned]).to(model.device)
-            levels[:, self.binned] = model.draw_levels(blurred, keys).double().cpu().numpy()
-            tables = self.laws.tables
-            seen = np.transpose([tables[j].seen for j in sorted(tables)])
-            levels[:, self.binned] = np.clip(levels[:, self.binned], *seen)
-        X = bins.values(levels, X)
+            u = keyed_uniform(keys.cpu(), int(self.binned.sum()), _BINS)
+            # In float64: float32 does not tell bins beyond 2^24 apart.
+            noisy = torch.from_numpy(position[:, self.binned])
+            drawn = self.observation().draw(noisy, u).numpy()
+            seen = np.transpose([self.tables[j].seen for j in sorted(self.tables)])
+            indices[:, self.binned] = np.clip(drawn, *seen)
+        X = bins.values(indices, X)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
+
+    def observation(self):
+        """How the binned columns are observed through their noise; None if there are none."""
+        if not self.tables:
+            return None
+        prior = bin_prior([self.tables[j] for j in sorted(self.tables)])
+        return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
     def end_points(self):
         """End points of the active components."""
@@ -277,15 +327,15 @@ class Encoding(KnownLaws):
 
     # The terms of a log-likelihood that no network enters
 
-    def in_user_units(self, components, level_log_prob):
-        """Log-likelihood by component in the units of X, extra columns for levels if needed.
+    def in_user_units(self, log_prob, bin_log_prob):
+        """Log-likelihood by component in the units of X, extra columns for bins if needed.
 
         Parameters
         ----------
-        components : ndarray of shape (n, D)
+        log_prob : ndarray of shape (n, D)
             In the units of z.
-        level_log_prob : ndarray of shape (n, F)
-            Of the binned columns; zero elsewhere.
+        bin_log_prob : ndarray of shape (n, F)
+            Of the bins of binned columns; zero elsewhere.
 
         Returns
         -------
@@ -293,20 +343,21 @@ class Encoding(KnownLaws):
             The latter where a discrete column is no component; a column that is one adds zero.
         """
         width = np.where(self.dequantised, self.bins.width, 1.0)
-        per_column = level_log_prob + np.log(width)
+        per_column = bin_log_prob + np.log(width)
         own = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
-        components = components - self.log_scale + own
-        if not self.has_levels_apart:
-            return components
-        return np.concatenate([components, np.where(self.rotated, per_column, 0.0)], axis=1)
+        log_prob = log_prob - self.log_scale + own
+        if not self.has_bins_apart:
+            return log_prob
+        return np.concatenate([log_prob, np.where(self.rotated, per_column, 0.0)], axis=1)
 
 
-def _typical(X, low):
-    """A value of each column from the middle of its law, (F,)."""
-    some = X[:: -(-len(X) // _MOST_TYPICAL)]
+def _middle_values(X, observed, low):
+    """A value from the middle of each column's distribution, (F,)."""
+    step = -(-len(X) // _MOST_TYPICAL)
+    some = X[::step]
     with np.errstate(invalid="ignore"):
         middle = np.sort(some, axis=0)
     # NaN is sorted to the end.
-    known = len(some) - np.isnan(some).sum(0)
-    found = middle[np.maximum(known - 1, 0) // 2, np.arange(X.shape[1])]
-    return np.where(known > 0, found, low).astype(np.float64)
+    n_observed = np.full(X.shape[1], len(some)) if observed is None else observed[::step].sum(0)
+    found = middle[np.maximum(n_observed - 1, 0) // 2, np.arange(X.shape[1])]
+    return np.where(n_observed > 0, found, low).astype(np.float64)

@@ -1,12 +1,13 @@
 r"""Strips longer than what was trained on: a window of columns rolls along.
 
-Of the strip's columns c = 0, 1, ... the first K are known. The others travel one behind the other,
+The first K of the strip's columns c = 0, 1, ... are observed, the context. The others follow the
+path one behind the other,
 
 .. math:: \gamma_c(t) = \Gamma(\mathrm{clip}(t + (c - K)/A, 0, 1))
 
-with A of them on their way at once. When t has gone from 1/A to 0 column K is finished: the oldest
-column leaves, all move up by one, and one of noise joins. This is exact for a stationary law that
-is a Markov chain of order K in its columns.
+with A of them active at once. When t has gone from 1/A to 0 column K is finished: the oldest column
+leaves, all move up by one, and a column of noise joins. This is exact for a stationary distribution
+that is a Markov chain of order K in its columns.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from gudlearn._random import keyed_normal, keyed_uniform, mix
+from gudlearn.data.rows import Rows
 from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.process import perturb
 from gudlearn.diffusion.solvers import integrate, start_near
@@ -47,7 +49,7 @@ class RollingPath:
     ----------
     path : GammaPath
     delay : Tensor of shape (D,)
-        By how much each component is behind, negative infinity for what is known.
+        By how much each component is behind, negative infinity for the context.
     """
 
     def __init__(self, path, delay):
@@ -58,82 +60,115 @@ class RollingPath:
         return self.path((t[:, None] + self.delay).clamp(0.0, 1.0))
 
 
-def roll(engine, strip, start, n_steps, keys, sampler, steps_per_column):
+def roll(fitted, strip, start, n_steps, keys, sampler, steps_per_column):
     """Yield new columns (n, n_entries), one after another, without end where n_steps is None.
 
     Parameters
     ----------
-    engine : Engine
+    fitted : FittedModel
     strip : Strip
     start : ndarray of shape (n, n_context, n_entries)
-        The last known columns, in the order in which the strip grows.
+        The last observed columns, in the order in which the strip grows.
     n_steps : int or None
     keys : Tensor of shape (n,)
     sampler : Sampler
     steps_per_column : int
     """
-    model, encoding = engine.model, engine.encoding
-    place, component, n_context = strip.place, strip.component, strip.n_context
-    # Columns were scaled one by one: in the units of the data what moves stays what it is.
-    basis = encoding.basis
-    scale, apart = basis.scale_[component], np.zeros(place.size)
-    apart[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
-    shift = basis.rotate(apart[None])[0][component[:-1]] / scale[:-1]
-    ratio, shift = (
-        torch.from_numpy(v).to(model.device, model.dtype) for v in (scale[1:] / scale[:-1], shift)
-    )
-    gamma_0, gamma_1 = (model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1))
-
-    def normal(stream, k, size):
-        return keyed_normal(mix(keys, k), size, stream).to(model.dtype)
-
-    def noise_of(k, column):
-        """The k-th column of all that ever are, at its outset, in a column of the strip."""
-        index = torch.from_numpy(component[column])
-        own = mix(keys, k)
-        u = keyed_uniform(own, model.n_components, _NEW).to(model.dtype)
-        eps = keyed_normal(own, model.n_components, _NEW).to(model.dtype)
-        return model.denoiser.marginals.draw(u, eps, gamma_1.expand_as(u))[:, index]
-
-    rows = np.tile(encoding.fill_values, (len(start), 1))
-    rows[:, place[:n_context]] = start
-    z = engine.components(rows)
-    x = perturb(z, normal(_FLOOR, 0, model.n_components), gamma_0)
-    delay = torch.full((model.n_components,), -torch.inf, dtype=model.dtype)
-    for c in range(n_context, len(place)):
-        x[:, component[c]] = noise_of(c, c)
-        delay[component[c]] = (c - n_context) / strip.n_active
-    path = RollingPath(model.path, delay.to(model.device))
-    # A model of classes is told of none.
-    labels = torch.full((len(start),), model.null, device=model.device) if model.null else None
-    denoise, step = model.given(labels), sampler.build()
-    marginal_mean, k = model.denoiser.marginals.mean, 0
+    window = _Window(fitted, strip, start, keys)
+    step, k = sampler.build(), 0
     while n_steps is None or k < n_steps:
         salt = (k + 1) << 20
         # The first column comes all the way, each later one the last A-th part of it. With every
-        # part one column more sets out.
-        for move in range(0 if k == 0 else strip.n_active - 1, strip.n_active):
-            begin, end = 1 - move / strip.n_active, 1 - (move + 1) / strip.n_active
-            times = torch.linspace(begin, end, steps_per_column + 1, dtype=torch.float64).to(x)
-            # Its noise is drawn afresh: what was drawn before depends on the noise it waited with.
-            own = component[n_context + move]
-            x[:, own] = noise_of(salt + move, n_context + move)
-            starts = torch.zeros(model.n_components, dtype=torch.bool)
-            starts[own] = True
+        # part one more column sets out.
+        for part in range(0 if k == 0 else strip.n_active - 1, strip.n_active):
+            window.advance(part, salt, step, steps_per_column)
+        yield window.finished(mix(keys, salt - 1))
+        window.shift(k)
+        k += 1
 
-            def noise(j, salt=salt + move * steps_per_column):
-                return normal(_STEP, salt + j, model.n_components)
 
-            with torch.no_grad(), model.arithmetic():
-                x = start_near(denoise, x, path(times[:1]), marginal_mean, starts.to(x.device))
-                x = integrate(denoise, path, x, times, step, noise)
-        clean = (x / alpha(gamma_0)).double().cpu().numpy()
-        found = encoding.decode(clean, mix(keys, salt - 1), model)
-        yield found[:, place[n_context]]
-        moved, here, there = x.clone(), component[1:], component[:-1]
-        left, entered = (
-            alpha(path(times.new_full((1,), t)))[0] for t in (0.0, 1 / strip.n_active)
+class _Window:
+    """The state of a strip of columns while it rolls along."""
+
+    def __init__(self, fitted, strip, start, keys):
+        self.encoding, self.model = fitted.encoding, fitted.components
+        self.strip, self.keys = strip, keys
+        model = self.model
+        self.ratio, self.offset = self._between_columns()
+        self.gamma_0, self.gamma_1 = (
+            model.path(torch.full((1,), t).to(model.path.gamma_0)) for t in (0, 1)
         )
-        moved[:, there] = entered[there] * (x[:, here] / left[here] * ratio + shift)
-        moved[:, component[-1]] = noise_of(len(place) + k, len(place) - 1)
-        x, k = moved, k + 1
+        n_context = strip.n_context
+        rows = np.tile(self.encoding.fill_values, (len(start), 1))
+        rows[:, strip.place[:n_context]] = start
+        z = fitted.encode(Rows.of(rows))
+        self.x = perturb(z, self._normal(_FLOOR, 0), self.gamma_0)
+        delay = torch.full((model.n_components,), -torch.inf, dtype=model.dtype)
+        for c in range(n_context, len(strip.place)):
+            self.x[:, strip.component[c]] = self._noise_of(c, c)
+            delay[strip.component[c]] = (c - n_context) / strip.n_active
+        self.path = RollingPath(model.path, delay.to(model.device))
+        labels = None
+        if model.null:
+            labels = torch.full((len(start),), model.null, device=model.device)
+        self.denoise = model.labelled(labels)
+
+    def _between_columns(self):
+        """Ratio of scales, and offset, from the components of a column to those of the one before.
+
+        Columns were scaled one by one: in the units of the data values stay the same when they move.
+        """
+        place, component, basis = self.strip.place, self.strip.component, self.encoding.basis
+        scale, apart = basis.scale_[component], np.zeros(place.size)
+        apart[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
+        offset = basis.rotate(apart[None])[0][component[:-1]] / scale[:-1]
+        model = self.model
+        return (
+            torch.from_numpy(v).to(model.device, model.dtype)
+            for v in (scale[1:] / scale[:-1], offset)
+        )
+
+    def _normal(self, stream, k):
+        return keyed_normal(mix(self.keys, k), self.model.n_components, stream).to(self.model.dtype)
+
+    def _noise_of(self, k, column):
+        """Noise of the k-th column of all that ever are, at t = 1, in a column of the strip."""
+        model, own = self.model, mix(self.keys, k)
+        u = keyed_uniform(own, model.n_components, _NEW).to(model.dtype)
+        eps = keyed_normal(own, model.n_components, _NEW).to(model.dtype)
+        drawn = model.denoiser.marginals.draw(u, eps, self.gamma_1.expand_as(u))
+        return drawn[:, torch.from_numpy(self.strip.component[column])]
+
+    def advance(self, part, salt, step, n_steps):
+        """Move all active columns by one A-th part of their way, in n_steps steps."""
+        strip, model, x = self.strip, self.model, self.x
+        begin, end = 1 - part / strip.n_active, 1 - (part + 1) / strip.n_active
+        times = torch.linspace(begin, end, n_steps + 1, dtype=torch.float64).to(x)
+        # Fresh noise for the column that sets out: others depend on the noise it waited with.
+        own = strip.component[strip.n_context + part]
+        x[:, own] = self._noise_of(salt + part, strip.n_context + part)
+        starts = torch.zeros(model.n_components, dtype=torch.bool)
+        starts[own] = True
+        first, mean = salt + part * n_steps, model.denoiser.marginals.mean
+        with torch.no_grad(), model.arithmetic():
+            x = start_near(self.denoise, x, self.path(times[:1]), mean, starts.to(x.device))
+            self.x = integrate(
+                self.denoise, self.path, x, times, step, lambda j: self._normal(_STEP, first + j)
+            )
+
+    def finished(self, keys):
+        """The column that has arrived, (n, n_entries), in the units of the data."""
+        clean = (self.x / alpha(self.gamma_0)).double().cpu().numpy()
+        return self.encoding.decode(clean, keys)[:, self.strip.place[self.strip.n_context]]
+
+    def shift(self, k):
+        """Move all columns up by one, after k + 1 columns; the last one becomes noise."""
+        strip, x = self.strip, self.x
+        moved, here, there = x.clone(), strip.component[1:], strip.component[:-1]
+        left, entered = (
+            alpha(self.path(x.new_full((1,), t)))[0] for t in (0.0, 1 / strip.n_active)
+        )
+        moved[:, there] = entered[there] * (x[:, here] / left[here] * self.ratio + self.offset)
+        last = len(strip.place) - 1
+        moved[:, strip.component[-1]] = self._noise_of(len(strip.place) + k, last)
+        self.x = moved

@@ -1,4 +1,4 @@
-"""Rows divided into clusters, and what a law of components is worth before anything is learned."""
+"""Clusters of rows, and the negative log-likelihood of a distribution before training."""
 
 import warnings
 
@@ -11,105 +11,133 @@ from sklearn.mixture import GaussianMixture
 from gudlearn.conditioning.states import missing_gamma
 from gudlearn.diffusion.noise import alpha, sigma
 
-# So many rows tell clusters; they are looked for along so many principal axes.
+# Largest number of rows that clusters are fitted to, and of principal axes.
 MOST_ROWS, _MOST_AXES = 8192, 16
-# Fewer rows are no cluster: they belong to others.
+# A smaller cluster is dissolved: its rows go to the others.
 LEAST_ROWS = 20
-# A column known in fewer of them has the law of all.
-_LEAST_KNOWN = 10
-# Values further out than so many standard deviations stand there.
+# A column with fewer observed values in a cluster has the distribution of all rows there.
+_LEAST_OBSERVED = 10
+# Values are clipped to this many standard deviations before they are clustered.
 _FAR = 4.0
-# Variance that a cluster has in every direction, as a share of a column's.
-_BLUR = 1e-3
-# Least standard deviation in a cluster, as a share of that of all rows.
-_LEAST_SPREAD = 0.03
-# Noise levels at which a law is tried.
-_LEVELS = 16
+# Least variance of a cluster along every axis, as a fraction of a column's.
+_LEAST_VARIANCE = 1e-3
+# Least standard deviation in a cluster, as a fraction of that of all rows.
+_LEAST_STD = 0.03
+# Noise levels at which a distribution is evaluated.
+_NOISE_LEVELS = 16
 
 
-def divide(Z, n_clusters):
-    """The cluster of each row of Z (n, D), drawn by the chances that a Gaussian mixture gives."""
-    std = Z.std(0)
-    rows = ((Z - Z.mean(0)) / np.where(std > 0, std, 1.0)).clip(-_FAR, _FAR)
-    rows = PCA(min(*Z.shape, _MOST_AXES), random_state=0).fit_transform(rows)
-    mixture = GaussianMixture(n_clusters, reg_covar=_BLUR, random_state=0, max_iter=50)
-    with warnings.catch_warnings():
-        # Clusters that are not quite those of most likelihood will do, and fewer of them.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        chance = mixture.fit(rows).predict_proba(rows)
-    # A row that is in none of those that are left may be in any.
-    chance = chance[:, chance.sum(0) >= LEAST_ROWS] + 1e-12
-    edges = (chance / chance.sum(1, keepdims=True)).cumsum(1)
+def assign_clusters(Z, n_clusters):
+    """Cluster of each row of Z (n, D), drawn from the posterior of a Gaussian mixture; (n,)."""
+    # Gaussians underflow to zero for far rows.
+    with np.errstate(under="ignore"):
+        std = Z.std(0)
+        rows = ((Z - Z.mean(0)) / np.where(std > 0, std, 1.0)).clip(-_FAR, _FAR)
+        rows = PCA(min(*Z.shape, _MOST_AXES), random_state=0).fit_transform(rows)
+        mixture = GaussianMixture(
+            n_clusters, reg_covar=_LEAST_VARIANCE, random_state=0, max_iter=50
+        )
+        with warnings.catch_warnings():
+            # Clusters need not have converged, and there may be fewer of them.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probability = mixture.fit(rows).predict_proba(rows)
+        # A row that belongs to no remaining cluster may go to any of them.
+        probability = probability[:, probability.sum(0) >= LEAST_ROWS] + 1e-12
+        edges = (probability / probability.sum(1, keepdims=True)).cumsum(1)
     u = np.random.default_rng(0).random((len(Z), 1))
-    return (u > edges).sum(1).clip(max=chance.shape[1] - 1)
+    return (u > edges).sum(1).clip(max=probability.shape[1] - 1)
 
 
-def with_every_column_observed(Z, holes, rows):
-    """Some rows of Z (n, D) and their holes, where every column is known in a few of them.
+def with_every_column_observed(Z, missing, rows):
+    """Some rows of Z (n, D) and their missing mask, with observed values in every column.
 
-    A column that is not has values of all rows there, in an order of its own.
+    A column that is hardly observed in these rows gets values of all rows, in a random order.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, D)
+    missing : ndarray of shape (n, D) of bool, or None
+    rows : ndarray of shape (m,) of int
+
+    Returns
+    -------
+    Z, missing : ndarray of shape (m, D), or None for the latter
     """
-    if holes is None:
+    if missing is None:
         return Z[rows], None
-    some, gaps = Z[rows], holes[rows]
+    some, absent = Z[rows], missing[rows]
     rng = np.random.default_rng(0)
-    for j in np.flatnonzero((~gaps).sum(0) < _LEAST_KNOWN):
-        share = (rng.permutation(len(rows)) + 0.5) / len(rows)
-        some[:, j] = np.quantile(Z[~holes[:, j], j], share, method="inverted_cdf")
-        gaps[:, j] = False
-    return some, gaps
+    for j in np.flatnonzero((~absent).sum(0) < _LEAST_OBSERVED):
+        probability = (rng.permutation(len(rows)) + 0.5) / len(rows)
+        some[:, j] = np.quantile(Z[~missing[:, j], j], probability, method="inverted_cdf")
+        absent[:, j] = False
+    return some, absent
 
 
-def deviations(Z, holes):
-    """Standard deviation of each column of Z (n, D), one where nothing varies."""
-    known = Z if holes is None else np.ma.array(Z, mask=holes)
-    std = np.ma.filled(known.std(0), 0.0)
+def deviations(Z, missing):
+    """Standard deviation of the observed values of each column of Z, 1 where it is constant."""
+    _, std = _moments(Z, missing)
     return np.where(std > 0, std, 1.0)
 
 
-def widen(factors, Z, holes, std):
-    """A Gaussian of the rows of a cluster, of factors if there are any, with a least spread.
+def _moments(Z, missing):
+    """Mean and standard deviation of the observed values of each column, 0 where none is."""
+    observed = Z if missing is None else np.ma.array(Z, mask=missing)
+    # Squares of tiny values underflow to zero, as in a constant column.
+    with np.errstate(under="ignore"):
+        return np.ma.filled(observed.mean(0), 0.0), np.ma.filled(observed.std(0), 0.0)
+
+
+def with_least_std(factors, Z, missing, std):
+    """The Gaussian of the rows of a cluster, with a least standard deviation in every column.
 
     Parameters
     ----------
     factors : (mean, std, loadings) or None
-        What `fit_joint` found.
-    Z, holes : ndarray of shape (n, D)
-        Rows of the cluster; holes are bool, or None.
+        Result of `fit_joint` for the cluster; None: columns are independent.
+    Z : ndarray of shape (n, D)
+        Rows of the cluster.
+    missing : ndarray of shape (n, D) of bool, or None
     std : ndarray of shape (D,)
-        Of all rows, above zero.
+        Standard deviations of all rows, above zero.
+
+    Returns
+    -------
+    mean, std, loadings : ndarray of shape (D,), (D,) and (D, k)
     """
-    known = Z if holes is None else np.ma.array(Z, mask=holes)
-    spread = np.ma.filled(known.std(0), 0.0)
+    own_mean, own_std = _moments(Z, missing)
     if factors is None:
-        factors = np.ma.filled(known.mean(0), 0.0), spread, np.zeros((Z.shape[1], 1))
-    narrow = spread < _LEAST_SPREAD * std
-    mean, spread, loadings = factors
-    spread = np.where(narrow, _LEAST_SPREAD * std, spread)
-    return mean, spread, np.where(narrow[:, None], 0.0, loadings)
+        factors = own_mean, own_std, np.zeros((Z.shape[1], 1))
+    narrow = own_std < _LEAST_STD * std
+    mean, cluster_std, loadings = factors
+    cluster_std = np.where(narrow, _LEAST_STD * std, cluster_std)
+    return mean, cluster_std, np.where(narrow[:, None], 0.0, loadings)
 
 
-def denoising_nll(law, Z, holes, gamma_0, gamma_1, log_variances):
-    """What rows cost as the bound counts it, in nats (n,), all at the same noise.
+def denoising_nll(distribution, Z, missing, gamma_0, gamma_1, log_variances):
+    """Diffusion term of the negative log-likelihood of rows, in nats, with one noise for all calls.
 
     Parameters
     ----------
-    law : an object with ``posterior``
+    distribution : an object with ``posterior``
     Z : Tensor of shape (n, D)
-    holes : BoolTensor of shape (n, D) or None
-        What counts as missing.
+    missing : BoolTensor of shape (n, D) or None
     gamma_0, gamma_1, log_variances : Tensor of shape (D,)
+
+    Returns
+    -------
+    Tensor of shape (n,)
     """
     generator = torch.Generator().manual_seed(0)
-    known = torch.ones_like(Z) if holes is None else (~holes).to(Z.dtype)
-    lost = missing_gamma(log_variances, gamma_1)
+    observed = torch.ones_like(Z) if missing is None else (~missing).to(Z.dtype)
+    gamma_missing = missing_gamma(log_variances, gamma_1)
     total = torch.zeros(len(Z), dtype=Z.dtype)
-    for k in range(_LEVELS):
-        gamma = gamma_0 + (gamma_1 - gamma_0) * (k + 0.5) / _LEVELS
-        gamma = torch.where(known > 0, gamma, lost)
+    for k in range(_NOISE_LEVELS):
+        gamma = gamma_0 + (gamma_1 - gamma_0) * (k + 0.5) / _NOISE_LEVELS
+        gamma = torch.where(observed > 0, gamma, gamma_missing)
         eps = torch.randn(Z.shape, generator=generator, dtype=Z.dtype)
-        x = alpha(gamma) * known * Z + sigma(gamma) * eps
-        mean, _ = law.posterior(x, gamma, missing=holes)
-        weight = 0.5 * (gamma_1 - gamma_0) * (-gamma).exp() * known / _LEVELS
+        x = alpha(gamma) * observed * Z + sigma(gamma) * eps
+        mean, _ = distribution.posterior(x, gamma, missing=missing)
+        weight = 0.5 * (gamma_1 - gamma_0) * (-gamma).exp() * observed / _NOISE_LEVELS
         total += (weight * (Z - mean).square()).sum(1)
     return total

@@ -1,183 +1,215 @@
-"""The fit of the joint Gaussian: factor analysis of rows with holes."""
+"""Fit of the joint Gaussian: factor analysis of rows with missing values."""
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from gudlearn.preconditioning.joint import covariance_inflation
 
-# With one factor fewer than components the covariance is any at all. Factors cost their cube in
-# every row that is denoised: of few rows that is little.
+# One factor fewer than components gives any covariance. The run time of the denoiser is cubic in
+# the number of factors, which matters less with few rows.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
-# Beyond this many components the factors are a small part of what they say of each other.
+# With more components than this, few factors explain little of their correlations.
 MOST_COMPONENTS = 256
-# More rows are thinned to so many.
+# More rows than this are thinned.
 _MOST_ROWS = 4096
 _ITERATIONS = 40
-# Columns known in fewer rows, or that vary less than this share of their spread, are left alone.
+# Columns with fewer observed values, or whose standard deviation is below this fraction of the
+# expected one, have no part in the factors.
 _LEAST_ROWS, _LEAST_STD = 20, 1e-6
-# Share of its variance that a component has for itself at the least.
-_LEAST_OWN = 3e-4
-# By how much of their variance the factors may be shrunk.
+# Least specific variance of a component, as a fraction of its variance.
+_LEAST_SPECIFIC = 3e-4
+# Fractions of the factors' variance that may be moved to the specific variances.
 _SHRINKAGE = (0.0, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
-# Of so many rows one is held out to choose by, and gains this many standard errors.
+# One row in this many is held out to choose the shrinkage. Factors are kept if those rows gain
+# more than this many standard errors.
 _HELD_OUT, _LEAST_GAIN = 5, 1.0
 
 
-def fit_joint(Z, holes=None, most=None, labels=None, spread=None):
-    """Fit a Gaussian law to components; None where they are as good as independent.
+class _Factors(NamedTuple):
+    """Factor model of standardised columns: means, loadings and specific variances."""
+
+    shift: torch.Tensor
+    loadings: torch.Tensor
+    specific: torch.Tensor
+
+
+def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
+    """Fit a joint Gaussian to components; None where they are as good as independent.
 
     Parameters
     ----------
     Z : ndarray of shape (n, D)
-    holes : ndarray of shape (n, D) of bool or None
-        What of it is not known.
-    most : int or None
-        Number of factors at most; None is by the number of rows.
+    missing : ndarray of shape (n, D) of bool, or None
+        Entries of Z that are missing.
+    most_factors : int or None
+        Largest number of factors; None: by the number of rows.
     labels : ndarray of shape (n,) or None
-        Classes 0, ..., C of the rows. The law is one of C values more, which tell them apart: the
-        k-th is 1 in class k. Where the values would be too many there are none.
-    spread : ndarray of shape (D,) or None
-        Standard deviations that the components have in rows of all kinds; None: 1.
+        Classes 0, ..., C of the rows. The Gaussian then also has C indicators of classes: the k-th
+        is 1 in class k. They are left out if there are too many of them.
+    std : ndarray of shape (D,) or None
+        Standard deviations of the components in all rows, to tell which are constant here; None: 1.
 
     Returns
     -------
     (mean, std, loadings) or None
-        Arrays (D,), (D,) and (D, k), or D + C in the place of D: see `JointGaussian`.
+        Arrays (D,), (D,) and (D, k), or with D + C in place of D: see `JointGaussian`.
 
     Notes
     -----
-    Expectation-maximisation from the leading axes of the correlations (Rubin, Thayer 1982, "EM
-    algorithms for ML factor analysis"). The factors are shrunk by a share that predicts every fifth
-    row best from the others, and given up where those rows gain nothing that is beyond chance.
-    Classes are given there: they are neither predicted nor do they predict each other.
+    Expectation-maximisation from the leading eigenvectors of the correlations (Rubin, Thayer 1982,
+    "EM algorithms for ML factor analysis"). The factors are shrunk by the fraction under which
+    every fifth row is predicted best by the others, and dropped where those rows gain nothing
+    beyond chance. Indicators of classes are given there: they are not predicted, nor do they
+    predict each other.
     """
-    order = np.random.default_rng(0).permutation(len(Z))[:_MOST_ROWS]
-    Z = Z[order]
-    known = np.ones(Z.shape) if holes is None else ~holes[order]
-    n_values = 0 if labels is None else int(labels.max())
-    n_values *= Z.shape[1] + n_values <= MOST_COMPONENTS
-    if n_values:
-        Z = np.hstack([Z, labels[order, None] == np.arange(n_values)])
-        known = np.hstack([known, np.ones((len(Z), n_values))])
+    Z, observed, n_indicators = _with_indicators(Z, missing, labels)
     n_components = Z.shape[1]
-    Y, known = (torch.from_numpy(np.ascontiguousarray(a, float)) for a in (Z, known))
-    count = known.sum(0)
-    mean = (Y * known).sum(0) / count.clamp(min=1)
-    Y = (Y - mean) * known
-    std = (Y.square().sum(0) / count.clamp(min=1)).sqrt()
-    # A column that is hardly known, or whose known values are all the same, has nothing to say.
-    if most is None:
-        most = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
-    most = min(most, max(len(Y), _LEAST_ROWS))
-    least = torch.full_like(std, _LEAST_STD)
-    if spread is not None:
-        least[: len(spread)] *= torch.from_numpy(spread)
-    varies = std > least
-    some = (count >= max(_LEAST_ROWS, min(n_components, most))) & varies
-    std = torch.where(varies, std, least / _LEAST_STD)
-    if some.sum() < 2:
+    Y, observed = (torch.from_numpy(np.ascontiguousarray(a, float)) for a in (Z, observed))
+    count = observed.sum(0)
+    mean = (Y * observed).sum(0) / count.clamp(min=1)
+    Y = (Y - mean) * observed
+    scale = (Y.square().sum(0) / count.clamp(min=1)).sqrt()
+    if most_factors is None:
+        most_factors = _MOST_FACTORS_OF_FEW if len(Y) <= _FEW_ROWS else _MOST_FACTORS
+    most_factors = min(most_factors, max(len(Y), _LEAST_ROWS))
+    least = torch.full_like(scale, _LEAST_STD)
+    if std is not None:
+        least[: len(std)] *= torch.from_numpy(std)
+    varies = scale > least
+    # Columns that are hardly observed, or constant, explain nothing.
+    used = (count >= max(_LEAST_ROWS, min(n_components, most_factors))) & varies
+    scale = torch.where(varies, scale, least / _LEAST_STD)
+    if used.sum() < 2:
         return None
-    n_values = int(some[n_components - n_values :].sum())
-    found = _fit_standard((Y / std)[:, some], known[:, some], most, n_values)
+    n_indicators = int(used[n_components - n_indicators :].sum())
+    found = _fit_standardised((Y / scale)[:, used], observed[:, used], most_factors, n_indicators)
     if found is None:
         return None
-    shift, scale = torch.zeros_like(mean), torch.ones_like(mean)
+    shift, stretch = torch.zeros_like(mean), torch.ones_like(mean)
     loadings = torch.zeros(n_components, found[2].shape[1], dtype=Y.dtype)
-    shift[some], scale[some], loadings[some] = found
-    return tuple(p.numpy() for p in (mean + std * shift, std * scale, loadings))
+    shift[used], stretch[used], loadings[used] = found
+    return tuple(p.numpy() for p in (mean + scale * shift, scale * stretch, loadings))
 
 
-def _fit_standard(Y, known, most, n_values=0):
-    """Mean, standard deviation and loadings of standardised columns, zero where not known.
+def _with_indicators(Z, missing, labels):
+    """Rows, thinned, with indicators of their classes; what is observed; how many indicators."""
+    order = np.random.default_rng(0).permutation(len(Z))[:_MOST_ROWS]
+    Z = Z[order]
+    observed = np.ones(Z.shape) if missing is None else ~missing[order]
+    n_indicators = 0 if labels is None else int(labels.max())
+    n_indicators *= Z.shape[1] + n_indicators <= MOST_COMPONENTS
+    if n_indicators:
+        Z = np.hstack([Z, labels[order, None] == np.arange(n_indicators)])
+        observed = np.hstack([observed, np.ones((len(Z), n_indicators))])
+    return Z, observed, n_indicators
 
-    The last n_values tell classes apart.
+
+def _fit_standardised(Y, observed, most_factors, n_indicators=0):
+    """Mean, standard deviation and loadings of standardised columns, zero where missing.
+
+    The last n_indicators columns are indicators of classes.
     """
-    held = torch.arange(len(Y)) % _HELD_OUT == 0
-    law = _analyse(Y[~held], known[~held], most)
-    scores = [_log_likelihood(Y[held], known[held], _shrink(*law, s), n_values) for s in _SHRINKAGE]
+    held_out = torch.arange(len(Y)) % _HELD_OUT == 0
+    factors = _analyse(Y[~held_out], observed[~held_out], most_factors)
+    Y_held_out, observed_held_out = Y[held_out], observed[held_out]
+    scores = [
+        _log_likelihood(Y_held_out, observed_held_out, _shrunk(factors, fraction), n_indicators)
+        for fraction in _SHRINKAGE
+    ]
     best = max(range(len(scores)), key=lambda i: float(scores[i].sum()))
-    # By row, over columns that are independent.
-    alone = slice(Y.shape[1] - n_values)
-    gain = scores[best] - _doubted(Y[held, alone].square().sum(1), known[held, alone].sum(1))
+    columns = slice(Y.shape[1] - n_indicators)
+    independent = _robust_log_likelihood(
+        Y_held_out[:, columns].square().sum(1), observed_held_out[:, columns].sum(1)
+    )
+    gain = scores[best] - independent
     if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
-    shift, loadings, own = _shrink(*_analyse(Y, known, most), _SHRINKAGE[best])
-    total = own + loadings.square().sum(1)
+    shift, loadings, specific = _shrunk(_analyse(Y, observed, most_factors), _SHRINKAGE[best])
+    total = specific + loadings.square().sum(1)
     loadings = loadings / total.sqrt()[:, None]
-    # Rows of a norm of one leave nothing that is a component's own.
+    # Loadings of norm one leave a component no specific variance.
     norm = loadings.square().sum(1, keepdim=True)
-    loadings = loadings * ((1 - _LEAST_OWN) / norm.clamp(min=1 - _LEAST_OWN)).sqrt()
+    loadings = loadings * ((1 - _LEAST_SPECIFIC) / norm.clamp(min=1 - _LEAST_SPECIFIC)).sqrt()
     return shift, total.sqrt(), loadings
 
 
-def _analyse(Y, known, most):
-    """Shift (D,), loadings (D, k) and own variances (D,) of most likelihood."""
-    shift, loadings, own = _first_factors(Y, known, most)
-    if known.all():
-        return _analyse_complete(Y, loadings, own)
+def _analyse(Y, observed, most_factors):
+    """Maximum-likelihood factors of standardised columns."""
+    factors = _first_factors(Y, observed, most_factors)
+    if observed.all():
+        return _analyse_complete(Y, factors)
     for _ in range(_ITERATIONS):
-        shift, loadings, own = _improve(Y, known, shift, loadings, own)
-    return shift, loadings, own
+        factors = _em_step(Y, observed, factors)
+    return factors
 
 
-def _analyse_complete(Y, loadings, own):
-    """The same from rows without holes, by their covariance."""
-    shift = Y.mean(0)
-    if loadings.shape[1] == len(own) - 1:
-        return shift, loadings, own
+def _analyse_complete(Y, factors):
+    """The same for rows without missing values, from their covariance."""
+    shift, (_, loadings, specific) = Y.mean(0), factors
+    if loadings.shape[1] == len(specific) - 1:
+        return _Factors(shift, loadings, specific)
     covariance = (Y - shift).T @ (Y - shift) / len(Y)
     unit = torch.eye(loadings.shape[1], dtype=Y.dtype)
     for _ in range(_ITERATIONS):
-        weighted = loadings / own[:, None]
-        rest = torch.linalg.inv(unit + loadings.T @ weighted)
-        regression = weighted @ rest
+        weighted = loadings / specific[:, None]
+        posterior_covariance = torch.linalg.inv(unit + loadings.T @ weighted)
+        regression = weighted @ posterior_covariance
         target = covariance @ regression
-        loadings = torch.linalg.solve(rest + regression.T @ target, target.T).T
-        own = (covariance.diagonal() - (loadings * target).sum(1)).clamp(min=_LEAST_OWN)
-    return shift, loadings, own
+        second = posterior_covariance + regression.T @ target
+        loadings = torch.linalg.solve(second, target.T).T
+        specific = covariance.diagonal() - (loadings * target).sum(1)
+        specific = specific.clamp(min=_LEAST_SPECIFIC)
+    return _Factors(shift, loadings, specific)
 
 
-def _shrink(shift, loadings, own, share):
-    """Move a share of the factors' variance to the components themselves."""
-    return shift, loadings * (1 - share) ** 0.5, own + share * loadings.square().sum(1)
+def _shrunk(factors, fraction):
+    """Move a fraction of the factors' variance to the specific variances."""
+    shift, loadings, specific = factors
+    specific = specific + fraction * loadings.square().sum(1)
+    return _Factors(shift, loadings * (1 - fraction) ** 0.5, specific)
 
 
-def _log_likelihood(Y, known, law, n_values=0):
-    """Twice the log-likelihood of what is known of each row, (n,), but for a constant.
+def _log_likelihood(Y, observed, factors, n_indicators=0):
+    """Twice the log-likelihood of the observed values of each row, (n,), but for a constant.
 
-    It is that given the last n_values. Of rows that do not fit as of ones that are doubted: a few
-    must not decide for all.
+    It is conditional on the last n_indicators columns, and robust: a few rows that do not fit must
+    not decide for all.
     """
-    distance, log_det = _distance(Y, known, *law)
-    n_observed_values = known.sum(1)
-    if n_values:
-        given, among = known[:, -n_values:], [part[-n_values:] for part in law]
-        off, spread = _distance(Y[:, -n_values:], given, *among)
-        distance, log_det, n_observed_values = distance - off, log_det - spread, n_observed_values - given.sum(1)
-    return _doubted(distance, n_observed_values) - log_det
+    distance, log_det = _distance(Y, observed, factors)
+    n_values = observed.sum(1)
+    if n_indicators:
+        given = observed[:, -n_indicators:]
+        of_indicators = _Factors(*(part[-n_indicators:] for part in factors))
+        off, off_log_det = _distance(Y[:, -n_indicators:], given, of_indicators)
+        distance, log_det = distance - off, log_det - off_log_det
+        n_values = n_values - given.sum(1)
+    return _robust_log_likelihood(distance, n_values) - log_det
 
 
-def _distance(Y, known, shift, loadings, own):
-    """Squared distance of what is known of each row, and the log-determinant, each (n,)."""
-    off, weight = Y - shift, known / own
-    drawn = (weight * off) @ loadings
-    if known.all():
+def _distance(Y, observed, factors):
+    """Squared distance of the observed values of each row, and the log-determinant, each (n,)."""
+    shift, loadings, specific = factors
+    off, weight = Y - shift, observed / specific
+    projected = (weight * off) @ loadings
+    if observed.all():
         precision = _precision(weight[:1], loadings)
-        factors = torch.linalg.solve(precision[0], drawn.T).T
+        scores = torch.linalg.solve(precision[0], projected.T).T
     else:
         precision = _precision(weight, loadings)
-        factors = torch.linalg.solve(precision, drawn[:, :, None])[:, :, 0]
-    distance = (weight * off * off).sum(1) - (drawn * factors).sum(1)
-    return distance, (known * own.log()).sum(1) + torch.linalg.slogdet(precision)[1]
+        scores = torch.linalg.solve(precision, projected[:, :, None])[:, :, 0]
+    distance = (weight * off * off).sum(1) - (projected * scores).sum(1)
+    return distance, (observed * specific.log()).sum(1) + torch.linalg.slogdet(precision)[1]
 
 
-def _doubted(distance, n_observed_values):
-    """Of n_observed_values values at a squared distance, (n,): twice the log of the exponential and a width.
+def _robust_log_likelihood(distance, n_values):
+    """Twice the log-density, but for a constant, of n_values values at a squared distance; (n,).
 
-    The width of the law is that of `JointGaussian`'s covariance_inflation.
+    The covariance of a row is inflated as in `JointGaussian`.
     """
-    width = covariance_inflation(distance, n_observed_values.clamp(min=1))
-    return -distance / width - n_observed_values * width.log()
+    inflation = covariance_inflation(distance, n_values.clamp(min=1))
+    return -distance / inflation - n_values * inflation.log()
 
 
 def _precision(weight, loadings):
@@ -187,35 +219,36 @@ def _precision(weight, loadings):
     return (weight @ products).view(-1, k, k) + torch.eye(k, dtype=loadings.dtype)
 
 
-def _first_factors(Y, known, most):
-    """Leading axes of the pairwise correlations: no shift, loadings (D, k) and own variances."""
-    correlation = (Y.T @ Y) / (known.T @ known).clamp(min=1)
+def _first_factors(Y, observed, most_factors):
+    """Factors along the leading eigenvectors of the pairwise correlations."""
+    correlation = (Y.T @ Y) / (observed.T @ observed).clamp(min=1)
     values, axes = torch.linalg.eigh(correlation)
-    k = min(len(values) - 1, most)
-    rest = values[:-k].clamp(min=_LEAST_OWN).mean()
+    k = min(len(values) - 1, most_factors)
+    rest = values[:-k].clamp(min=_LEAST_SPECIFIC).mean()
     loadings = axes[:, -k:] * (values[-k:] - rest).clamp(min=0).sqrt()
-    own = (correlation.diagonal() - loadings.square().sum(1)).clamp(min=_LEAST_OWN)
-    return torch.zeros(len(values), dtype=Y.dtype), loadings, own
+    specific = (correlation.diagonal() - loadings.square().sum(1)).clamp(min=_LEAST_SPECIFIC)
+    return _Factors(torch.zeros(len(values), dtype=Y.dtype), loadings, specific)
 
 
-def _factors(Y, known, shift, loadings, own):
+def _posterior_moments(Y, observed, factors):
     """Mean (n, k) and second moments (n, k, k) of the factors of each row."""
-    weight = known / own
+    shift, loadings, specific = factors
+    weight = observed / specific
     covariance = torch.linalg.inv(_precision(weight, loadings))
     mean = torch.einsum("nij,nj->ni", covariance, (weight * (Y - shift)) @ loadings)
     return mean, covariance + mean[:, :, None] * mean[:, None]
 
 
-def _improve(Y, known, shift, loadings, own):
+def _em_step(Y, observed, factors):
     """One step of expectation-maximisation."""
-    mean, second = _factors(Y, known, shift, loadings, own)
+    mean, second = _posterior_moments(Y, observed, factors)
     k = mean.shape[1]
-    # Each column's regression on the factors and a constant, over the rows where it is known.
+    # Each column's regression on the factors and a constant, over the rows where it is observed.
     first = torch.cat([mean, torch.ones(len(mean), 1, dtype=Y.dtype)], 1)
     moments = torch.cat([torch.cat([second, mean[:, :, None]], 2), first[:, None]], 1)
-    normal = (known.T @ moments.flatten(1)).view(-1, k + 1, k + 1)
-    target = (known * Y).T @ first
+    normal = (observed.T @ moments.flatten(1)).view(-1, k + 1, k + 1)
+    target = (observed * Y).T @ first
     found = torch.linalg.solve(normal, target[..., None])[..., 0]
-    count = known.sum(0).clamp(min=1)
-    own = ((known * Y * Y).sum(0) - (found * target).sum(1)) / count
-    return found[:, k], found[:, :k], own.clamp(min=_LEAST_OWN)
+    count = observed.sum(0).clamp(min=1)
+    specific = ((observed * Y * Y).sum(0) - (found * target).sum(1)) / count
+    return _Factors(found[:, k], found[:, :k], specific.clamp(min=_LEAST_SPECIFIC))

@@ -1,22 +1,23 @@
-r"""What one Gaussian law of all components says of each, from the noisy values of the others.
+r"""A joint Gaussian of all components: what the noisy values of the others say about each.
 
-The law is one of k factors, :math:`x_0 = m + s (W f + \sqrt\psi e)`, f and e white; in units of s
-the noisy value of component i is :math:`y_i = u_i + N(0, n_i)`, :math:`n_i = e^{\gamma_i}/s_i^2`.
-Given all others, u_i is Gaussian, :math:`N(m'_i, v'_i)`, and what they add to the law of u_i alone
-is the factor
+It has k factors, :math:`x_0 = m + s (W f + \sqrt\psi e)` with f and e white. In units of s the
+noisy value of component i is :math:`y_i = u_i + N(0, n_i)`, :math:`n_i = e^{\gamma_i}/s_i^2`.
+Given the noisy values of all others, u_i has the distribution :math:`N(m'_i, v'_i)`. Relative to
+the distribution of u_i alone, the others contribute the factor
 
 .. math::
 
     N(u_i; m'_i, v'_i) / N(u_i; 0, 1) \propto \exp(-\lambda_i u_i^2 / 2 + h_i u_i), \quad
     \lambda_i = 1/v'_i - 1, \quad h_i = m'_i/v'_i .
 
-In a row that does not fit the law, by its distance :math:`y^T C^{-1} y` from the mean, both are
-divided in proportion to that: data need not be Gaussian.
+Data need not be Gaussian: for a row that lies far from the mean, by its squared distance
+:math:`y^T C^{-1} y`, both are divided by a factor in proportion (`covariance_inflation`).
 
-Beside the component's own :math:`\exp(-u_i^2 / 2 n_i + u_i y_i / n_i)` it reads as the same
-observation with less noise: a value and a noise level in whose place nothing else changes. The
-posterior of a Gaussian component is then exact, and one of atoms or of several Gaussians is what
-expectation propagation (Minka 2001, https://arxiv.org/abs/1301.2294) makes of one pass.
+Multiplied by the component's own likelihood :math:`\exp(-u_i^2 / 2 n_i + u_i y_i / n_i)`, this is
+the likelihood of the same observation with less noise. It is expressed by a new value and a new
+noise level, which replace x_i and gamma_i; nothing else changes. The posterior of a Gaussian
+component is then exact. That of point masses or of a mixture of Gaussians is one iteration of
+expectation propagation (Minka 2001, https://arxiv.org/abs/1301.2294).
 """
 
 from typing import NamedTuple
@@ -24,92 +25,122 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-# Rows whose squared distance is so many of its standard deviations beyond its mean are doubted.
-FAR = 4.0
-# Noise levels that go through a product of matrices at once.
+# A row's influence is reduced if its squared distance exceeds its mean by this many of its
+# standard deviations.
+_FAR = 4.0
+# Rows of a block that goes through a matrix product at once.
 _BLOCK = 32
+# Up to this many factors a general inverse is faster on a CPU than one by Cholesky factors.
+_FEW_FACTORS = 12
 
 
 class JointGaussian:
-    """A Gaussian law of k factors over D components.
+    """A Gaussian of D components with k factors.
 
     Parameters
     ----------
     mean, std : Tensor of shape (D,)
     loadings : Tensor of shape (D, k)
-        W, whose rows have a squared norm below 1: the rest of the unit variance, psi, is a
-        component's own.
+        W. Its rows have a squared norm below 1; the rest of the unit variance, psi, is specific to
+        the component.
     """
 
     def __init__(self, mean, std, loadings):
         self.mean, self.std, self.loadings = mean, std, loadings
-        self._own = 1 - loadings.square().sum(1)
+        self._specific = 1 - loadings.square().sum(1)
         self._products = (loadings[:, :, None] * loadings[:, None]).flatten(1)
 
     def to(self, device=None, dtype=None):
+        """Return a copy on a device and with a dtype."""
         return JointGaussian(*(p.to(device, dtype) for p in (self.mean, self.std, self.loadings)))
 
     def condition_and_update(self, x, gamma, missing=None):
-        """States and noise levels that hold what the others say, too; each (B, D)."""
-        heard = self.condition(x, gamma, missing)
-        return self.update(heard, covariance_inflation(heard.distance, n_observed(x, missing)))
+        """States and noise levels, each (B, D), that account for the other components."""
+        conditionals = self.condition(x, gamma, missing)
+        inflation = covariance_inflation(conditionals.distance, n_observed(x, missing))
+        return self.update(conditionals, inflation)
 
     def condition(self, x, gamma, missing=None):
-        """What noisy values x (B, D) say of each component, those that are missing nothing."""
-        kinds, place = _distinct(gamma)
-        precision = (-kinds).exp() * self.std.square()
-        weight = 1 / (self._own + 1 / precision)
+        """Condition each component on the noisy values of all others.
+
+        Parameters
+        ----------
+        x, gamma : Tensor of shape (B, D)
+        missing : BoolTensor of shape (B, D) or None
+            Components whose values are ignored; their noise must be large.
+
+        Returns
+        -------
+        Conditionals
+        """
+        distinct, index = _distinct(gamma)
+        precision = (-distinct).exp() * self.std.square()
+        weight = 1 / (self._specific + 1 / precision)
         k = self.loadings.shape[1]
         of_factors = _product(weight, self._products).view(-1, k, k)
-        covariance = _inverse(of_factors + torch.eye(k).to(of_factors))
+        unit = torch.eye(k, dtype=of_factors.dtype, device=of_factors.device)
+        covariance = _inverse(of_factors + unit)
         variance = _product(covariance.flatten(1), self._products.T)
-        stretch = torch.rsqrt(torch.sigmoid(-kinds))
-        precision, weight, variance, stretch = torch.stack(
-            [precision, weight, variance, stretch], 1
-        )[place].unbind(1)
-        covariance = covariance[place]
-        y = (x * stretch - self.mean) / self.std
+        inverse_alpha = torch.rsqrt(torch.sigmoid(-distinct))
+        precision, weight, variance, inverse_alpha = torch.stack(
+            [precision, weight, variance, inverse_alpha], 1
+        )[index].unbind(1)
+        covariance = covariance[index]
+        y = (x * inverse_alpha - self.mean) / self.std
         y = y if missing is None else y.masked_fill(missing, 0.0)
-        # Of the factors, from all components.
-        drawn = (weight * y) @ self.loadings
-        factors = torch.einsum("bij,bj->bi", covariance, drawn)
+        # The factors given all components.
+        projected = (weight * y) @ self.loadings
+        factors = torch.einsum("bij,bj->bi", covariance, projected)
         mean = factors @ self.loadings.T
-        # Without the component itself: a downdate of rank one.
+        # A rank-one downdate leaves out the component itself.
         leverage = weight * variance
         rest = 1 - leverage
-        distance = (weight * y * y).sum(1) - (drawn * factors).sum(1)
-        mean, variance = (mean - leverage * y) / rest, self._own + variance / rest
+        distance = (weight * y * y).sum(1) - (projected * factors).sum(1)
+        mean, variance = (mean - leverage * y) / rest, self._specific + variance / rest
         return Conditionals(y, mean, precision, variance, distance, covariance)
 
-    def update(self, heard, width):
-        """States and noise levels, each (B, D), when the others are believed 1/width, (B,)."""
-        width = width[:, None]
-        total = heard.precision + (1 / heard.variance - 1).clamp(min=0) / width
-        mean = heard.precision * heard.y + heard.mean / (heard.variance * width)
+    def update(self, conditionals, inflation):
+        """Combine each component's noisy value with its conditional distribution.
+
+        Parameters
+        ----------
+        conditionals : Conditionals
+        inflation : Tensor of shape (B,)
+            Divides the precision of what the other components say.
+
+        Returns
+        -------
+        x, gamma : Tensor of shape (B, D)
+            States and noise levels to use in place of the observed ones.
+        """
+        inflation = inflation[:, None]
+        total = conditionals.precision + (1 / conditionals.variance - 1).clamp(min=0) / inflation
+        mean = conditionals.precision * conditionals.y
+        mean = mean + conditionals.mean / (conditionals.variance * inflation)
         gamma = 2 * self.std.log() - total.log()
         return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * mean / total), gamma
 
-    def log_det(self, heard, gamma):
-        """Log-determinant of the covariance of the noisy values, (B,), but for alpha."""
-        spread = (self._own * self.std.square() + gamma.exp()).log().sum(1)
-        return spread - torch.logdet(heard.covariance)
+    def log_det(self, conditionals, gamma):
+        """Log-determinant of the covariance of the noisy values over alpha, (B,)."""
+        specific = (self._specific * self.std.square() + gamma.exp()).log().sum(1)
+        return specific - torch.logdet(conditionals.covariance)
 
 
 class Conditionals(NamedTuple):
-    """What noisy values say under a joint Gaussian, in units of its standard deviations.
+    """Components given the noisy values of all others, in units of their standard deviations.
 
     Parameters
     ----------
     y : Tensor of shape (B, D)
-        The values.
+        The noisy values, standardised.
     mean : Tensor of shape (B, D)
-        Of each component given the values of all others.
+        Mean of each component given the others.
     precision, variance : Tensor of shape (B, D), or (1, D) where all rows share one noise level
-        Of the noise; of each component given the values of all others.
+        Precision of the noise; variance of each component given the others.
     distance : Tensor of shape (B,)
-        Squared, of all values from the mean.
+        Squared Mahalanobis distance of all values from the mean.
     covariance : Tensor of shape (B, k, k), or (1, k, k)
-        Of the factors given all values.
+        Covariance of the factors given all values.
     """
 
     y: torch.Tensor
@@ -121,40 +152,43 @@ class Conditionals(NamedTuple):
 
 
 def n_observed(x, missing):
-    """How many values of each row of x (B, D) are not missing, (B,) or a number; 1 at least."""
-    return x.shape[1] if missing is None else (~missing).sum(1).clamp(min=1)
+    """Number of observed values of each row of x (B, D): (B,) or a number, at least 1."""
+    if missing is None:
+        return x.shape[1]
+    return (~missing).sum(1, dtype=torch.float32).clamp(min=1)
 
 
 def covariance_inflation(distance, n_values):
-    """By how much less a row is believed that lies at this squared distance, 1 where it fits.
+    """Factor by which a row at this squared distance inflates the covariance; 1 where it fits.
 
-    Data need not be Gaussian: n_values have a mean squared distance of n_values if they are, and a
-    standard deviation of the root of twice that; beyond four of them belief falls in proportion.
+    For Gaussian data the squared distance of n_values values has mean n_values and standard
+    deviation sqrt(2 n_values). Beyond four standard deviations the factor grows in proportion.
     """
-    return (distance / (n_values + FAR * (2 * n_values) ** 0.5)).clamp(min=1)
+    return (distance / (n_values + _FAR * (2 * n_values) ** 0.5)).clamp(min=1)
 
 
 def _distinct(rows):
-    """Rows (B, D) without those that are there before, and where each row is among them.
+    """Distinct rows of (B, D), and the index that restores all of them.
 
-    Rows that share their memory stay one; in training all differ.
+    Rows that share their memory are one row; in training all rows differ.
     """
     if rows.stride(0) == 0:
         return rows[:1], slice(None)
     if not torch.is_grad_enabled():
-        key = rows @ torch.arange(1, rows.shape[1] + 1).sqrt().to(rows)
-        kinds, place = torch.unique(key, return_inverse=True)
-        if len(kinds) < len(rows):
+        # float32 roots, whatever the dtype: keys only have to tell rows apart.
+        roots = torch.arange(1, rows.shape[1] + 1, dtype=torch.float32).sqrt()
+        keys, index = torch.unique(rows @ roots.to(rows), return_inverse=True)
+        if len(keys) < len(rows):
             first = torch.arange(len(rows), device=rows.device)
-            first = torch.zeros_like(kinds, dtype=first.dtype).scatter_(0, place, first)
+            first = torch.zeros_like(keys, dtype=first.dtype).scatter_(0, index, first)
             # Rows of one key may differ.
-            if torch.equal(rows[first[place]], rows):
-                return rows[first], place
+            if torch.equal(rows[first[index]], rows):
+                return rows[first], index
     return rows, slice(None)
 
 
 def _product(rows, matrix):
-    """Rows (n, m) times a matrix in blocks of one size: a row's bits do not depend on n.
+    """Rows (n, m) times a matrix, in blocks of one size: a row's bits do not depend on n.
 
     In training they may.
     """
@@ -165,7 +199,7 @@ def _product(rows, matrix):
 
 
 def _inverse(matrices):
-    """Inverses of positive definite matrices (B, k, k), by what is faster on a CPU."""
-    if matrices.shape[-1] <= 12:
+    """Inverses of positive definite matrices (B, k, k)."""
+    if matrices.shape[-1] <= _FEW_FACTORS:
         return torch.linalg.inv_ex(matrices)[0]
     return torch.cholesky_inverse(torch.linalg.cholesky_ex(matrices)[0])

@@ -1,7 +1,7 @@
-r"""The exact posterior of each component on its own: what the denoiser knows before it learns.
+r"""Marginals: the posterior of each component given its own noisy value, in closed form.
 
-A component's marginal is a mixture :math:`\sum_k \pi_k N(m_k, v_k)` (an atom has
-:math:`v_k = 0`). Of :math:`x = \alpha x_0 + \sigma \epsilon` the posterior of :math:`x_0` is
+A component's marginal is a mixture :math:`\sum_k \pi_k N(m_k, v_k)`; point masses have
+:math:`v_k = 0`. Given :math:`x = \alpha x_0 + \sigma \epsilon` the posterior of :math:`x_0` is
 
 .. math::
 
@@ -10,7 +10,7 @@ A component's marginal is a mixture :math:`\sum_k \pi_k N(m_k, v_k)` (an atom ha
     \mathrm{var}_k = \frac{v_k \sigma^2}{\alpha^2 v_k + \sigma^2}
 
 Its variance is summed around its mean: the difference of second moments cancels in float32.
-The same mixture, noised, is the prior at t = 1.
+The same mixture with noise is the prior at t = 1.
 
 Every class has ``mean`` and ``variance`` (D,), ``posterior``, ``log_prob``, ``draw`` and ``to``.
 """
@@ -22,8 +22,7 @@ import torch
 from gudlearn.diffusion.likelihood import LOG_2PI
 
 
-
-def _posterior(log_joint, means, variances):
+def _moments(log_joint, means, variances):
     """Mean and variance of a mixture from unnormalised log-weights, all of shape (K, B, D)."""
     w = torch.softmax(log_joint, 0)
     mu = (w * means).sum(0)
@@ -44,6 +43,7 @@ class GaussianMarginals:
         self.mean, self.variance = mean, variance
 
     def to(self, device=None, dtype=None):
+        """Return a copy on a device and with a dtype."""
         return GaussianMarginals(self.mean.to(device, dtype), self.variance.to(device, dtype))
 
     def posterior(self, x, gamma):
@@ -55,25 +55,25 @@ class GaussianMarginals:
         return mu, self.variance * s2 / total
 
     def log_prob(self, x, gamma):
-        """Log-density of the noised marginal at x, (B, D)."""
+        """Log-density at x of the marginal with noise, (B, D)."""
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         total = a2 * self.variance + s2
         return -0.5 * (LOG_2PI + total.log() + (x - a2.sqrt() * self.mean) ** 2 / total)
 
     def draw(self, u, eps, gamma):
-        """A draw of the noised marginal from uniforms u and normals eps, both (B, D)."""
+        """A draw of the marginal with noise, from uniforms u and normals eps, both (B, D)."""
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         return a2.sqrt() * self.mean + (a2 * self.variance + s2).sqrt() * eps
 
 
 class MixtureMarginals:
-    """A mixture of K Gaussians per component; atoms where the variances are zero.
+    """A mixture of K Gaussians per component; point masses where the variances are zero.
 
     Parameters
     ----------
     weights, means, variances : Tensor of shape (D, K)
-        Weights are >= 0 and sum to one along K; a component with fewer than K members has
-        weights of zero.
+        Weights are >= 0 and sum to one along K; a mixture of fewer than K Gaussians is filled up
+        with weights of zero.
     """
 
     is_gaussian = False
@@ -82,17 +82,16 @@ class MixtureMarginals:
         self.weights, self.means, self.variances = weights, means, variances
         self.mean = (weights * means).sum(1)
         self.variance = (weights * (variances + (means - self.mean[:, None]) ** 2)).sum(1)
-        # Laid out (K, 1, D): sums over the members then run along contiguous memory.
-        self._log_w, self._m, self._v = (
-            p.T[:, None, :].contiguous() for p in (weights.log(), means, variances)
-        )
+        self._log_w, self._m, self._v = map(_along_first_axis, (weights.log(), means, variances))
 
     def to(self, device=None, dtype=None):
+        """Return a copy on a device and with a dtype."""
         return MixtureMarginals(
             *(p.to(device, dtype) for p in (self.weights, self.means, self.variances))
         )
 
-    def _members(self, x, gamma):
+    def _log_joint(self, x, gamma):
+        """Terms of the posterior: (x - alpha m, its variance, alpha, sigma^2, log-weights)."""
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         a = a2.sqrt()
         total = a2 * self._v + s2
@@ -101,40 +100,52 @@ class MixtureMarginals:
 
     def posterior(self, x, gamma):
         """Mean and variance of x0 given x, each (B, D)."""
-        off, total, a, s2, log_joint = self._members(x, gamma)
-        shrink = self._v / total
-        return _posterior(log_joint, self._m + a * shrink * off, shrink * s2)
+        off, total, a, s2, log_joint = self._log_joint(x, gamma)
+        shrinkage = self._v / total
+        return _moments(log_joint, self._m + a * shrinkage * off, shrinkage * s2)
 
     def log_prob(self, x, gamma):
-        """Log-density of the noised marginal at x, (B, D)."""
-        return torch.logsumexp(self._members(x, gamma)[-1], 0) - 0.5 * LOG_2PI
+        """Log-density at x of the marginal with noise, (B, D)."""
+        return torch.logsumexp(self._log_joint(x, gamma)[-1], 0) - 0.5 * LOG_2PI
 
     def draw(self, u, eps, gamma):
-        """A draw of the noised marginal from uniforms u and normals eps, both (B, D)."""
+        """A draw of the marginal with noise, from uniforms u and normals eps, both (B, D)."""
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         k = (u[..., None] > self.weights.cumsum(1)).sum(-1).clamp(max=self.weights.shape[1] - 1)
-        column = torch.arange(len(self.weights), device=u.device)
-        m, v = self.means[column, k], self.variances[column, k]
+        component = torch.arange(len(self.weights), device=u.device)
+        m, v = self.means[component, k], self.variances[component, k]
         return a2.sqrt() * m + (a2 * v + s2).sqrt() * eps
 
 
-class AtomMarginals(MixtureMarginals):
-    """Atoms only: the mixture of a discrete component, with two passes less over memory.
+def _along_first_axis(parameters):
+    """Parameters (D, K) as (K, 1, D): sums over K then run along contiguous memory."""
+    return parameters.T[:, None, :].contiguous()
+
+
+class PointMassMarginals:
+    """K point masses per component: a mixture of Gaussians without variance, in less memory.
 
     Parameters
     ----------
     weights, means : Tensor of shape (D, K)
+        Weights are >= 0 and sum to one along K.
     """
 
+    is_gaussian = False
+
     def __init__(self, weights, means):
-        super().__init__(weights, means, torch.zeros_like(means))
+        self.weights, self.means = weights, means
+        self._mixture = MixtureMarginals(weights, means, torch.zeros_like(means))
+        self.mean, self.variance = self._mixture.mean, self._mixture.variance
+        self._log_w, self._m = map(_along_first_axis, (weights.log(), means))
 
     def to(self, device=None, dtype=None):
-        return AtomMarginals(self.weights.to(device, dtype), self.means.to(device, dtype))
+        """Return a copy on a device and with a dtype."""
+        return PointMassMarginals(self.weights.to(device, dtype), self.means.to(device, dtype))
 
     def posterior(self, x, gamma):
         """Mean and variance of x0 given x, each (B, D)."""
-        # Few passes over (K, B, D): memory is what this costs.
+        # Memory traffic dominates: each operation reads and writes (K, B, D) once.
         off = torch.addcmul(x, torch.sigmoid(-gamma).sqrt(), self._m, value=-1)
         precision = 1 / torch.sigmoid(gamma)
         w = torch.softmax(torch.addcmul(self._log_w, off * off, precision, value=-0.5), 0)
@@ -142,21 +153,29 @@ class AtomMarginals(MixtureMarginals):
         off = self._m - mu
         return mu, (w * off * off).sum(0)
 
+    def log_prob(self, x, gamma):
+        """Log-density at x of the marginal with noise, (B, D)."""
+        return self._mixture.log_prob(x, gamma)
 
-class LadderMarginals:
-    r"""Atoms on a long regular grid, seen through a window as wide as the noise.
+    def draw(self, u, eps, gamma):
+        """A draw of the marginal with noise, from uniforms u and normals eps, both (B, D)."""
+        return self._mixture.draw(u, eps, gamma)
 
-    With noise of standard deviation r levels, atoms are gathered in groups of
-    :math:`2^j \le r` levels, each replaced by a Gaussian of its mean and variance, and the
-    groups within five standard deviations are enough. The cost is that of a mixture of
-    2 * REACH + 1 members, however many levels there are; the error is below 1e-3 nats.
+
+class GridMarginals:
+    r"""Point masses on a long regular grid, summed over a window as wide as the noise.
+
+    Where the noise has a standard deviation of r grid steps, point masses are merged into groups
+    of :math:`2^j \le r`, each replaced by a Gaussian of its mean and variance. The groups within
+    five standard deviations are summed over. The cost is that of a mixture of 2 * REACH + 1
+    Gaussians, however many point masses there are; the error is below 1e-3 nats.
 
     Parameters
     ----------
     log_weights : list of D Tensors of shape (L_i,)
-        Log-probability of each level, normalised.
+        Log-probability of each point mass, normalised.
     first, step : Tensor of shape (D,)
-        Position of the first level and distance of neighbours, in units of the component.
+        Position of the first point mass and distance of neighbours, in units of the component.
     """
 
     is_gaussian = False
@@ -164,60 +183,67 @@ class LadderMarginals:
 
     def __init__(self, log_weights, first, step):
         self.log_weights, self.first, self.step = log_weights, first, step
-        self._build()
+        self._tabulate()
 
     def to(self, device=None, dtype=None):
-        return LadderMarginals(
+        """Return a copy on a device and with a dtype."""
+        return GridMarginals(
             [w.to(device, dtype) for w in self.log_weights],
             self.first.to(device, dtype),
             self.step.to(device, dtype),
         )
 
-    def _build(self):
-        """Flat tables of the groups of every rung of every component."""
-        # At the top of a ladder all of its groups, 11 at the least if it was longer, are in reach.
-        tops = [
+    def _tabulate(self):
+        """Concatenate the groups of all resolutions j of all components into one table."""
+        # At the coarsest resolution all groups are within reach: a long grid has 11 to 21 there.
+        coarsest = [
             max(0, math.ceil(math.log2(len(w) / (2 * self.REACH + 1)))) for w in self.log_weights
         ]
-        tables, starts, counts, moments, at = [], [], [], [], 0
+        groups, starts, counts, moments, n_groups = [], [], [], [], 0
         for log_w, first, step in zip(self.log_weights, self.first, self.step, strict=True):
             w = log_w.double().exp()
             m = first.double() + step.double() * torch.arange(len(w), device=w.device)
             v = torch.zeros_like(w)
             mean = (w * m).sum() / w.sum()
             moments.append((mean, (w * (m - mean) ** 2).sum() / w.sum()))
-            rungs = []
-            for _ in range(max(tops) + 1):
-                rungs.append((at, len(w)))
-                tables.append(torch.stack([w.clamp(min=1e-300).log(), m, v]))
-                at += len(w)
+            starts.append([])
+            counts.append([])
+            for _ in range(max(coarsest) + 1):
+                starts[-1].append(n_groups)
+                counts[-1].append(len(w))
+                groups.append(torch.stack([w.clamp(min=1e-300).log(), m, v]))
+                n_groups += len(w)
                 w, m, v = _merge_pairs(w, m, v)
-            starts.append([r[0] for r in rungs])
-            counts.append([r[1] for r in rungs])
         dtype, device = self.first.dtype, self.first.device
-        self._table = torch.cat(tables, 1).to(dtype)
+        self._groups = torch.cat(groups, 1).to(dtype)
         self._start = torch.tensor(starts, device=device)
         self._count = torch.tensor(counts, device=device)
-        self._top = torch.tensor(tops, device=device)
+        self._coarsest = torch.tensor(coarsest, device=device)
         self.mean = torch.stack([m for m, _ in moments]).to(dtype)
         self.variance = torch.stack([v for _, v in moments]).to(dtype)
         self._offsets = torch.arange(-self.REACH, self.REACH + 1, device=device)[:, None, None]
 
-    def _members(self, x, gamma):
+    def _window(self, x, gamma):
+        """Log-weights, means and variances of the groups within reach of x; (K, B, D)."""
+        a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
+        noise = (s2 / a2).sqrt() / self.step
+        resolution = torch.minimum(noise.log2().floor().clamp(0, 60).long(), self._coarsest)
+        size = torch.exp2(resolution.to(x.dtype))
+        position = ((x / a2.sqrt() - self.first) / self.step).detach()
+        component = torch.arange(len(self.first), device=x.device)
+        start, count = self._start[component, resolution], self._count[component, resolution]
+        nearest = torch.floor((position + 0.5) / size).nan_to_num(0.0)
+        centre = torch.minimum(nearest.clamp(-1e9, 1e9).long(), count - 1 - self.REACH)
+        centre = torch.maximum(centre, torch.full_like(centre, self.REACH))
+        group = centre + self._offsets
+        log_w, m, v = self._groups[:, start + torch.minimum(group, count - 1)]
+        return log_w, m, v, group >= count
+
+    def _log_joint(self, x, gamma):
+        """Means, variances and terms of the posterior, as of `MixtureMarginals`."""
+        log_w, m, v, outside = self._window(x, gamma)
         a2, s2 = torch.sigmoid(-gamma), torch.sigmoid(gamma)
         a = a2.sqrt()
-        width = (s2 / a2).sqrt() / self.step
-        rung = torch.minimum(width.log2().floor().clamp(0, 60).long(), self._top)
-        group = torch.exp2(rung.to(x.dtype))
-        level = ((x / a - self.first) / self.step).detach()
-        column = torch.arange(len(self.first), device=x.device)
-        start, count = self._start[column, rung], self._count[column, rung]
-        centre = torch.floor((level + 0.5) / group).nan_to_num(0.0)
-        low = torch.minimum(centre.clamp(-1e9, 1e9).long(), count - 1 - self.REACH)
-        low = torch.maximum(low, torch.full_like(low, self.REACH))
-        place = low + self._offsets
-        outside = place >= count
-        log_w, m, v = self._table[:, start + torch.minimum(place, count - 1)]
         total = a2 * v + s2
         off = x - a * m
         log_joint = log_w - 0.5 * (total.log() + off * off / total)
@@ -225,34 +251,34 @@ class LadderMarginals:
 
     def posterior(self, x, gamma):
         """Mean and variance of x0 given x, each (B, D)."""
-        m, v, off, total, a, s2, log_joint = self._members(x, gamma)
-        shrink = v / total
-        return _posterior(log_joint, m + a * shrink * off, shrink * s2)
+        m, v, off, total, a, s2, log_joint = self._log_joint(x, gamma)
+        shrinkage = v / total
+        return _moments(log_joint, m + a * shrinkage * off, shrinkage * s2)
 
     def log_prob(self, x, gamma):
-        """Log-density of the noised marginal at x, (B, D)."""
-        return torch.logsumexp(self._members(x, gamma)[-1], 0) - 0.5 * LOG_2PI
+        """Log-density at x of the marginal with noise, (B, D)."""
+        return torch.logsumexp(self._log_joint(x, gamma)[-1], 0) - 0.5 * LOG_2PI
 
     def draw(self, u, eps, gamma):
-        """A draw of the noised marginal from uniforms u and normals eps, both (B, D)."""
-        levels = torch.empty_like(u)
+        """A draw of the marginal with noise, from uniforms u and normals eps, both (B, D)."""
+        x0 = torch.empty_like(u)
         for i, log_w in enumerate(self.log_weights):
             cumulative = log_w.exp().cumsum(0).to(u.dtype)
             k = torch.searchsorted(cumulative, u[:, i].contiguous()).clamp(max=len(log_w) - 1)
-            levels[:, i] = self.first[i] + self.step[i] * k
-        return torch.sigmoid(-gamma).sqrt() * levels + torch.sigmoid(gamma).sqrt() * eps
+            x0[:, i] = self.first[i] + self.step[i] * k
+        return torch.sigmoid(-gamma).sqrt() * x0 + torch.sigmoid(gamma).sqrt() * eps
 
 
 def _merge_pairs(w, m, v):
-    """Neighbouring groups joined two by two: weight, mean and variance of each pair."""
+    """Weight, mean and variance of each pair of neighbouring groups."""
     if len(w) % 2:
         w, m, v = torch.cat([w, w[:1] * 0]), torch.cat([m, m[-1:]]), torch.cat([v, v[-1:]])
     w, m, v = w.view(-1, 2), m.view(-1, 2), v.view(-1, 2)
     total = w.sum(1)
-    share = w / total.clamp(min=1e-300)[:, None]
-    mean = torch.where(total > 0, (share * m).sum(1), m.mean(1))
-    spread = (share * (v + (m - mean[:, None]) ** 2)).sum(1)
-    return total, mean, spread
+    fraction = w / total.clamp(min=1e-300)[:, None]
+    mean = torch.where(total > 0, (fraction * m).sum(1), m.mean(1))
+    variance = (fraction * (v + (m - mean[:, None]) ** 2)).sum(1)
+    return total, mean, variance
 
 
 class JoinedMarginals:
@@ -274,11 +300,13 @@ class JoinedMarginals:
         self.variance = torch.cat([p.variance for p in parts])[self._back]
 
     def to(self, device=None, dtype=None):
+        """Return a copy on a device and with a dtype."""
         return JoinedMarginals(
             [p.to(device, dtype) for p in self.parts], [c.to(device) for c in self.columns]
         )
 
     def _each(self, method, *tensors):
+        """Call a method of every part with its components of the tensors."""
         return [
             getattr(p, method)(*(v.expand(v.shape[0], len(self._back))[:, c] for v in tensors))
             for p, c in zip(self.parts, self.columns, strict=True)
@@ -290,9 +318,9 @@ class JoinedMarginals:
         return torch.cat(means, 1)[:, self._back], torch.cat(variances, 1)[:, self._back]
 
     def log_prob(self, x, gamma):
-        """Log-density of the noised marginal at x, (B, D)."""
+        """Log-density at x of the marginal with noise, (B, D)."""
         return torch.cat(self._each("log_prob", x, gamma), 1)[:, self._back]
 
     def draw(self, u, eps, gamma):
-        """A draw of the noised marginal from uniforms u and normals eps, both (B, D)."""
+        """A draw of the marginal with noise, from uniforms u and normals eps, both (B, D)."""
         return torch.cat(self._each("draw", u, eps, gamma), 1)[:, self._back]

@@ -1,11 +1,11 @@
-"""Holes in rows of training, filled by draws of what has been learned so far.
+"""Missing values of training rows, imputed by draws of what has been learned so far.
 
-A network that sees rows with holes learns what rows are like that have those holes, and hardly ever
-sees a whole one: where values are missing at random, but not completely so, that is another law.
-Draws of what is missing given the rest make rows whole, and a network that learnt from whole rows
-draws better (of expectation maximisation with diffusion models see Zhang et al. 2024,
-https://arxiv.org/abs/2405.20690). Draws are shown to the network, and it is not asked to predict
-them: else the errors of early draws would stay.
+A network that sees partially observed rows learns what rows with such missing values are like, and
+hardly ever sees a whole one. Where values are missing at random, but not completely so, that is
+another distribution. Draws of the missing values given the observed ones complete rows, and a
+network that learned from complete rows draws better (for expectation maximisation with diffusion
+models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690). Draws are shown to the network,
+but it is not asked to predict them: otherwise the errors of early draws would stay.
 """
 
 import numpy as np
@@ -14,65 +14,65 @@ from gudlearn.conditioning.conditions import Completion
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.samplers import DPMSolver
 
-# Shares of the budget after which holes are filled anew, and when it is too late to.
+# Fractions of the budget after which missing values are imputed, and when it is too late to.
 _MOMENTS, _TOO_LATE = (0.3, 0.5, 0.7, 0.85), 0.9
-# Passes before and between at the least: filling takes as long as some five of them.
-_FEWEST_PASSES = 10
-# Steps of the sampler where components move all of the time, and the most of them.
+# Least number of epochs before and between: an imputation takes as long as about five of them.
+_LEAST_EPOCHS = 10
+# Steps of the sampler where components are always active, and the most of them.
 _STEPS, _MOST_STEPS = 12, 250
 
 
-class Filling:
-    """Fills the holes of rows in training when it is time to.
+class Imputation:
+    """Imputes the missing values of training rows when it is time to.
 
     Parameters
     ----------
-    engine : Engine
+    fitted : FittedModel
         Of the weights so far.
-    X : ndarray of shape (n, F)
-        Rows with holes, NaN.
-    data : rows on the device
-        The same rows; told of filled ones by ``fill``.
+    rows : Rows
+    source : rows on the device
+        The same rows; it receives completed ones by ``impute``.
     seed : int
     """
 
-    def __init__(self, engine, X, data, seed):
-        self.engine, self.X, self.data, self.seed = engine, X, data, seed
-        self._partial = np.flatnonzero(np.isnan(X).any(1))
+    def __init__(self, fitted, rows, source, seed):
+        self.fitted, self.rows, self.source, self.seed = fitted, rows, source, seed
+        self._partial = np.flatnonzero(~rows.observed.all(1))
         self._moments, self._last = list(_MOMENTS), 0
-        steps = min(_STEPS / active_fraction(engine.model.path), _MOST_STEPS)
+        steps = min(_STEPS / active_fraction(fitted.components.path), _MOST_STEPS)
         self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
     @property
     def done(self):
-        """Whether holes are not filled again."""
+        """Whether no further imputation will follow."""
         return not self._moments
 
-    def hurry(self):
-        """Fill the holes as soon as there were enough passes."""
+    def force(self):
+        """Impute as soon as there were enough epochs."""
         self._moments[0] = 0.0
 
-    def __call__(self, spent, n_passes):
-        """Fill the holes if it is time to, after a share of the budget and so many passes.
+    def __call__(self, spent, n_epochs):
+        """Impute if it is time to, after a fraction of the budget and a number of epochs.
 
         Returns
         -------
         bool
-            Whether they were filled.
+            Whether values were imputed.
         """
         if spent > _TOO_LATE:
             self._moments = []
-        if self.done or spent < self._moments[0] or n_passes < self._last + _FEWEST_PASSES:
+        if self.done or spent < self._moments[0] or n_epochs < self._last + _LEAST_EPOCHS:
             return False
         self._moments = [moment for moment in self._moments[1:] if moment > spent]
-        self._last = n_passes
-        rows, labels = self.X[self._partial].astype(np.float64), self.data.labels
+        self._last = n_epochs
+        partial, labels = self.rows.take(self._partial), self.source.labels
         labels = None if labels is None else labels[self._partial]
-        drawn = self.engine.sample(
-            len(rows), self.seed + n_passes, self._sampler, labels,
-            condition=Completion(rows, "exact"),
+        drawn = self.fitted.sample(
+            len(partial), self.seed + n_epochs, self._sampler, labels,
+            condition=Completion(partial, "exact"),
         )  # fmt: skip
-        filled = self.X.copy()
-        filled[self._partial] = np.where(np.isnan(rows), drawn, rows)
-        self.data.fill(filled)
+        complete = self.rows.values.copy()
+        values = partial.values.astype(np.float64)
+        complete[self._partial] = np.where(partial.observed, values, drawn)
+        self.source.impute(complete)
         return True

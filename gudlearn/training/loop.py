@@ -1,21 +1,29 @@
-"""The one optimiser loop: passes within a budget, validation on the bound, best weights kept."""
+"""The one optimiser loop: epochs within a budget, validation on the ELBO, best weights kept."""
 
 import math
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
+from gudlearn.nn.randomness import draws_from_global_state, use_generator
+
+# Validation scores are taken at about this many moments of the budget.
+_EVALUATIONS = 30
+# Held while somebody else's layers draw from torch's global state.
+_GLOBAL_STATE = threading.RLock()
+
 
 @dataclass
 class Budget:
-    """Passes or seconds, whichever ends first.
+    """Epochs or seconds, whichever ends first.
 
     Parameters
     ----------
     max_iter : int or None
-        Passes over the rows.
+        Epochs.
     max_time : float or None
         Seconds since ``start``.
     """
@@ -24,14 +32,14 @@ class Budget:
     max_time: float | None
     start: float = field(default_factory=time.monotonic)
 
-    def spent(self, passes):
-        """Share of the budget that is used up after this many passes, at least 0."""
-        shares = [0.0]
+    def spent(self, epochs):
+        """Fraction of the budget that is used up after a number of epochs, at least 0."""
+        fractions = [0.0]
         if self.max_iter is not None:
-            shares.append(passes / self.max_iter if self.max_iter else 1.0)
+            fractions.append(epochs / self.max_iter if self.max_iter else 1.0)
         if self.max_time is not None:
-            shares.append((time.monotonic() - self.start) / self.max_time)
-        return max(shares)
+            fractions.append((time.monotonic() - self.start) / self.max_time)
+        return max(fractions)
 
 
 def learning_rate_factor(step, spent, warm_up=100):
@@ -40,11 +48,22 @@ def learning_rate_factor(step, spent, warm_up=100):
 
 
 @contextmanager
-def private_randomness(generator):
-    """Layers that draw from torch's global state, as dropout does, draw from a copy of our own."""
+def private_randomness(trainer):
+    """Let layers that draw random numbers, as dropout does, draw from a generator of their own.
+
+    Layers of other packages draw from torch's global state: for them it is seeded, and put back.
+    """
+    generator, network = trainer.generator, trainer.denoiser.network
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    if not draws_from_global_state(network):
+        use_generator(network, torch.Generator(generator.device).manual_seed(seed))
+        try:
+            yield
+        finally:
+            use_generator(network, None)
+        return
     cuda = [generator.device] if generator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=cuda):
         torch.random.default_generator.manual_seed(seed)
         for device in cuda:
             torch.cuda.default_generators[device.index or 0].manual_seed(seed)
@@ -53,9 +72,9 @@ def private_randomness(generator):
 
 @dataclass
 class Log:
-    """What came of a run: losses by pass, validation scores, the best state and the first.
+    """What came of a run: losses by epoch, validation scores, the best state and the first.
 
-    ``anew`` says that the next score is to be compared with that of the first state alone.
+    ``reset`` says that the next score is compared with that of the first state alone.
     """
 
     losses: list = field(default_factory=list)
@@ -64,43 +83,55 @@ class Log:
     best_score: float | None = None
     best_state: dict | None = None
     first: tuple = (None, None)
-    anew: bool = False
+    reset: bool = False
     stale: int = 0
 
 
-# Validation scores are taken at about this many moments of the budget.
-_EVALUATIONS = 30
+@dataclass
+class Hooks:
+    """What a run calls.
+
+    Parameters
+    ----------
+    after_epoch : callable (n_epochs, averaged_state, log) -> bool, or None
+        True stops the run.
+    impute : Imputation or None
+        Called before each epoch. Once values were imputed earlier scores do not count, except for
+        that of the state before the first epoch. It is done before patience ends a run.
+    extreme_column : callable (rows) -> str, or None
+        Name of the column whose values are most extreme, for the message of a non-finite loss.
+    keep : callable of the log, or None
+        Called when the run ends, also if it ends by an error.
+    """
+
+    after_epoch: object = None
+    impute: object = None
+    extreme_column: object = None
+    keep: object = None
 
 
 def run_epochs(
-    trainer, data, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
-    after_pass=None, fill=None, blame=None, keep=None, units=(1.0, 0.0),
+    trainer, source, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
+    hooks=None, units=(1.0, 0.0),
 ):  # fmt: skip
-    """Make passes until the budget is spent, patience ends or a callback says stop.
+    """Make epochs until the budget is spent, patience ends or a callback stops it.
 
     Parameters
     ----------
     trainer : Trainer
-    data : rows on the device
-        Has a length, ``renew(draw)`` before each pass, ``take(index, generator)``, and says
-        whether what is missing is ``filled``.
+    source : rows on the device
+        Has a length, ``begin_epoch(draw)``, ``take(index, generator)``, and says whether missing
+        values are ``imputed``.
     budget : Budget
-        Without limits one pass is made, at the full learning rate.
+        Without limits one epoch is made, at the full learning rate.
     validation : Validation or None
     patience : int or None
         Evaluations without progress of tol after which to stop.
     tol : float
     verbose : int
-    after_pass : callable (n_passes, averaged_state, log) -> bool, True to stop
-    fill : Filling or None
-        Called before each pass. Once rows were filled what was best before does not count, but
-        for the state before the first pass. It is done before patience ends a run.
-    blame : callable (rows) -> str
-        Name of the column whose values are most extreme, for the message of a non-finite loss.
-    keep : callable of the log
-        Called when the run ends, also if it ends by an error.
+    hooks : Hooks or None
     units : (factor, offset)
-        What a loss is multiplied by, and what is added, before it is recorded.
+        A loss is multiplied by the factor, and the offset is added, before it is recorded.
 
     Returns
     -------
@@ -111,93 +142,111 @@ def run_epochs(
     FloatingPointError
         If the loss is not finite.
     """
-    log = Log()
-
-    def evaluate():
-        _evaluate(trainer, validation, log, tol, verbose)
-
-    def stop():
-        asked = after_pass and after_pass(len(log.losses), trainer.averaged_state, log)
-        tired = patience is not None and log.stale >= patience
-        if tired and fill is not None and not fill.done:
-            fill.hurry()
-            log.stale, tired = 0, False
-        return asked or tired
-
+    run = _Run(trainer, source, budget, validation, patience, tol, verbose, hooks or Hooks(), units)
     try:
-        with private_randomness(trainer.generator):
-            evaluate()
-            log.first = log.best_score, log.best_state
-            _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop)
-            if log.anew or log.validation_epochs[-1:] != [len(log.losses)]:
-                evaluate()
+        with private_randomness(trainer):
+            run.evaluate()
+            run.log.first = run.log.best_score, run.log.best_state
+            run.epochs()
+            if run.log.reset or run.log.validation_epochs[-1:] != [len(run.log.losses)]:
+                run.evaluate()
     finally:
-        if keep is not None and log.best_state is not None:
-            keep(log)
-    return log
+        if run.hooks.keep is not None and run.log.best_state is not None:
+            run.hooks.keep(run.log)
+    return run.log
 
 
-def _passes(trainer, data, budget, log, fill, blame, units, evaluate, stop):
-    """Pass after pass while the budget lasts."""
-    endless = budget.max_iter is None and budget.max_time is None
-    spent, next_evaluation = budget.spent(0), 1 / _EVALUATIONS
-    while spent < 1:
-        if fill is not None and fill(spent, len(log.losses)):
-            log.anew = True
-        data.renew(trainer.steps)
-        index = trainer.batches(len(data))
-        losses = []
+class _Run:
+    """One run of the loop; see `run_epochs`."""
+
+    def __init__(
+        self, trainer, source, budget, validation, patience, tol, verbose, hooks, units
+    ):
+        self.trainer, self.source, self.budget, self.hooks = trainer, source, budget, hooks
+        self.validation, self.patience, self.tol = validation, patience, tol
+        self.verbose, self.units, self.log = verbose, units, Log()
+        self.endless = budget.max_iter is None and budget.max_time is None
+
+    def epochs(self):
+        """Epoch after epoch while the budget lasts."""
+        log, impute = self.log, self.hooks.impute
+        spent, next_evaluation = self.budget.spent(0), 1 / _EVALUATIONS
+        while spent < 1:
+            if impute is not None and impute(spent, len(log.losses)):
+                log.reset = True
+            mean_loss = self._epoch()
+            if mean_loss is None:
+                break
+            factor, offset = self.units
+            log.losses.append(factor * float(mean_loss) + offset)
+            spent = 1.0 if self.endless else self.budget.spent(len(log.losses))
+            if spent >= next_evaluation:
+                self.evaluate()
+                next_evaluation = spent + 1 / _EVALUATIONS
+            if self._stopped():
+                break
+
+    def _epoch(self):
+        """Mean loss of one epoch, or of what the budget leaves of it; None if that is nothing."""
+        trainer, source = self.trainer, self.source
+        source.begin_epoch(trainer.steps)
+        index, losses = trainer.batches(len(source)), []
         for k, rows in enumerate(index):
-            spent = budget.spent(len(log.losses) + k / len(index))
+            spent = self.budget.spent(len(self.log.losses) + k / len(index))
             if spent >= 1:
                 break
-            decay = learning_rate_factor(trainer.steps, 0.0 if endless else spent)
-            batch = data.take(rows, trainer.generator)
-            losses.append(trainer.step(batch, decay, data.filled))
-            # On a GPU only every 16th step waits for its loss, and the end of the pass.
+            rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
+            batch = source.take(rows, trainer.generator)
+            losses.append(trainer.step(batch, rate, source.imputed))
+            # On a GPU only every 16th step waits for its loss, and the end of the epoch.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
-                _guard(trainer, losses[-1], batch.x0, blame)
+                self._guard(losses[-1], batch.x0)
         if not losses:
-            break
+            return None
         mean_loss = torch.stack(losses).mean()
         # The last step may have spoilt the weights that no loss has seen yet.
-        _guard(trainer, mean_loss + 0 * trainer.weight_norm(), batch.x0, blame)
-        factor, offset = units
-        log.losses.append(factor * float(mean_loss) + offset)
-        spent = 1.0 if endless else budget.spent(len(log.losses))
-        if spent >= next_evaluation:
-            evaluate()
-            next_evaluation = spent + 1 / _EVALUATIONS
-        if stop():
-            break
+        self._guard(mean_loss + 0 * trainer.weight_norm(), batch.x0)
+        return mean_loss
 
+    def _stopped(self):
+        """Whether a callback asks to stop, or patience has ended."""
+        log, after_epoch, impute = self.log, self.hooks.after_epoch, self.hooks.impute
+        asked = after_epoch and after_epoch(len(log.losses), self.trainer.averaged_state, log)
+        ended = self.patience is not None and log.stale >= self.patience
+        if ended and impute is not None and not impute.done:
+            impute.force()
+            log.stale, ended = 0, False
+        return asked or ended
 
-def _evaluate(trainer, validation, log, tol, verbose):
-    """Score the averaged weights, and keep them if they are the best so far."""
-    n_passes = len(log.losses)
-    state = trainer.averaged_state()
-    if log.anew:
-        (log.best_score, log.best_state), log.stale, log.anew = log.first, 0, False
-    if validation is None:
-        log.best_state = state
-        return
-    score = validation.score(trainer.given, trainer.observed, trainer.times)
-    log.validation_scores.append(score)
-    log.validation_epochs.append(n_passes)
-    progress = log.best_score is None or score > log.best_score + tol
-    log.stale = 0 if progress else log.stale + 1
-    if log.best_score is None or score > log.best_score:
-        log.best_score, log.best_state = score, state
-    if verbose:
-        print(f"pass {n_passes}: validation {score:.4f} nats/dim")
+    def evaluate(self):
+        """Score the averaged weights, and keep them if they are the best so far."""
+        log, n_epochs = self.log, len(self.log.losses)
+        state = self.trainer.averaged_state()
+        if log.reset:
+            (log.best_score, log.best_state), log.stale, log.reset = log.first, 0, False
+        if self.validation is None:
+            log.best_state = state
+            return
+        score = self.validation.score(self.trainer)
+        log.validation_scores.append(score)
+        log.validation_epochs.append(n_epochs)
+        progress = log.best_score is None or score > log.best_score + self.tol
+        log.stale = 0 if progress else log.stale + 1
+        if log.best_score is None or score > log.best_score:
+            log.best_score, log.best_state = score, state
+        if self.verbose:
+            print(f"epoch {n_epochs}: validation {score:.4f} nats/dim")
 
-
-def _guard(trainer, loss, rows, blame):
-    """Raise where the loss is not finite."""
-    if not math.isfinite(loss):
-        worst = f"the values of column {blame(rows)!r} are the most extreme" if blame else "see X"
+    def _guard(self, loss, rows):
+        """Raise where the loss is not finite."""
+        if math.isfinite(loss):
+            return
+        worst = "see X"
+        if self.hooks.extreme_column is not None:
+            column = self.hooks.extreme_column(rows)
+            worst = f"the values of column {column!r} are the most extreme"
         raise FloatingPointError(
-            f"The training loss is not finite at step {trainer.steps}; {worst}. Rescale or clip "
-            "them, lower learning_rate_init, or pass precision='float32'. The last good weights "
-            "are kept."
+            f"The training loss is not finite at step {self.trainer.steps}; {worst}. Rescale or "
+            "clip them, lower learning_rate_init, or pass precision='float32'. The last good "
+            "weights are kept."
         )

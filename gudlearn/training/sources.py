@@ -3,76 +3,73 @@
 import numpy as np
 import torch
 
-from gudlearn._random import row_keys
+from gudlearn.model.device import sees_images
 from gudlearn.training.trainer import Batch
 
-
-def is_image_network(denoiser):
-    """Whether the network of a denoiser is one of images; False for no denoiser."""
-    return denoiser is not None and getattr(denoiser.network, "sees_images", False)
+# Fraction of the labels that are replaced by none in training.
+_UNLABELLED = 0.1
 
 
 class ComponentRows:
-    """Rows on a device as components, encoded once, or anew at every pass where bins are spread.
+    """Rows on a device as components, encoded once, or in each epoch where they are dequantised.
 
     Parameters
     ----------
     encoding : Encoding
-    X : ndarray of shape (n, F)
+    preconditioner : Preconditioner
+    rows : Rows
     device : torch.device
-    labels : LongTensor of shape (n,) or None
     null : int
         The label that stands for none.
 
     Attributes
     ----------
     missing : BoolTensor of shape (n, D') or None
-        What the data do not tell.
-    filled : bool
-        Whether something stands there that may be shown to a network.
+        Active components that are missing in the data.
+    imputed : bool
+        Whether imputed values stand there that may be shown to a network.
     self_index : LongTensor of shape (n,) or None
-        The remembered rows that they are.
+        Places of the rows in the reference set.
     """
 
-    def __init__(self, encoding, X, device, labels=None, null=0):
-        self.encoding, self.device = encoding, device
-        self.labels = None if labels is None else labels.to(device)
-        self.null = null
-        self._keys = row_keys(X)
-        self.self_index = encoding.places(self._keys, device)
-        X, self.missing = without_holes(encoding, X, device)
-        self._put(X)
-        self.filled = False
+    def __init__(self, encoding, preconditioner, rows, device, null=0):
+        self.encoding, self.device, self.null = encoding, device, null
+        self.labels = None if rows.labels is None else rows.labels.to(device)
+        self._keys = rows.keys
+        self.self_index = preconditioner.self_index(rows.keys.to(device))
+        self.missing = missing_components(encoding, rows, device)
+        self._put(rows.filled(encoding.fill_values))
+        self.imputed = False
 
     def __len__(self):
-        return len(self.X)
+        return len(self._X)
 
     def _put(self, X):
-        self.X, self._z = X, None
-        self._levels, _ = self.encoding.clip(self.encoding.bins.levels(X))
+        self._X, self._z = X, None
+        self._indices, _ = self.encoding.bin_indices(X)
 
-    def fill(self, X):
-        """Take the same rows with holes filled."""
+    def impute(self, X):
+        """Take the same rows X (n, F) with missing values imputed."""
         self._put(X)
-        self.filled = True
+        self.imputed = True
 
-    def renew(self, draw):
-        """Begin a pass; the draw-th."""
+    def begin_epoch(self, draw):
+        """Encode the rows where that is to be done; the draw-th time."""
         encoding = self.encoding
         if self._z is None or encoding.dequantised.any():
-            z = encoding.encode(self.X, self._levels, self._keys, draw)[:, encoding.ends.active]
+            z = encoding.encode(self._X, self._indices, self._keys, draw)
+            z = z[:, encoding.ends.active]
             self._z = torch.from_numpy(z).to(self.device, torch.float32)
 
     def take(self, index, generator):
-        """Components of some rows, and what a denoiser is told of them; see `Batch`.
-
-        Some of the labels are replaced by none.
-        """
+        """A `Batch` of some rows; some of its labels are replaced by none."""
         labels = _some_labels(self, index, generator)
-        return Batch(self._z[index], labels, _some(self.missing, index), _some(self.self_index, index))
+        return Batch(
+            self._z[index], labels, _some(self.missing, index), _some(self.self_index, index)
+        )
 
     def components(self, index):
-        """Components of some rows without chance."""
+        """Components of some rows."""
         return self._z[index]
 
 
@@ -81,28 +78,28 @@ class ImageRows:
 
     Parameters
     ----------
-    encoding, X, device, labels, null : see `ComponentRows`
+    encoding, rows, device, null : see `ComponentRows`
     rotation : nn.Module
         Of the basis, on the device.
     flips : bool
         Whether half of the images are mirrored, left to right.
     """
 
-    # No images are remembered.
+    # Images have no reference set.
     self_index = None
 
-    def __init__(self, encoding, X, device, labels, null, rotation, flips):
+    def __init__(self, encoding, rows, device, null, rotation, flips):
         self.encoding, self.rotation, self.flips, self.null = encoding, rotation, flips, null
-        self.labels = None if labels is None else labels.to(device)
-        self.device = device
-        X, holes = encoding.fill(X)
-        self._holes = None if holes is None else torch.from_numpy(holes).to(device)
+        self.labels = None if rows.labels is None else rows.labels.to(device)
+        self.device, missing = device, rows.missing
+        self._missing_values = None if missing is None else torch.from_numpy(missing).to(device)
+        X = rows.filled(encoding.fill_values)
         self._put(X)
-        self.filled = False
+        self.imputed = False
         active, basis = encoding.ends.active, encoding.basis
         self._column = torch.from_numpy(encoding.columns[active]).to(device)
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
-        # Of numbers that float32 cannot hold, what is left beside the mean may be all there is.
+        # Numbers that float32 cannot hold may differ from their mean by less than its resolution.
         exact = np.result_type(X.dtype, np.float32) == np.float32
         self._arithmetic = torch.float32 if exact else torch.float64
         self._mean = torch.from_numpy(basis.mean_).to(device, self._arithmetic)
@@ -113,48 +110,49 @@ class ImageRows:
             self._width = torch.from_numpy(width).to(device, torch.float32)
 
     def __len__(self):
-        return len(self.X)
+        return len(self._X)
 
     @property
     def missing(self):
-        """What the data do not tell, (n, D') bool, or None."""
-        return self._missing(self._holes)
+        """Active components that are missing in the data, (n, D') bool, or None."""
+        return self._missing(self._missing_values)
 
-    def _missing(self, holes):
-        """The components of holes (n, F), which are in columns that are components."""
-        return None if holes is None else holes[:, self._column] & (self._column >= 0)
+    def _missing(self, values):
+        """Components of missing values (n, F), whose columns are components."""
+        return None if values is None else values[:, self._column] & (self._column >= 0)
 
     def _put(self, X):
-        self.X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
+        self._X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
 
-    def fill(self, X):
-        """Take the same images with holes filled, as `ComponentRows.fill` does rows."""
+    def impute(self, X):
+        """Take the same images with missing values imputed."""
         self._put(X)
-        self.filled = True
+        self.imputed = True
 
-    def renew(self, draw):
-        """Begin a pass."""
+    def begin_epoch(self, draw):
+        """Nothing is encoded beforehand."""
 
     def take(self, index, generator):
-        """Components of some images, and what a denoiser is told of them, as of `ComponentRows`."""
-        X, holes = self.X[index].to(self._arithmetic), _some(self._holes, index)
+        """A `Batch` of some images; some of its labels are replaced by none."""
+        X, missing = self._X[index].to(self._arithmetic), _some(self._missing_values, index)
         if self.flips:
-            mirrored = torch.rand(len(X), generator=generator, device=self.device) < 0.5
+            u = torch.rand(len(X), generator=generator, device=self.device, dtype=torch.float32)
+            mirrored = u < 0.5
             X = self._mirror(X, mirrored)
-            holes = None if holes is None else self._mirror(holes, mirrored)
+            missing = None if missing is None else self._mirror(missing, mirrored)
         if self._width is not None:
-            u = torch.rand(X.shape, generator=generator, device=self.device)
+            u = torch.rand(X.shape, generator=generator, device=self.device, dtype=torch.float32)
             X = X + self._width * (u - 0.5)
         labels = _some_labels(self, index, generator)
-        return Batch(self._rotate(X), labels, self._missing(holes))
+        return Batch(self._rotate(X), labels, self._missing(missing))
 
     def _mirror(self, X, which):
-        pictures = X.view(-1, *self.encoding.shape)
-        return torch.where(which[:, None, None, None], pictures.flip(2), pictures).flatten(1)
+        images = X.view(-1, *self.encoding.shape)
+        return torch.where(which[:, None, None, None], images.flip(2), images).flatten(1)
 
     def components(self, index):
-        """Components of some rows without chance."""
-        return self._rotate(self.X[index].to(self._arithmetic))
+        """Components of some images."""
+        return self._rotate(self._X[index].to(self._arithmetic))
 
     def _rotate(self, X):
         with torch.no_grad():
@@ -163,31 +161,41 @@ class ImageRows:
             return z / self._scale
 
 
-def without_holes(encoding, X, device):
-    """X with its holes filled in, and which active components they are, (n, D') bool or None."""
-    X, holes = encoding.fill(X)
-    if holes is None:
-        return X, None
-    _, missing = encoding.states(np.zeros_like(holes), holes)
-    return X, torch.from_numpy(missing[:, encoding.ends.active]).to(device)
+def missing_components(encoding, rows, device):
+    """Active components of `Rows` that are missing, (n, D') bool on a device, or None."""
+    missing = rows.missing
+    if missing is None:
+        return None
+    missing = encoding.components_in(missing)[:, encoding.ends.active]
+    return torch.from_numpy(missing).to(device)
 
 
 def _some(array, index):
     return None if array is None else array[index]
 
 
-def _some_labels(rows, index, generator):
-    """Labels of some rows; one in ten says none, so that the network learns both laws."""
-    if rows.labels is None:
+def _some_labels(source, index, generator):
+    """Labels of some rows, some of them none: the network learns both distributions."""
+    if source.labels is None:
         return None
-    labels = rows.labels[index]
-    drop = torch.rand(len(labels), generator=generator, device=labels.device) < 0.1
-    return torch.where(drop, rows.null, labels)
+    labels = source.labels[index]
+    u = torch.rand(len(labels), generator=generator, device=labels.device, dtype=torch.float32)
+    return torch.where(u < _UNLABELLED, source.null, labels)
 
 
-def rows_on_device(encoding, X, trainer, labels, null, flips):
-    """Rows for a trainer, images where its network is one of images."""
-    if is_image_network(trainer.denoiser):
+def rows_on_device(state, rows, trainer, flips):
+    """`Rows` for a trainer: images where its network is one of images.
+
+    Parameters
+    ----------
+    state : ModelState
+    rows : Rows
+    trainer : Trainer
+    flips : bool
+        Whether half of the images are mirrored.
+    """
+    encoding, device, null = state.encoding, trainer.device, state.n_classes
+    if sees_images(trainer.denoiser):
         rotation = trainer.denoiser.network.rotation
-        return ImageRows(encoding, X, trainer.device, labels, null, rotation, flips)
-    return ComponentRows(encoding, X, trainer.device, labels, null)
+        return ImageRows(encoding, rows, device, null, rotation, flips)
+    return ComponentRows(encoding, state.preconditioner, rows, device, null)

@@ -1,4 +1,4 @@
-"""A denoiser in training: its steps, the average of its weights, and what judges it."""
+"""A denoiser in training: its steps, and the moving average of its weights."""
 
 import copy
 from typing import NamedTuple
@@ -8,8 +8,9 @@ import torch
 
 from gudlearn.conditioning.states import MISSING, TARGET, MaskedPath
 from gudlearn.diffusion.likelihood import nll_correction
-from gudlearn.diffusion.losses import AdaptiveTimes, TimeDensity, nll_integrand, noise_loss
+from gudlearn.diffusion.losses import AdaptiveTimes, nll_integrand, noise_loss
 from gudlearn.nn.denoiser import LabelledDenoiser
+from gudlearn.training.optimizers import make_optimizers
 
 
 class Batch(NamedTuple):
@@ -20,9 +21,9 @@ class Batch(NamedTuple):
     x0 : Tensor of shape (B, D)
     labels : LongTensor of shape (B,) or None
     missing : BoolTensor of shape (B, D) or None
-        What the data do not tell, and nothing is to be learned of.
+        Components that are missing in the data: the loss does not count them.
     self_index : LongTensor of shape (B,) or None
-        The remembered rows that they are, see `KernelDensities`.
+        Places of the rows in the reference set, see `KernelDensities`.
     """
 
     x0: torch.Tensor
@@ -50,7 +51,7 @@ class Trainer:
     batch_size : int
     learning_rate : float
     optimizer : {"muon", "adamw"}
-        Muon moves the hidden matrices where the network names them, AdamW all else.
+        Muon updates the hidden matrices that the network names, AdamW all other weights.
     weight_decay : float
     autocast : torch.dtype or None
         Type of the hidden layers' arithmetic.
@@ -59,25 +60,26 @@ class Trainer:
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
         A batch goes through the network in so many parts, whose gradients are summed.
-    states : RandomMasks
-        What of each row is wanted, given or missing.
+    masks : RandomMasks
+        Which components of each row are target, observed or missing.
     loss_normalization : float in [0, 1]
-        At 1 a part of a row, of a fifth of it or more, counts as much as the whole, and so does a
-        row whose components move in turn; at 0 every moving component counts alike.
+        Exponent of the normalisation by the fraction of components that are scored. At 1 a
+        partially observed row, if a fifth of it or more is target, counts as much as a whole one,
+        and so does a row whose components are active one after another; at 0 every active
+        component counts alike.
     """
 
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
-    # Smaller parts of a row count as parts of this share do.
+    # Smaller fractions of a row count as this fraction does.
     LEAST_PART = 0.2
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
-        autocast, generator, states,
-        compiled=False, n_parts=1, loss_normalization=1.0,
+        autocast, generator, masks, compiled=False, n_parts=1, loss_normalization=1.0,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
-        self.n_parts, self.states, self.loss_normalization = n_parts, states, loss_normalization
+        self.n_parts, self.masks, self.loss_normalization = n_parts, masks, loss_normalization
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
@@ -97,55 +99,72 @@ class Trainer:
         self._buffers = [(average, now) for average, (name, now) in pairs if name in kept]
         self.steps = 0
 
-    def batch_loss(self, batch, filled=False):
+    def follow(self, path, conditional_rate):
+        """Train on another path, with another fraction of partially observed rows."""
+        self.path = path.to(self.device, torch.float32)
+        self.masks.rate = conditional_rate
+
+    def batch_loss(self, batch, imputed=False):
         """Loss of a batch at stratified times.
 
         Parameters
         ----------
         batch : Batch
-        filled : bool
-            Whether something is there that the rest may be learned from.
+        imputed : bool
+            Whether missing components hold imputed values, from which the others may be learned.
 
         Returns
         -------
-        loss : scalar Tensor, to be made small, in nats per component
-        mean : scalar Tensor, nats per component that was wanted
+        loss : scalar Tensor
+            To be minimised, in nats per component.
+        mean : scalar Tensor
+            Mean loss in nats per target component.
         terms, bins : Tensor of shape (B,)
-            Losses by own times, see `AdaptiveTimes.update`.
+            Losses by the bins of their components' times, see `AdaptiveTimes.update`.
         """
         x0, missing = batch.x0, batch.missing
-        given = () if batch.labels is None else (batch.labels,)
-
-        def denoise(x, gamma):
-            if self.autocast is None:
-                return self._forward(x, gamma, *given, self_index=batch.self_index)
-            with torch.autocast(self.device.type, self.autocast):
-                return self._forward(x, gamma, *given, self_index=batch.self_index)
-
-        u = torch.rand(len(x0), generator=self.generator, device=self.device)
+        u = torch.rand(
+            len(x0), generator=self.generator, device=self.device, dtype=torch.float32
+        )
         t, inverse_density, bins, density = self.times.sample(u)
         eps = torch.empty_like(x0).normal_(generator=self.generator)
-        if not self.states.rate and missing is None:
+        denoise = self._denoise_batch(batch)
+        if not self.masks.rate and missing is None:
             terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
-        path = self.states.path(self.path, len(x0), self.generator, None if filled else missing)
-        told, chance = path.wanted if missing is None else path.wanted & ~missing, None
+        path = self.masks.path(self.path, len(x0), self.generator, None if imputed else missing)
+        scored, draw = path.target if missing is None else path.target & ~missing, None
         if path.start is not None:
-            chance = torch.rand(x0.shape, generator=self.generator, device=self.device)
-        t, of_rows = path.shared_times(t, density, told, chance)
-        terms = (self._loss(denoise, path, x0, t, eps) * told).sum(1)
-        wanted = told.sum(1, dtype=x0.dtype)
-        mean = (terms.detach() * of_rows).sum() / wanted.sum().clamp(min=1)
-        # The smaller a part is, and the fewer components move at once, the noisier is what a step
-        # learns of them.
-        there = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
-        share = (wanted / there).nan_to_num(1.0).clamp(min=self.LEAST_PART)
-        terms = terms * path.moving ** (1 - self.loss_normalization) / share**self.loss_normalization
+            draw = torch.rand(
+                x0.shape, generator=self.generator, device=self.device, dtype=torch.float32
+            )
+        t, of_rows = path.row_times(t, density, scored, draw)
+        terms = (self._loss(denoise, path, x0, t, eps) * scored).sum(1)
+        n_scored = scored.sum(1, dtype=x0.dtype)
+        mean = (terms.detach() * of_rows).sum() / n_scored.sum().clamp(min=1)
+        # The smaller the target, and the fewer components are active at once, the noisier is the
+        # gradient that a step takes from them.
+        n_present = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
+        fraction = (n_scored / n_present).nan_to_num(1.0).clamp(min=self.LEAST_PART)
+        exponent = self.loss_normalization
+        terms = terms * path.active_fraction ** (1 - exponent) / fraction**exponent
         loss = terms * of_rows
         return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
 
-    def step(self, batch, factor, filled=False):
+    def _denoise_batch(self, batch):
+        """The denoiser of a batch, in training's arithmetic."""
+        labels = () if batch.labels is None else (batch.labels,)
+
+        def denoise(x, gamma):
+            if self.autocast is None:
+                return self._forward(x, gamma, *labels, self_index=batch.self_index)
+            with torch.autocast(self.device.type, self.autocast):
+                return self._forward(x, gamma, *labels, self_index=batch.self_index)
+
+        return denoise
+
+    def step(self, batch, factor, imputed=False):
         """One step of the optimiser on a batch; its mean loss as a tensor."""
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
@@ -155,11 +174,11 @@ class Trainer:
         loss = 0.0
         n_rows = len(batch.x0)
         for part in torch.arange(n_rows, device=self.device).tensor_split(self.n_parts):
-            share = len(part) / n_rows
-            if share:
-                part_loss, mean, terms, bins = self.batch_loss(batch.part(part), filled)
-                (share * part_loss).backward()
-                loss = loss + share * mean
+            fraction = len(part) / n_rows
+            if fraction:
+                part_loss, mean, terms, bins = self.batch_loss(batch.part(part), imputed)
+                (fraction * part_loss).backward()
+                loss = loss + fraction * mean
                 self.times.update(bins, terms)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.MAX_GRADIENT_NORM, foreach=True)
         for optimizer in self._optimizers:
@@ -173,7 +192,7 @@ class Trainer:
         return loss
 
     def batches(self, n_rows):
-        """Index tensors of one pass over the rows in random order, all of one length."""
+        """Index tensors of one epoch over the rows in random order, all of one length."""
         n_steps = max(1, round(n_rows / self.batch_size))
         need = n_steps * min(self.batch_size, max(n_rows, 1))
         draws = -(-need // n_rows)
@@ -196,136 +215,38 @@ class Trainer:
     def time_weights(self, batch, n_bins=32, n_pairs=2):
         """Standard deviation, over the noise, of the correction's integrand in bins of t.
 
-        Scores draw times with this density: then their own noise is least. Pairs of draws for a
-        row tell the noise from what differs between rows.
+        As an importance-sampling density it makes the variance of scores least. Pairs of draws for
+        a row tell the noise from the differences between rows.
         """
-        spread = np.zeros(n_bins)
+        variances = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
         x0 = batch.x0
-        split = self.given(batch.labels, batch.self_index).split
-        path = self.observed(batch.missing)
+        split = self.labelled(batch.labels, batch.self_index).split
+        path = self.path_without(batch.missing)
 
         def draw(k):
-            t = (k + torch.rand(len(x0), generator=generator, device=self.device)) / n_bins
+            u = torch.rand(len(x0), generator=generator, device=self.device, dtype=torch.float32)
             eps = torch.empty_like(x0).normal_(generator=generator)
-            return nll_correction(split, path, x0, t, eps).sum(1)
+            return nll_correction(split, path, x0, (k + u) / n_bins, eps).sum(1)
 
         with torch.no_grad():
             for k in range(n_bins):
                 for _ in range(n_pairs):
-                    spread[k] += float(((draw(k) - draw(k)) ** 2).mean()) / (2 * n_pairs)
-        return np.sqrt(spread) if spread.any() else np.ones(n_bins)
+                    variances[k] += float(((draw(k) - draw(k)) ** 2).mean()) / (2 * n_pairs)
+        return np.sqrt(variances) if variances.any() else np.ones(n_bins)
 
-    def observed(self, missing):
-        """The path of rows of which nothing is given, and a part (n, D) missing, if any."""
+    def path_without(self, missing):
+        """The path of rows some of whose components (n, D) are missing, and none observed."""
         if missing is None:
             return self.path
         state = torch.where(missing, MISSING, TARGET)
-        return MaskedPath(self.path, state, self.states.log_variances)
+        return MaskedPath(self.path, state, self.masks.log_variances)
 
-    def given(self, labels, self_index=None):
-        """The averaged denoiser given labels, and which remembered rows it is not to look up.
+    def labelled(self, labels, self_index=None):
+        """The averaged denoiser given labels and places of rows in the reference set.
 
-        Images are seen in training's arithmetic.
+        Images are denoised in training's arithmetic.
         """
         images = getattr(self.denoiser.network, "sees_images", False)
         autocast = self.autocast if images else None
         return LabelledDenoiser(self.averaged, labels, autocast=autocast, self_index=self_index)
-
-
-def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
-    """AdamW, and Muon for the hidden matrices that the network names."""
-    hidden = getattr(denoiser.network, "hidden_matrices", list)() if name == "muon" else []
-    taken = {id(p) for p in hidden}
-    rest = [p for p in parameters if id(p) not in taken]
-    optimizers = [
-        torch.optim.AdamW(
-            rest,
-            lr=learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=weight_decay,
-            fused=True,
-        )
-    ]
-    if hidden:
-        optimizers.append(
-            torch.optim.Muon(
-                hidden,
-                lr=2.5 * learning_rate,
-                weight_decay=weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return optimizers
-
-
-class Validation:
-    """What the network adds to the bound on held-out rows, with the same noise at every call.
-
-    Parameters
-    ----------
-    x0 : Tensor of shape (n, D)
-    n_times : int
-    constant : float
-        Mean negative log-likelihood under the marginals, in nats per dimension.
-    n_dimensions : int
-        Divisor of the sum over components.
-    seed : int
-    labels : LongTensor of shape (n,) or None
-    missing : BoolTensor of shape (n, D) or None
-    self_index : LongTensor of shape (n,) or None
-        The remembered rows that they are.
-    chunk : int
-        Rows times noise draws that go through the network at once.
-    """
-
-    def __init__(
-        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None, self_index=None,
-        chunk=4096,
-    ):  # fmt: skip
-        self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
-        self.missing, self.self_index, self.seed = missing, self_index, seed
-        self.constant, self.n_dimensions = constant, n_dimensions
-        self._density = None
-
-    def score(self, given, observed, times):
-        """Mean log-likelihood of the held-out rows, in nats per dimension.
-
-        Parameters
-        ----------
-        given : callable of labels, and of the rows to leave out, to an averaged denoiser
-        observed : callable of what is missing, or None, to the path of such rows
-        times : AdaptiveTimes
-        """
-        n, d = self.x0.shape
-        device = self.x0.device
-        generator = torch.Generator(device=device).manual_seed(self.seed)
-        density = self._density or TimeDensity(times.weights)
-        if times.started:
-            # One density for all later calls: then only the weights differ between them.
-            self._density = density
-        offset = torch.rand(n, generator=generator, device=device)
-        rows = torch.arange(n * self.n_times, device=device)
-        total = 0.0
-        with torch.no_grad():
-            for some in rows.split(self.chunk):
-                row, stratum = some % n, some // n
-                t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
-                eps = torch.randn(len(some), d, generator=generator, device=device)
-                labels, missing, self_index = (
-                    None if v is None else v[row] for v in (self.labels, self.missing, self.self_index)
-                )
-                split, path = given(labels, self_index).split, observed(missing)
-                terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
-                total += float((terms * inverse_density).sum(dtype=torch.float64))
-        return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
-
-
-def to_arrays(state):
-    """Weights as a dict of NumPy arrays."""
-    return {k: v.detach().cpu().numpy().copy() for k, v in state.items()}
-
-
-def to_tensors(weights):
-    """The dict of arrays as a dict of tensors."""
-    return {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}

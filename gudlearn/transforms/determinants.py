@@ -1,7 +1,7 @@
 r"""Log-determinants of fitted transformers: log|det dT/dx| for every row x.
 
-One function per kind of step, found by its exact class. The functions are given X, Z = T(X) and
-return one number per row, or one number for all rows.
+There is one function per kind of step, found by its exact class. It takes the step, X and
+Z = T(X), and returns one number per row, or one number for all rows.
 """
 
 import inspect
@@ -41,7 +41,7 @@ def _multiplied(step, X, Z):
 
 
 def _log_sum(scale):
-    # Steps fitted on float32 keep float32 scales.
+    # Steps that were fitted to float32 have float32 scales.
     return np.log(np.asarray(scale, dtype=np.float64)).sum()
 
 
@@ -135,7 +135,7 @@ def _is_passthrough(step):
 
 
 def flatten_steps(steps, prefix=""):
-    """Yield (name, step) in order, those of inner pipelines in place, without passthroughs."""
+    """Yield (name, step) in order, with those of inner pipelines and without passthroughs."""
     for name, step in steps:
         if type(step) is Pipeline:
             yield from flatten_steps(step.steps, f"{prefix}{name}__")
@@ -144,7 +144,7 @@ def flatten_steps(steps, prefix=""):
 
 
 def _declares(step):
-    """Tell whether a step knows its log-determinant, fitted or not."""
+    """Whether a step, fitted or not, declares its log-determinant."""
     attribute = "log_abs_det_jacobian_"
     return (
         isinstance(step, Basis)
@@ -155,7 +155,15 @@ def _declares(step):
 
 
 def check_step(name, step, n_rows, n_features):
-    """Refuse a step whose log-determinant is unknown or infinite."""
+    """Refuse a step whose log-determinant is unknown or infinite.
+
+    Raises
+    ------
+    TypeError
+        If it is unknown.
+    ValueError
+        If the parameters of the step, or the shape of the data, leave no density.
+    """
     kind = type(step)
     if kind not in _LOG_DETS and not _declares(step):
         known = ", ".join(known.__name__ for known in _LOG_DETS)
@@ -171,8 +179,23 @@ def check_step(name, step, n_rows, n_features):
 
 
 def step_log_det(step, X, Z):
-    """Log-determinant of a fitted step that maps X to Z, a number or one per row."""
-    given = X
+    """Log-determinant of a fitted step that maps X to Z, a number or one per row.
+
+    Parameters
+    ----------
+    step : transformer, fitted
+    X, Z : ndarray or DataFrame of shape (n, F)
+
+    Returns
+    -------
+    float or ndarray of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If the step changes the number of columns, or has no density.
+    """
+    as_given = X
     X, Z = (np.asarray(values, dtype=np.float64) for values in (X, Z))
     if Z.shape != X.shape:
         raise ValueError(
@@ -182,14 +205,15 @@ def step_log_det(step, X, Z):
     if type(step) in _LOG_DETS:
         return _LOG_DETS[type(step)](step, X, Z)
     if hasattr(step, "log_abs_det_jacobian"):
-        return np.asarray(step.log_abs_det_jacobian(given), dtype=np.float64)
+        return np.asarray(step.log_abs_det_jacobian(as_given), dtype=np.float64)
     return step.log_abs_det_jacobian_
 
 
 def in_image(step, Z):
-    """Tell which rows of Z some row is mapped to, as far as the inverse does not show it by NaN."""
+    """Which rows of Z are in the image of a step, (n,), where its inverse does not tell by NaN."""
     if type(step) is not QuantileTransformer:
         return np.ones(len(Z), dtype=bool)
+    Z = np.asarray(Z)
     if step.output_distribution == "normal":
         return (np.abs(Z) <= _NORMAL_CLIP).all(axis=1)
     return ((Z >= 0) & (Z <= 1)).all(axis=1)

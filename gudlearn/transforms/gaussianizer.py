@@ -25,16 +25,16 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
     Parameters
     ----------
     max_members : int, default=16
-        At most this many Gaussians per column, and at most a tenth of the rows; how many of 1, 2,
-        4, 8, 12, 16, 24 and 32 is chosen by the Bayesian information criterion. One more, as wide
-        as the range and of weight 1/(n + 2), stands for outliers.
+        Largest number of Gaussians per column, which is also at most a tenth of the rows. One of
+        1, 2, 4, 8, 12, 16, 24 and 32 is chosen by the Bayesian information criterion. A further
+        Gaussian, as wide as the range and of weight 1/(n + 2), covers outliers.
 
     Attributes
     ----------
-    weights_, means_, variances_ : ndarray of shape (n_features, n_members)
-        The mixture of each column; unused members have weight 0.
+    weights_, means_, variances_ : ndarray of shape (n_features, n_gaussians)
+        The mixture of each column; unused Gaussians have weight 0.
     constant_ : ndarray of shape (n_features,)
-        Columns without variance, which are only centred.
+        Whether a column has no variance and is only centred.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -78,18 +78,18 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         X = validate_data(self, X, dtype=(np.float64, np.float32)).astype(np.float64)
         self.constant_ = np.ptp(X, axis=0) == 0
         self.weights_, self.means_, self.variances_ = fit_mixtures(
-            X, max_members=self.max_members
+            X, max_components=self.max_members
         )
-        # A constant column is moved to zero and left as wide as it is.
+        # A constant column is centred and not scaled.
         self.means_[self.constant_] = X[0, self.constant_, None]
         self._make_grid()
         return self
 
     def _make_grid(self):
-        """Points of the line and their images, between which the inverse begins to search."""
-        spread = np.sqrt(self.variances_)
+        """Tabulate the map on a grid of each column, in which the inverse starts."""
+        std = np.sqrt(self.variances_)
         z = np.linspace(-9.5, 9.5, 191)
-        points = (self.means_[:, :, None] + spread[:, :, None] * z).reshape(len(self.means_), -1)
+        points = (self.means_[:, :, None] + std[:, :, None] * z).reshape(len(self.means_), -1)
         self._grid = np.sort(points, axis=1).T
         self._images = np.maximum.accumulate(self._map(self._grid)[0], axis=0)
 
@@ -101,19 +101,22 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         return out, log_slope
 
     def _map_column(self, x, j):
+        """T(x) and log T'(x) for values x (n,) of column j."""
         if self.constant_[j]:
             return x - self.means_[j, 0], np.zeros_like(x)
         used = self.weights_[j] > 0
         log_w = np.log(self.weights_[j, used])
         std = np.sqrt(self.variances_[j, used])
-        u = (x[:, None] - self.means_[j, used]) / std
-        log_p = logsumexp(log_w - np.log(std) - 0.5 * (u * u + _LOG_2PI), axis=1)
-        below = logsumexp(log_w + log_ndtr(u), axis=1)
-        above = logsumexp(log_w + log_ndtr(-u), axis=1)
-        # Each tail from its own side: one minus a number near one has no digits left.
-        z = np.where(below < _HALF, ndtri_exp(np.minimum(below, -1e-300)),
-                     -ndtri_exp(np.minimum(above, -1e-300)))  # fmt: skip
-        return z, log_p + 0.5 * (z * z + _LOG_2PI)
+        # Far from a Gaussian its density and tails underflow to zero.
+        with np.errstate(under="ignore"):
+            u = (x[:, None] - self.means_[j, used]) / std
+            log_p = logsumexp(log_w - np.log(std) - 0.5 * (u * u + _LOG_2PI), axis=1)
+            below = logsumexp(log_w + log_ndtr(u), axis=1)
+            above = logsumexp(log_w + log_ndtr(-u), axis=1)
+            # Each tail from its own side: one minus a number near one has no digits left.
+            z = np.where(below < _HALF, ndtri_exp(np.minimum(below, -1e-300)),
+                         -ndtri_exp(np.minimum(above, -1e-300)))  # fmt: skip
+            return z, log_p + 0.5 * (z * z + _LOG_2PI)
 
     def transform(self, X):
         """Map each column to a standard normal one.
@@ -127,7 +130,9 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         ndarray of shape (n_samples, n_features)
         """
         X, dtype = self._checked(X)
-        return self._map(X)[0].astype(dtype)
+        # float32 has no numbers as small as float64 has.
+        with np.errstate(under="ignore"):
+            return self._map(X)[0].astype(dtype)
 
     def log_abs_det_jacobian(self, X):
         """Logarithm of the determinant of ``transform`` at each row.
@@ -143,7 +148,7 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         return self._map(self._checked(X)[0])[1].sum(1)
 
     def inverse_transform(self, X):
-        """Map standard normal columns back, by Newton's method inside a bracket.
+        """Invert ``transform`` by Newton's method inside a bracket.
 
         Parameters
         ----------
@@ -160,12 +165,13 @@ class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
                 f"X has {Z.shape[1]} features, but MarginalGaussianizer was fitted with "
                 f"{self.n_features_in_}."
             )
-        columns = [
-            self._invert_column(z, j) for j, z in enumerate(Z.T.astype(np.float64))
-        ]
-        return np.stack(columns, axis=1).astype(Z.dtype)
+        # The last Newton steps, and numbers too small for float32, underflow to zero.
+        with np.errstate(under="ignore"):
+            columns = [self._invert_column(z, j) for j, z in enumerate(Z.T.astype(np.float64))]
+            return np.stack(columns, axis=1).astype(Z.dtype)
 
     def _invert_column(self, z, j):
+        """Values of column j that are mapped to z (n,)."""
         if self.constant_[j]:
             return z + self.means_[j, 0]
         grid, images = self._grid[:, j], self._images[:, j]

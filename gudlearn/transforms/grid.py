@@ -1,4 +1,4 @@
-"""The grid on which the columns of a pipeline lie: its widths, and values as whole numbers."""
+"""The bins of the columns of a pipeline: their widths, and values as bin indices."""
 
 import numpy as np
 
@@ -6,7 +6,23 @@ from gudlearn.transforms.determinants import column_name
 
 
 def resolve_bin_width(pipeline, dtypes):
-    """Bin widths of the columns, (n_features,), or None for a density; see `GenerativePipeline`."""
+    """Bin widths of the columns, (n_features,), or None for a density.
+
+    Parameters
+    ----------
+    pipeline : GenerativePipeline
+    dtypes : list of numpy dtypes
+        One per column.
+
+    Returns
+    -------
+    ndarray of shape (n_features,) or None
+
+    Raises
+    ------
+    ValueError
+        If the `bin_width` of the pipeline is invalid, or "auto" is ambiguous.
+    """
     width, n_features = pipeline.bin_width, pipeline.n_features_in_
     if width is None:
         return None
@@ -42,11 +58,17 @@ def resolve_bin_width(pipeline, dtypes):
 
 
 def levels_of(pipeline, X):
-    """Divide by the bin width, into whole numbers."""
+    """Bin indices of values, whole numbers; (n, n_features).
+
+    Raises
+    ------
+    ValueError
+        If a value is not a multiple of its column's bin width.
+    """
     ratio = np.asarray(X, dtype=np.float64) / pipeline.bin_width_
-    levels = np.rint(ratio)
-    # Multiples that have been through float32 are still multiples.
-    off = np.abs(ratio - levels) > 1e-6 + 4 * np.finfo(np.float32).eps * np.abs(ratio)
+    indices = np.rint(ratio)
+    # Multiples that were rounded to float32 are still multiples.
+    off = np.abs(ratio - indices) > 1e-6 + 4 * np.finfo(np.float32).eps * np.abs(ratio)
     if off.any():
         row, column = np.argwhere(off)[0]
         raise ValueError(
@@ -54,4 +76,4 @@ def levels_of(pipeline, X):
             f"not a whole multiple of its bin_width {pipeline.bin_width_[column]}. Round the "
             "column, or pass another bin_width (None for a density)."
         )
-    return levels
+    return indices

@@ -1,4 +1,4 @@
-"""Samples of a pipeline: draws of its last step, sent back through the others."""
+"""Samples of a pipeline: draws of its last step, inverted by the others."""
 
 import copy
 import inspect
@@ -10,7 +10,7 @@ import numpy as np
 from gudlearn._random import derive_seed
 from gudlearn.transforms.determinants import flatten_steps, in_image
 
-# Rounds of drawing again the samples that no row is mapped to.
+# Samples that are no image of a row are drawn again up to this many times.
 _ROUNDS = 100
 
 
@@ -22,7 +22,7 @@ def draw_through(steps, n_samples, random_state):
     steps : list of (str, estimator)
     n_samples : int
     random_state : int, RandomState, numpy.random.Generator or None
-        None leaves it to the last step.
+        None: the last step's own.
 
     Returns
     -------
@@ -31,27 +31,27 @@ def draw_through(steps, n_samples, random_state):
     Raises
     ------
     RuntimeError
-        If some samples are outside the range of the transformers however often they are drawn.
+        If some samples are outside the range of the transformers in every round.
     """
     final = steps[-1][1]
-    missing = np.arange(n_samples)
+    remaining = np.arange(n_samples)
     X = None
     for state in _random_states(final, random_state):
-        rows, inside = _backward(steps[:-1], _draw(final, len(missing), state))
+        rows, inside = _inverted(steps[:-1], _draw(final, len(remaining), state))
         X = np.empty((n_samples, rows.shape[1])) if X is None else X
-        X[missing[inside]] = rows
-        missing = missing[~inside]
-        if len(missing) == 0:
+        X[remaining[inside]] = rows
+        remaining = remaining[~inside]
+        if len(remaining) == 0:
             return X
     raise RuntimeError(
-        f"{len(missing)} of {n_samples} samples of the last step were outside the range of the "
+        f"{len(remaining)} of {n_samples} samples of the last step were outside the range of the "
         f"transformers in each of {_ROUNDS} draws. Use a last step that fits the transformed "
         "data better, or another scaler."
     )
 
 
 def _draw(final, n_samples, random_state):
-    """Draw from a density estimator of scikit-learn's or ours; ndarray of float64."""
+    """Draw from a density estimator, scikit-learn's or ours; ndarray of float64."""
     if "random_state" in inspect.signature(final.sample).parameters:
         drawn = final.sample(n_samples, random_state=random_state)
     elif random_state is None:
@@ -72,22 +72,22 @@ def _random_states(final, random_state):
     yield random_state
     if random_state is None:
         random_state = getattr(final, "random_state", None)
-    for turn in range(1, _ROUNDS):
+    for k in range(1, _ROUNDS):
         if isinstance(random_state, Integral):
-            # An integer repeats itself: each round takes another.
-            yield derive_seed((int(random_state) + turn) % 2**32) % 2**32
+            # The same integer would repeat the same draws.
+            yield derive_seed((int(random_state) + k) % 2**32) % 2**32
         else:
             yield random_state
 
 
-def _backward(steps, Z):
-    """Invert the steps; return the rows that have an inverse, and which those are."""
+def _inverted(steps, Z):
+    """Rows that the steps map to Z, and for which rows of Z there is one."""
     inside = np.ones(len(Z), dtype=bool)
     for _, step in reversed(list(flatten_steps(steps))):
         keep = in_image(step, Z)
         if keep.any():
             with warnings.catch_warnings():
-                # PowerTransformer's words for rows outside its image.
+                # PowerTransformer warns of rows outside its image.
                 warnings.filterwarnings("ignore", message="invalid value encountered in power")
                 warnings.filterwarnings("ignore", message="Some values in column")
                 X = np.asarray(step.inverse_transform(Z[keep]), dtype=np.float64)

@@ -1,0 +1,59 @@
+"""Missing values: where they are, and statistics of the observed ones."""
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from gudlearn.bases.batches import has_nan
+
+
+def missing_mask(X):
+    """Where X is NaN, a boolean array of its shape; None if nothing is missing."""
+    return np.isnan(X) if has_nan(X) else None
+
+
+def row_batches(X):
+    """Slices of rows of X (n, F) with about four million entries each."""
+    return gen_batches(len(X), max(1, 2**22 // X.shape[1]))
+
+
+def extremes(X):
+    """Least and greatest observed value of each column."""
+    return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+
+
+def column_moments(X, missing=None):
+    """Mean and standard deviation of each column's observed values, float64.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, F)
+        Any numeric dtype.
+    missing : ndarray of shape (n, F) of bool, or None
+    """
+    n_observed = len(X) if missing is None else (~missing).sum(0)
+    add = np.sum if missing is None else np.nansum
+    mean = add(X, axis=0, dtype=np.float64) / n_observed
+    squares = np.zeros(X.shape[1])
+    for rows in row_batches(X):
+        squares += add(np.square(X[rows] - mean), axis=0)
+    return mean, np.sqrt(squares / n_observed)
+
+
+def check_no_empty_column(missing, names):
+    """Raise where all values of a column are missing.
+
+    Parameters
+    ----------
+    missing : ndarray of shape (n, F) of bool, or None
+    names : list of str
+
+    Raises
+    ------
+    ValueError
+    """
+    if missing is None:
+        return
+    empty = missing.all(0)
+    if empty.any():
+        columns = np.array(names)[empty].tolist()
+        raise ValueError(f"Columns {columns[:5]} of X hold nothing but NaN. Drop them.")

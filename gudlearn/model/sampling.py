@@ -1,0 +1,178 @@
+"""Samples of a fitted model as a user asks for them: checked, conditioned, in shape."""
+
+import dataclasses
+from numbers import Real
+
+import numpy as np
+import torch
+
+from gudlearn._random import derive_seed, keyed_uniform, seed_keys
+from gudlearn.conditioning.conditions import Completion
+from gudlearn.conditioning.resolve import resolve_method, resolve_observation
+from gudlearn.data.columns import check_n_samples
+from gudlearn.data.labels import label_indices, no_labels
+from gudlearn.diffusion.paths import active_fraction
+from gudlearn.model.warnings import warn_never_partial
+
+# Stream of the uniforms that draw the classes of a sample.
+_CLASSES = 13
+
+
+def auto_sampler(sampler, state):
+    """A sampler with as many steps as the schedule of a state asks for."""
+    path = state.path()
+    fraction = 1.0 if path is None else active_fraction(path)
+    return sampler.set_params(steps=int(np.clip(50 / fraction, 50, 1000)))
+
+
+class Sampling:
+    """Answers requests for samples.
+
+    Parameters
+    ----------
+    state : ModelState
+    fitted : FittedModel
+    sampler : Sampler
+    conditioning : {"auto", "exact", "posterior", "repaint"}
+    """
+
+    def __init__(self, state, fitted, sampler, conditioning):
+        self.state, self.fitted = state, fitted
+        self.sampler, self.conditioning = sampler, conditioning
+
+    def draw(self, n_samples, y, guidance, random_state):
+        """Rows (n_samples, F), float64, of the classes y or of any."""
+        seed, labels = self._request(n_samples, y, guidance, random_state)
+        return self.fitted.sample(n_samples, seed, self.sampler, labels, float(guidance))
+
+    def observe(self, n_samples, observation, y, guidance, random_state):
+        """Rows that agree with a linear observation, (n_samples[, n_rows], F), float64."""
+        check_n_samples(n_samples)
+        n_columns = self.state.encoding.bins.width.size
+        condition, one = resolve_observation(observation, n_columns, self.conditioning)
+        n_rows = len(condition.values)
+        if not one:
+            y = _repeated(y, n_samples, n_rows)
+        drawn = self._conditional(n_samples * n_rows, y, guidance, random_state, condition)
+        return drawn if one else drawn.reshape(n_samples, n_rows, -1)
+
+    def complete(self, n_samples, rows, y, guidance, random_state, mean=False):
+        """Completions (n_samples, n_rows, F) of partially observed `Rows`, float64.
+
+        With ``mean`` they are estimates of conditional means where these are exact, each from two
+        draws of noise.
+        """
+        check_n_samples(n_samples)
+        self.state.encoding.bins.check(rows.filled(self.state.encoding.fill_values))
+        n_rows, observed = len(rows), rows.observed
+        if observed is None:
+            y = _repeated(y, n_samples, n_rows)
+            self._request(n_samples * n_rows, y, guidance, random_state, conditional=True)
+            return np.repeat(rows.values[None], n_samples, 0)
+        condition = Completion(rows, self.method(observed))
+        if observed.any():
+            self._warn(observed, condition.method)
+        n_samples = _n_answers(n_samples, condition, mean)
+        y = _repeated(y, n_samples, n_rows)
+        n = n_samples * n_rows
+        drawn = self._conditional(n, y, guidance, random_state, condition, mean)
+        return np.where(observed, rows.values, drawn.reshape(n_samples, n_rows, -1))
+
+    def complete_by_value(self, rows, n_samples, seed, by_value, mean=False):
+        """Completions (n_samples, n_rows, F) of checked `Rows`, all of them partially observed.
+
+        With ``by_value`` the noise belongs to the values of a row and the seed.
+        """
+        condition = Completion(rows, self.method(rows.observed), by_value, seed)
+        if rows.observed.any():
+            self._warn(rows.observed, condition.method)
+        n_samples = _n_answers(n_samples, condition, mean)
+        n = n_samples * len(rows)
+        labels = no_labels(n, self.state.n_classes)
+        drawn = self._answers(n, seed, labels, 1.0, condition, mean)
+        return drawn.reshape(n_samples, *rows.values.shape)
+
+    def method(self, observed):
+        """The method for observed entries (n, F), bool."""
+        state = self.state
+        splits = state.encoding.splits_block(observed)
+        basis = state.encoding.basis
+        return resolve_method(self.conditioning, splits, state.conditional_rate, basis)
+
+    def trajectory(self, n_samples, n_states, y, guidance, random_state):
+        """The `Trajectory` of samples, in the shape of the data."""
+        seed, labels = self._request(n_samples, y, guidance, random_state)
+        found = self.fitted.trajectory(
+            n_states, n_samples, seed, self.sampler, labels, float(guidance)
+        )
+        shape = (n_states, n_samples, *self.state.container.sample_shape)
+        return dataclasses.replace(
+            found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
+        )
+
+    def _conditional(self, n, y, guidance, random_state, condition, mean=False):
+        seed, labels = self._request(n, y, guidance, random_state, conditional=True)
+        return self._answers(n, seed, labels, float(guidance), condition, mean)
+
+    def _answers(self, n, seed, labels, guidance, condition, mean):
+        if mean and condition.method == "exact":
+            return self.fitted.conditional_means(n, seed, labels, condition)
+        return self.fitted.sample(n, seed, self.sampler, labels, guidance, condition)
+
+    def _request(self, n_samples, y, guidance, random_state, conditional=False):
+        """Seed and labels of a request, once it is checked; classes of parts are not drawn."""
+        check_n_samples(n_samples)
+        self._check_guidance(y, guidance)
+        seed = derive_seed(random_state)
+        if not conditional or y is not None:
+            return seed, self._labels(n_samples, y, seed)
+        if guidance not in (0, 1):
+            raise ValueError(
+                f"guidance={guidance!r} weighs a class, but where a part is observed none is "
+                "drawn. Pass y."
+            )
+        # The observed part is informative about the class: its frequency in training is not used.
+        return seed, no_labels(n_samples, self.state.n_classes)
+
+    def _check_guidance(self, y, guidance):
+        number = isinstance(guidance, Real) and not isinstance(guidance, bool)
+        if not number or not 0 <= guidance < np.inf:
+            raise ValueError(
+                f"guidance={guidance!r} must be a finite number of at least 0; 1 is none."
+            )
+        asked = "y" if y is not None else f"guidance={guidance!r}" if guidance != 1 else None
+        if asked and self.state.classes is None:
+            raise ValueError(
+                f"{asked} needs a model of labels, but this one was fitted without. Fit with "
+                "class_conditional=True and y."
+            )
+
+    def _labels(self, n_samples, y, seed):
+        """Labels of a sample: those of y, or drawn by the frequencies of the classes."""
+        classes = self.state.classes
+        if classes is None:
+            return None
+        if y is not None:
+            return label_indices(y, n_samples, classes.labels)
+        u = keyed_uniform(seed_keys(seed, n_samples), 1, _CLASSES)[:, 0].numpy()
+        drawn = np.searchsorted(classes.prior.cumsum(), u)
+        return torch.from_numpy(drawn.clip(max=len(classes.labels) - 1))
+
+    def _warn(self, observed, method):
+        """Warn where a network that was trained on partial rows would be exact."""
+        if method == "exact":
+            warn_never_partial(self.state, "observed values may lead it astray")
+        elif self.conditioning == "auto" and not self.state.encoding.splits_block(observed):
+            warn_never_partial(self.state, "observed values guide it, slowly and not exactly")
+
+
+def _n_answers(n_samples, condition, mean):
+    """How many answers to ask for: estimates of means stand for two samples each."""
+    return -(-n_samples // 2) if mean and condition.method == "exact" else n_samples
+
+
+def _repeated(y, n_samples, n_rows):
+    """Labels of rows for every draw of each."""
+    if y is None or not np.ndim(y) or len(y) != n_rows:
+        return y
+    return np.tile(np.asarray(y), n_samples)

@@ -1,0 +1,216 @@
+"""What was learned: one frozen object of NumPy arrays, specifications and plain values."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from gudlearn._specs import same, snapshot
+from gudlearn.model.device import to_arrays
+
+# The importance-sampling density over t that favours no time.
+_UNIFORM = np.ones(32)
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Class labels, sorted, and their frequencies; arrays of shape (n_classes,)."""
+
+    labels: np.ndarray
+    prior: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TimeWeights:
+    """Relative heights of the importance-sampling density over t, and where they were measured.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_bins,)
+    schedule : Schedule or None
+        The specification under which they were measured; None if they were not measured.
+    parameters : object
+        Its parameters at that time.
+    """
+
+    weights: np.ndarray
+    schedule: object = None
+    parameters: object = None
+
+    @classmethod
+    def measured(cls, weights, schedule):
+        """Weights measured under a schedule as it is now."""
+        return cls(weights, schedule, snapshot(schedule))
+
+    def under(self, schedule):
+        """The weights under the schedule they were measured for, uniform ones under any other."""
+        if schedule is self.schedule and same(snapshot(schedule), self.parameters):
+            return self.weights
+        return _UNIFORM
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """How training went.
+
+    Parameters
+    ----------
+    n_epochs : int
+    losses : list of float
+        By epoch.
+    validation_scores : list of float
+    validation_epochs : list of int
+        Epochs made before each validation.
+    best_score : float or None
+    """
+
+    n_epochs: int = 0
+    losses: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    validation_epochs: list = field(default_factory=list)
+    best_score: float | None = None
+
+    def then(self, log):
+        """This history followed by the log of another run."""
+        epochs = [self.n_epochs + n for n in log.validation_epochs]
+        return History(
+            self.n_epochs + len(log.losses),
+            self.losses + log.losses,
+            self.validation_scores + log.validation_scores,
+            self.validation_epochs + epochs,
+            self.best_score if log.best_score is None else log.best_score,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelState:
+    """Everything that a fitted generator has learned; what is pickled.
+
+    Torch modules are built from it when they are needed (``gudlearn.model.build``) and kept
+    outside of it.
+
+    Parameters
+    ----------
+    container : Container or ImageContainer
+        What X was, and how samples go back to it.
+    encoding : Encoding
+    preconditioner : Preconditioner
+    network : specification of the network
+    schedule : Schedule
+    weights : dict of str to ndarray
+        Of the network, running statistics included; empty where nothing diffuses.
+    n_parameters : int
+        Number of trained weights.
+    time_weights : TimeWeights
+    conditional_rate : float
+        Fraction of the rows that were partially observed in training.
+    parameters : dict
+        The estimator's parameters that weights rest on, by name: their text and their values.
+    classes : Classes or None
+    history : History
+    """
+
+    container: object
+    encoding: object
+    preconditioner: object
+    network: object
+    schedule: object
+    weights: dict
+    n_parameters: int
+    time_weights: TimeWeights
+    conditional_rate: float
+    parameters: dict
+    classes: Classes | None = None
+    history: History = History()
+
+    @property
+    def n_classes(self):
+        """Number of classes; 0 where the model has none."""
+        return 0 if self.classes is None else len(self.classes.labels)
+
+    @property
+    def has_images(self):
+        """Whether rows are images."""
+        return self.container.is_image
+
+    @property
+    def bin_width(self):
+        """Bin widths (F,), NaN for continuous columns; None if all are continuous."""
+        bins = self.encoding.bins
+        return bins.width if bins.discrete.any() else None
+
+    def with_schedule(self, schedule):
+        """The same state under another schedule."""
+        return replace(self, schedule=schedule)
+
+    def trained(self, weights, history):
+        """The state after some training."""
+        return replace(self, weights=weights, history=history)
+
+    def in_training(self, weights, log):
+        """The state with the weights of a run that goes on, tensors, and its log so far."""
+        return self.trained(to_arrays(weights), self.history.then(log))
+
+    def path(self):
+        """The path of the active components under the schedule; None if nothing diffuses."""
+        if not self.encoding.ends.active.any():
+            return None
+        return self.schedule.build(self.encoding.components, self.encoding.end_points())
+
+    def restore(self, X):
+        """Rows X (n, F), float64, in the container, names and dtypes that were fitted."""
+        bins = self.encoding.bins
+        whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
+        return self.container.wrap(X, whole | self.encoding.constant)
+
+    def log_snr(self, t):
+        """Effective log-SNR at times t (n,) of the active components, (n, D'), float64."""
+        t = torch.as_tensor(np.atleast_1d(np.asarray(t, dtype=np.float64)))
+        ends, path = self.encoding.ends, self.path()
+        if path is None:
+            return np.zeros((len(t), 0))
+        return np.log(ends.variances[ends.active]) - path(t).numpy()
+
+
+class learned(property):
+    """A fitted attribute of an estimator that is read from its ``state_``.
+
+    Parameters
+    ----------
+    read : callable of a ModelState
+        It raises AttributeError where a state has no such attribute.
+    doc : str
+    """
+
+    def __init__(self, read, doc):
+        self._read = read
+
+        def get(estimator):
+            try:
+                return read(vars(estimator)["state_"])
+            except (KeyError, AttributeError) as error:
+                kind = type(estimator).__name__
+                message = f"{kind!r} object has no attribute {self._name!r}"
+                raise AttributeError(message) from error
+
+        super().__init__(get, doc=doc)
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def with_set(self, write):
+        """The same attribute, which may be set.
+
+        Parameters
+        ----------
+        write : callable (ModelState, value) -> ModelState
+        """
+
+        def put(estimator, value):
+            check_is_fitted(estimator)
+            estimator.state_ = write(estimator.state_, value)
+
+        settable = learned(self._read, self.__doc__)
+        property.__init__(settable, settable.fget, put, None, self.__doc__)
+        return settable

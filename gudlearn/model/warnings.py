@@ -1,0 +1,43 @@
+"""Warnings that name the user's line."""
+
+import sys
+import warnings
+
+
+# Frames between a call of the user's and a warning: ours, and those of callbacks around fit.
+_OURS = ("gudlearn.", "sklearn.callback.")
+
+
+def _level_of_the_caller():
+    """The level, for `warnings.warn`, of the first frame outside of this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def warn_user(message):
+    """Warn at the line of the user's call.
+
+    Parameters
+    ----------
+    message : str
+    """
+    warnings.warn(message, UserWarning, stacklevel=_level_of_the_caller())
+
+
+def warn_never_partial(state, consequence):
+    """Warn where the network never saw partially observed rows.
+
+    Parameters
+    ----------
+    state : ModelState
+    consequence : str
+        What follows from it.
+    """
+    if state.conditional_rate == 0:
+        warn_user(
+            "This model was fitted with conditional_rate=0: its network never saw rows of "
+            f"which a part is given or missing, and {consequence}. Fit with "
+            "conditional_rate=0.3."
+        )

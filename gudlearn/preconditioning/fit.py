@@ -1,0 +1,242 @@
+"""The fit of a preconditioner to encoded rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from gudlearn.conditioning.states import missing_gamma
+from gudlearn.data.missing import row_batches
+from gudlearn.diffusion.noise import alpha
+from gudlearn.encoding.bin_tables import fit_bin_table
+from gudlearn.preconditioning import clusters
+from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
+from gudlearn.preconditioning.fit_marginals import fill_with_quantiles, fit_mixtures, gaussians
+from gudlearn.preconditioning.preconditioner import (
+    BinGrid,
+    FittedDistribution,
+    Preconditioner,
+    ReferenceSet,
+)
+
+# The marginals of wide images are fitted to fewer points, with fewer mixture components.
+_WIDE_LIMITS = {"max_components": 4, "max_points": 512}
+# Largest number of factors of the joint Gaussian for images, and for a cluster.
+_FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
+# Numbers of clusters in the order in which they are tried, the least gain in nats a row on held-out
+# rows, and the largest number of those.
+_N_CLUSTERS, _LEAST_GAIN, _MOST_HELD_OUT = (2, 4, 8), 0.02, 1024
+
+
+def fit_preconditioner(encoding, rows, kind):
+    """Fit the closed-form denoiser.
+
+    Parameters
+    ----------
+    encoding : Encoding, fitted
+    rows : Rows
+    kind : {"auto", "mixture", "joint", "marginal", "gaussian"}
+        "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images.
+
+    Returns
+    -------
+    Preconditioner
+
+    Raises
+    ------
+    ValueError
+        If a joint distribution is asked for where there are too many components.
+    """
+    ends, active = encoding.ends, encoding.ends.active
+    smooth = ~encoding.point_masses[active]
+    tables = {int(j): encoding.tables[int(j)] for j in _discrete_columns(encoding, smooth)}
+    joint = _wants_joint(encoding, kind) and active.any()
+    if joint or (smooth.any() and kind != "gaussian"):
+        if encoding.is_wide:
+            rows = rows.take(_with_every_column(rows, encoding.some_rows(len(rows))))
+        z, missing = encoding.active_components(rows)
+        # Next to a network of images factors cost little.
+        most_factors = _FACTORS_OF_IMAGES if encoding.shape and missing is None else None
+        labels = None if kind == "mixture" or rows.labels is None else rows.labels.numpy()
+        fitter = _DistributionFitter(encoding, smooth, joint)
+        distribution = fitter.fit(z, missing, tables, most_factors, labels)
+    else:
+        # The basis has centred the components.
+        variances = ends.variances[active][smooth]
+        mixtures = gaussians(variances) if len(variances) else None
+        distribution = FittedDistribution(1.0, tables, mixtures, None)
+    preconditioner = Preconditioner(
+        distribution, (), smooth, _bin_grid(encoding, smooth),
+        ends.gamma_0[active], ends.gamma_1[active], ends.variances[active],
+    )  # fmt: skip
+    if joint and kind == "mixture":
+        search = _ClusterSearch(preconditioner, fitter, rows, z, missing, most_factors)
+        return preconditioner.with_clusters(search.run())
+    return preconditioner
+
+
+def _discrete_columns(encoding, smooth):
+    """Data columns of the active components whose marginals are point masses."""
+    columns = encoding.components.columns
+    return np.zeros(0, int) if columns is None else columns[~smooth]
+
+
+def _bin_grid(encoding, smooth):
+    columns = _discrete_columns(encoding, smooth)
+    component = np.flatnonzero(encoding.ends.active)[~smooth]
+    bins, basis = encoding.bins, encoding.basis
+    return BinGrid(
+        columns, bins.origin[columns], bins.width[columns], basis.mean_[columns],
+        basis.scale_[component],
+    )  # fmt: skip
+
+
+def _wants_joint(encoding, kind):
+    """Whether a joint distribution of all components is to be fitted."""
+    n_active = int(encoding.ends.active.sum())
+    if n_active <= MOST_COMPONENTS:
+        # Images of few levels are learned as fast without it, and classes faster.
+        discrete_images = encoding.shape is not None and encoding.bins.discrete.any()
+        return kind in ("joint", "mixture", *(() if discrete_images else ("auto",)))
+    if kind in ("joint", "mixture"):
+        raise ValueError(
+            f"preconditioning={kind!r} takes up to {MOST_COMPONENTS} components, but X has "
+            f"{n_active}. Pass 'auto' or 'marginal'."
+        )
+    return False
+
+
+def _with_every_column(rows, index):
+    """An index of rows, and one more row for each column that is missing in all of them."""
+    if rows.observed is None:
+        return index
+    lost = ~rows.observed[index].any(0)
+    return np.union1d(index, rows.observed[:, lost].argmax(0)) if lost.any() else index
+
+
+class _DistributionFitter:
+    """Fits marginals, and a joint Gaussian if asked, to active components."""
+
+    def __init__(self, encoding, smooth, joint):
+        self.encoding, self.smooth, self.joint = encoding, smooth, joint
+
+    def fit(self, z, missing, tables, most_factors=None, labels=None):
+        """The distribution of components z (n, D'), missing (n, D') bool or None, labels (n,)."""
+        mixtures = factors = None
+        smooth = self.smooth
+        if smooth.any():
+            some, n_observed = z[:, smooth], None
+            if missing is not None:
+                fill_with_quantiles(some, missing[:, smooth])
+                n_observed = (~missing[:, smooth]).sum(0)
+            limits = _WIDE_LIMITS if self.encoding.is_wide else {}
+            mixtures = fit_mixtures(some, n_observed, **limits)
+        if self.joint:
+            ends = self.encoding.ends
+            std = np.sqrt(ends.variances[ends.active])
+            factors = fit_joint(z, missing, most_factors, labels, std)
+        return FittedDistribution(1.0, tables, mixtures, factors)
+
+    def tables_of(self, rows, tables):
+        """Tables of some rows on the bins of the tables of all rows."""
+        bins, found = self.encoding.bins, {}
+        for j, whole in tables.items():
+            index = np.rint((rows.values[:, j] - bins.origin[j]) / bins.width[j])
+            if rows.observed is not None:
+                index = index[rows.observed[:, j]]
+            index = index.clip(whole.first, whole.last)
+            if len(index):
+                fitted = fit_bin_table(index, whole.first, whole.last)
+                whole = replace(whole, log_pmf=fitted.log_pmf)
+            found[j] = whole
+        return found
+
+
+class _ClusterSearch:
+    """Divides rows into clusters as long as held-out rows gain from it."""
+
+    def __init__(self, preconditioner, fitter, rows, z, missing, most_factors):
+        order = np.random.default_rng(0).permutation(len(z))[: clusters.MOST_ROWS]
+        self.rows, self.z = rows.take(order), z[order]
+        self.missing = None if missing is None else missing[order]
+        self.preconditioner, self.fitter, self.most_factors = preconditioner, fitter, most_factors
+        self.complete = self._completed()
+        self.std = clusters.deviations(self.z, self.missing)
+
+    def run(self):
+        """The best division, a list of FittedDistribution; empty if rows are better as one."""
+        index = np.arange(len(self.z))
+        held_out, train = index[: len(index) // 5][:_MOST_HELD_OUT], index[len(index) // 5 :]
+        n_best, best = 1, None
+        for n_clusters in _N_CLUSTERS:
+            if len(train) < 2 * n_clusters * clusters.LEAST_ROWS:
+                break
+            if best is None:
+                best = self._nll([self._undivided(train)], held_out)
+            nll = self._nll(self._divided(train, n_clusters), held_out)
+            gain = best - nll
+            if not gain.mean() > max(_LEAST_GAIN, gain.std() / len(gain) ** 0.5):
+                break
+            n_best, best = n_clusters, nll
+        return self._divided(index, n_best) if n_best > 1 else []
+
+    def _nll(self, fitted, held_out):
+        """Negative log-likelihood of each held-out row as the bound counts it, but for a constant."""
+        missing = None if self.missing is None else torch.from_numpy(self.missing[held_out])
+        z = torch.from_numpy(self.z[held_out])
+        joint = self.preconditioner.joint_of(fitted)
+        return clusters.denoising_nll(joint, z, missing, *self.preconditioner.levels())
+
+    def _undivided(self, train):
+        tables = self._tables_of(train)
+        some = clusters.with_every_column_observed(self.z, self.missing, train)
+        return self.fitter.fit(*some, tables, self.most_factors)
+
+    def _divided(self, index, n_clusters):
+        label = clusters.assign_clusters(self.complete[index], n_clusters)
+        return [
+            self._fit_cluster(index[label == k], len(index)) for k in np.unique(label)
+        ]
+
+    def _fit_cluster(self, index, n_rows):
+        """The distribution of the rows of an index, a cluster of n_rows."""
+        z, missing = clusters.with_every_column_observed(self.z, self.missing, index)
+        fitted = self.fitter.fit(z, missing, self._tables_of(index), _FACTORS_OF_CLUSTERS)
+        factors = clusters.with_least_std(fitted.factors, z, missing, self.std)
+        return replace(fitted, weight=len(index) / n_rows, factors=factors)
+
+    def _tables_of(self, index):
+        tables = self.preconditioner.distribution.tables
+        return self.fitter.tables_of(self.rows.take(index), tables)
+
+    def _completed(self):
+        """Components with the mean given the observed ones where they are missing."""
+        z, missing, preconditioner = self.z, self.missing, self.preconditioner
+        if missing is None:
+            return z
+        joint, found = preconditioner.joint_of([preconditioner.distribution]), z.copy()
+        gamma_0, gamma_1, log_variances = preconditioner.levels()
+        lost = missing_gamma(log_variances, gamma_1)
+        for some in row_batches(z):
+            absent = torch.from_numpy(missing[some])
+            gamma = torch.where(absent, lost, gamma_0)
+            x = alpha(gamma) * torch.from_numpy(np.where(missing[some], 0.0, z[some]))
+            mean, _ = joint.posterior(x, gamma, missing=absent)
+            found[some] = np.where(missing[some], mean.numpy(), z[some])
+        return found
+
+
+def make_reference_set(encoding, rows):
+    """A reference set of rows that the network looks up.
+
+    Where most rows are unique, only one of equal rows is kept: training would show a row its own
+    copy. Where rows take few values copies belong to the distribution.
+    """
+    keys = rows.keys.numpy()
+    order = np.argsort(keys, kind="stable")
+    first = np.append(True, np.diff(keys[order]) != 0)
+    if 2 * first.sum() >= len(rows):
+        order = order[first]
+    z, missing = encoding.active_components(rows.take(order))
+    observed = None if missing is None else ~missing
+    return ReferenceSet(z.astype(np.float32), observed, keys[order])

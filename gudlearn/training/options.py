@@ -1,0 +1,127 @@
+"""Training parameters that follow from the data where the user leaves them at "auto"."""
+
+import math
+
+import numpy as np
+import torch
+
+from gudlearn._random import torch_generator
+from gudlearn._specs import resolve
+from gudlearn.conditioning.random_masks import make_random_masks
+from gudlearn.model.build import build_denoiser
+from gudlearn.model.device import autocast_type, resolve_device, sees_images
+from gudlearn.networks import ImageNetwork
+from gudlearn.training.split import n_held_out
+from gudlearn.training.trainer import Trainer
+
+# With this many rows networks see no row often enough to memorise it.
+_MANY_ROWS = 10_000
+# Fraction of partially observed rows in training where values are missing.
+_RATE_WITH_MISSING = 0.3
+# Rows of a table that are kept in the reference set.
+_MOST_REFERENCE = 2048
+
+
+def conditional_rate(rate, rows):
+    """Fraction of the rows that are partially observed in training.
+
+    Parameters
+    ----------
+    rate : "auto" or float
+    rows : Rows
+    """
+    if rate == "auto":
+        return 0.0 if rows.observed is None else _RATE_WITH_MISSING
+    return float(rate)
+
+
+def n_reference(retrieval, n_rows, images):
+    """Largest number of rows in the reference set.
+
+    Parameters
+    ----------
+    retrieval : "auto" or int
+    n_rows : int
+    images : bool
+        Whether rows are images.
+    """
+    if retrieval == "auto":
+        return 0 if images or n_rows > _MOST_REFERENCE else _MOST_REFERENCE
+    return retrieval
+
+
+def n_epochs(max_iter, max_time, n_rows):
+    """Number of epochs of a budget; None where only time limits it.
+
+    Parameters
+    ----------
+    max_iter : "auto" or int
+    max_time : float or None
+    n_rows : int
+    """
+    if max_iter != "auto":
+        return int(max_iter)
+    if max_time is not None:
+        return None
+    return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
+
+
+def resolve_network(network, n_rows, shape=None):
+    """The network's specification for a number of rows, which are images if there is a shape."""
+    if isinstance(network, str) and network == "auto":
+        network = "mlp" if shape is None else "unet"
+    spec = resolve("network", network)
+    if isinstance(spec, ImageNetwork) and shape is None:
+        raise ValueError(
+            f"network={spec!r} needs images, but X is a table. Pass X of shape (n, height, width[, "
+            "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
+        )
+    spec = spec.sized(n_rows) if hasattr(spec, "sized") else spec
+    if hasattr(spec, "check_params"):
+        spec.check_params(shape)
+    return spec
+
+
+def make_trainer(estimator, state, n_rows, seed):
+    """A trainer by an estimator's parameters, for a number of rows; None if nothing diffuses.
+
+    Parameters
+    ----------
+    estimator : GUDGenerator
+        Its public parameters are read.
+    state : ModelState
+    n_rows : int
+        Held-out rows included.
+    seed : int
+    """
+    denoiser = build_denoiser(state)
+    if denoiser is None:
+        return None
+    device, images = resolve_device(estimator.device), sees_images(denoiser)
+    n_train = n_rows - n_held_out(n_rows, estimator.validation_fraction, state.has_images)
+    weight_decay, batch_size = estimator.weight_decay, estimator.batch_size
+    if weight_decay == "auto":
+        weight_decay = float(np.clip(150 / n_train, 0.01, 0.1))
+    if batch_size == "auto":
+        least, most = (32, 32) if images else (64, 1024)
+        batch_size = int(np.clip(n_train // 4, min(n_train, least), most))
+    learning_rate = estimator.learning_rate_init
+    if learning_rate == "auto":
+        learning_rate = 6e-3 if images else 4e-3
+    return Trainer(
+        denoiser.to(device, torch.float32),
+        state.path().to(device, torch.float32),
+        loss=estimator.loss_weighting,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=estimator.optimizer,
+        weight_decay=weight_decay,
+        autocast=autocast_type(estimator.precision, device),
+        generator=torch_generator(seed, device),
+        compiled=estimator.compile,
+        n_parts=estimator.accumulation_steps,
+        masks=make_random_masks(state.encoding, state.conditional_rate, device),
+        # With few rows, partially observed rows add information; with many, they mostly add
+        # gradient noise.
+        loss_normalization=1.0 if n_rows < _MANY_ROWS else 0.5,
+    )

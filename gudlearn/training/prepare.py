@@ -1,0 +1,229 @@
+"""Before training: parameters and data checked, encoding and preconditioner fitted."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gudlearn._random import derive_seed
+from gudlearn._specs import resolve, same, snapshot
+from gudlearn.data.bins import make_bins
+from gudlearn.data.columns import column_names
+from gudlearn.data.containers import Container
+from gudlearn.data.images import ImageContainer, image_basis
+from gudlearn.data.labels import fit_labels, label_indices
+from gudlearn.data.missing import check_no_empty_column
+from gudlearn.data.reading import read_first, read_more
+from gudlearn.data.rows import Rows
+from gudlearn.encoding.encoding import Encoding
+from gudlearn.model.build import new_network
+from gudlearn.model.device import resolve_device, to_arrays
+from gudlearn.model.state import Classes, ModelState, TimeWeights
+from gudlearn.networks import ImageNetwork
+from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
+from gudlearn.training.options import conditional_rate, n_reference, resolve_network
+from gudlearn.training.split import hold_out, n_held_out
+
+# Parameters that weights and marginals rest on: they may not change between continued fits.
+_LASTING = (
+    "basis", "network", "preconditioning", "bin_width", "bin_range", "shape", "class_conditional",
+    "retrieval",
+)  # fmt: skip
+
+
+def check_specs(estimator):
+    """Raise for specifications and a device that need no data to be refused."""
+    schedule = resolve("schedule", estimator.schedule)
+    resolve("sampler", estimator.sampler).build()
+    resolve("network", estimator.network)
+    resolve("basis", estimator.basis)
+    resolve_device(estimator.device)
+    if hasattr(schedule, "check_params"):
+        schedule.check_params()
+
+
+def first_state(estimator, X, y, whole):
+    """Read the data of a first fit, and fit everything but the network to them.
+
+    Parameters
+    ----------
+    estimator : GUDGenerator
+        Its public parameters are read, and ``n_features_in_`` and ``feature_names_in_`` are set.
+    X, y : as of ``fit``
+    whole : bool
+        Whether X is the data of a whole fit, some of whose rows are held out.
+
+    Returns
+    -------
+    state : ModelState
+        Untrained.
+    rows : Rows
+    seed : int
+    """
+    check_specs(estimator)
+    values, container = read_first(estimator, X, estimator.shape)
+    if whole:
+        check_held_out(estimator, len(values), container)
+    rows = Rows.of(values)
+    names = column_names(estimator)
+    check_no_empty_column(rows.missing, names)
+    shape = getattr(container, "shape", None)
+    network = resolve_network(estimator.network, len(rows), shape)
+    _check_for_images(estimator, network, shape)
+    classes = None
+    if estimator.class_conditional:
+        labels, prior, indices = fit_labels(y, len(rows))
+        classes, rows = Classes(labels, prior), rows.with_labels(indices)
+    encoding = _encoding(estimator, container, rows, names, shape)
+    schedule = resolve("schedule", estimator.schedule)
+    preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
+    if encoding.ends.active.any():
+        schedule.build(encoding.components, encoding.end_points())
+    seed = derive_seed(estimator.random_state)
+    reference = _reference_set(estimator, encoding, rows, container, seed)
+    preconditioner = preconditioner.with_reference(reference)
+    n_classes = 0 if classes is None else len(classes.labels)
+    module = new_network(encoding, preconditioner, network, seed, n_classes)
+    state = ModelState(
+        container=container,
+        encoding=encoding,
+        preconditioner=preconditioner,
+        network=network,
+        schedule=schedule,
+        weights={} if module is None else to_arrays(module.state_dict()),
+        n_parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
+        time_weights=TimeWeights(np.ones(32)),
+        conditional_rate=conditional_rate(estimator.conditional_rate, rows),
+        parameters=_lasting_parameters(estimator),
+        classes=classes,
+    )
+    return state, rows, seed
+
+
+def continued_state(estimator, X, y, state, whole):
+    """Read more data for a fit that continues an earlier one.
+
+    Parameters
+    ----------
+    estimator : GUDGenerator
+    X, y : as of ``fit``
+    state : ModelState
+        Of the earlier fit.
+    whole : bool
+        Whether X is the data of a whole fit, not one of many parts, which may lack a column.
+
+    Returns
+    -------
+    state : ModelState
+    rows : Rows
+    """
+    check_specs(estimator)
+    if not state.has_images:
+        Container.of(X)
+    rows = Rows.of(read_more(estimator, X, state.container))
+    if whole:
+        check_held_out(estimator, len(rows), state.container)
+    _check_for_images(estimator, state.network, getattr(state.container, "shape", None))
+    _refuse_changes(estimator, state)
+    if whole:
+        check_no_empty_column(rows.missing, column_names(estimator))
+    encoding = state.encoding
+    encoding.basis.check_missing(rows.values)
+    encoding.bins.check(rows.values)
+    # A network that has seen partially observed rows goes on seeing them.
+    before = state.conditional_rate if estimator.conditional_rate == "auto" else 0.0
+    rate = max(before, conditional_rate(estimator.conditional_rate, rows))
+    schedule = resolve("schedule", estimator.schedule)
+    if same(snapshot(schedule), snapshot(state.schedule)):
+        schedule = state.schedule
+    if encoding.ends.active.any():
+        schedule.build(encoding.components, encoding.end_points())
+    if state.classes is not None:
+        rows = rows.with_labels(label_indices(y, len(rows), state.classes.labels))
+    return replace(state, schedule=schedule, conditional_rate=rate), rows
+
+
+def check_held_out(estimator, n_rows, container):
+    """Raise where training is to stop early but no row is held out to judge by."""
+    images = isinstance(container, ImageContainer)
+    fraction = estimator.validation_fraction
+    if estimator.early_stopping and not n_held_out(n_rows, fraction, images):
+        raise ValueError(
+            f"early_stopping=True needs rows to judge by, but validation_fraction={fraction} of "
+            f"{n_rows} rows holds none out. Raise it, or pass early_stopping=False."
+        )
+
+
+def _check_for_images(estimator, network, shape):
+    """Raise where a parameter of images is asked of a table, or the other way round."""
+    if estimator.random_flips and not isinstance(network, ImageNetwork):
+        seen = "X is a table" if shape is None else f"network={network!r} sees components"
+        raise ValueError(
+            f"random_flips=True mirrors images, but {seen}. Pass random_flips=False, or images "
+            "and network='unet' or 'transformer'."
+        )
+    if estimator.retrieval not in (0, "auto") and shape is not None:
+        raise ValueError(
+            f"retrieval={estimator.retrieval} keeps rows of a table, but X holds images. Pass 0 "
+            "or 'auto'."
+        )
+
+
+def _encoding(estimator, container, rows, names, shape):
+    """The encoding fitted to rows."""
+    bins = _bins(estimator, container, rows.values, names, shape)
+    basis = resolve("basis", estimator.basis)
+    if shape is not None:
+        basis = image_basis(estimator.basis, basis, shape)
+    point_masses = estimator.preconditioning != "gaussian"
+    given_names = getattr(estimator, "feature_names_in_", None)
+    return Encoding(bins, basis, point_masses, given_names, shape).fit(rows)
+
+
+def _bins(estimator, container, X, names, shape):
+    width, bounds = estimator.bin_width, estimator.bin_range
+    if shape is None:
+        return make_bins(width, bounds, container, X, names)
+    if np.ndim(width) > 0:
+        raise ValueError(
+            f"bin_width has {np.size(width)} entries, but the pixels of images share one width. "
+            "Pass one number, None or 'auto'."
+        )
+    levels = isinstance(width, str) or width == 1
+    if bounds is None and container.dtype == np.uint8 and levels:
+        bounds = (0, 255)
+    types = Container(None, [container.dtype] * X.shape[1], "numpy")
+    return make_bins(width, bounds, types, X, names, alike=True)
+
+
+def _reference_set(estimator, encoding, rows, container, seed):
+    """Some of the training rows for the network to look up, or None."""
+    images = isinstance(container, ImageContainer)
+    most = n_reference(estimator.retrieval, len(rows), images)
+    if not most or not encoding.ends.active.any():
+        return None
+    n = n_held_out(len(rows), estimator.validation_fraction, images)
+    held_out = hold_out(rows, n, seed)
+    index = np.random.default_rng(seed).permutation(len(rows))
+    index = index[np.isin(index, held_out, invert=True)][:most]
+    # A single row would find nobody but itself.
+    return make_reference_set(encoding, rows.take(np.sort(index))) if len(index) > 1 else None
+
+
+def _lasting_parameters(estimator):
+    """Text and value of each parameter that weights rest on."""
+    return {
+        name: (repr(getattr(estimator, name)), snapshot(getattr(estimator, name)))
+        for name in _LASTING
+    }
+
+
+def _refuse_changes(estimator, state):
+    for name, (now, value) in _lasting_parameters(estimator).items():
+        before, earlier = state.parameters[name]
+        if not same(value, earlier):
+            before = "another object of that kind" if before == now else before
+            raise ValueError(
+                f"{name}={now} was {before} when this estimator was fitted, and its "
+                "weights, to be trained further, rest on it. Put it back, or fit anew with "
+                "warm_start=False."
+            )

@@ -1,0 +1,40 @@
+"""Which rows are held out to judge a network by."""
+
+import numpy as np
+
+# At most this many rows, or images, are held out: more would not choose better.
+_MOST_ROWS, _MOST_IMAGES = 8192, 512
+
+
+def n_held_out(n_rows, fraction, images):
+    """Number of rows to hold out.
+
+    Parameters
+    ----------
+    n_rows : int
+    fraction : float in [0, 1)
+    images : bool
+        Whether rows are images.
+    """
+    return min(int(n_rows * fraction), _MOST_IMAGES if images else _MOST_ROWS)
+
+
+def hold_out(rows, n, seed):
+    """Indices of about n of `Rows`; equal rows are held out together where most are unique.
+
+    Otherwise the network would train on copies of rows that it is judged by. Where rows take few
+    values copies belong to the distribution, and without them a value would be missing from
+    training.
+    """
+    if not n:
+        return np.arange(0)
+    _, first, group = np.unique(rows.keys.numpy(), return_index=True, return_inverse=True)
+    # By first appearance, not by key: the same rows in other units are split the same way.
+    group = np.argsort(np.argsort(first))[group]
+    if 2 * (group.max() + 1) < len(rows):
+        group = np.arange(len(rows))
+    rank = np.random.default_rng(seed).permutation(group.max() + 1)[group]
+    by_rank = np.argsort(rank, kind="stable")
+    # The last group is taken whole: its other rows would be copies of held-out ones.
+    held_out = by_rank[rank[by_rank] <= rank[by_rank[n - 1]]]
+    return held_out if len(held_out) < len(rows) else held_out[:0]

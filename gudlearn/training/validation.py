@@ -1,0 +1,111 @@
+"""Held-out rows that judge a network while it trains."""
+
+import numpy as np
+import torch
+
+from gudlearn.diffusion.likelihood import nll_correction
+from gudlearn.diffusion.losses import TimeDensity
+from gudlearn.model.component import MOST_VALUES
+from gudlearn.training.sources import missing_components
+
+
+class Validation:
+    """The ELBO of held-out rows, with the same noise at every call.
+
+    Parameters
+    ----------
+    x0 : Tensor of shape (n, D)
+    n_times : int
+        Draws of time and noise per row.
+    constant : float
+        Mean nll under the product of the marginals, in nats per dimension.
+    n_dimensions : float
+        Divisor of the sum over components.
+    seed : int
+    labels : LongTensor of shape (n,) or None
+    missing : BoolTensor of shape (n, D) or None
+    self_index : LongTensor of shape (n,) or None
+        Places of the rows in the reference set.
+    chunk : int
+        Rows times noise draws that go through the network at once.
+    """
+
+    def __init__(
+        self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None,
+        self_index=None, chunk=4096,
+    ):  # fmt: skip
+        self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
+        self.missing, self.self_index, self.seed = missing, self_index, seed
+        self.constant, self.n_dimensions = constant, n_dimensions
+        self._density = None
+
+    def score(self, trainer):
+        """Mean log-likelihood of the held-out rows under a trainer's averaged weights.
+
+        Returns
+        -------
+        float
+            In nats per dimension.
+        """
+        n, d = self.x0.shape
+        device, times = self.x0.device, trainer.times
+        generator = torch.Generator(device=device).manual_seed(self.seed)
+        density = self._density or TimeDensity(times.weights)
+        if times.started:
+            # One density for all later calls: then only the weights differ between them.
+            self._density = density
+        offset = torch.rand(n, generator=generator, device=device, dtype=torch.float32)
+        rows = torch.arange(n * self.n_times, device=device)
+        total = 0.0
+        with torch.no_grad():
+            for some in rows.split(self.chunk):
+                row, stratum = some % n, some // n
+                t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
+                eps = torch.randn(
+                    len(some), d, generator=generator, device=device, dtype=torch.float32
+                )
+                labels, missing, self_index = (
+                    None if v is None else v[row]
+                    for v in (self.labels, self.missing, self.self_index)
+                )
+                split = trainer.labelled(labels, self_index).split
+                path = trainer.path_without(missing)
+                terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
+                total += float((terms * inverse_density).sum(dtype=torch.float64))
+        return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
+
+
+def make_validation(fitted, rows, seed):
+    """Validation on held-out `Rows`, or None if there are none.
+
+    Parameters
+    ----------
+    fitted : FittedModel
+        Untrained: it encodes the rows, and gives their likelihood under the marginals.
+    rows : Rows
+    seed : int
+    """
+    if not len(rows):
+        return None
+    model, z = fitted.components, []
+
+    def log_likelihood(chunk):
+        log_prob, encoded = fitted.marginal_log_likelihood(chunk)
+        z.append(encoded[:, model.active].to(torch.float32))
+        return log_prob.sum(1)
+
+    n_dimensions = rows.n_observed / len(rows)
+    constant = -fitted.each_chunk(rows, log_likelihood).mean() / n_dimensions
+    images, n_active, labels = model.sees_images, max(len(model.active), 1), rows.labels
+    return Validation(
+        # The last chunk of images is filled up.
+        torch.cat(z)[: len(rows)],
+        labels=None if labels is None else labels.to(model.device),
+        n_times=2 if images else int(np.clip(4096 // len(rows), 4, 64)),
+        constant=constant,
+        n_dimensions=n_dimensions,
+        seed=seed,
+        missing=missing_components(fitted.encoding, rows, model.device),
+        self_index=fitted.preconditioner.self_index(rows.keys.to(model.device)),
+        chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
+    )
