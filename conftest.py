@@ -1,4 +1,4 @@
-"""What holds for every test and every doctest: one thread, and no window."""
+"""What holds for every test and every doctest: one thread, no window, and a salt of the noise."""
 
 import os
 
@@ -11,6 +11,25 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    """Add the option that changes all keyed noise and every seed of training."""
+    parser.addoption(
+        "--salt", type=int, default=0, help="mixed into all keys and seeds; tests hold for any"
+    )
+
+
+def pytest_configure(config):
+    """Salt the keys and seeds of this process, a worker of xdist's included."""
+    from gudlearn import _random
+
+    _random.SALT = config.getoption("--salt")
+
+
+def pytest_report_header(config):
+    """Say which salt the run has."""
+    return f"salt of keyed noise and training seeds: {config.getoption('--salt')}"
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,8 @@ _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 # Salt of the normals, so that they share no bits with the uniforms of the same stream.
 _NORMAL = 0x6E6F726D
+# Mixed into every key and seed where it is not 0. Tests change it: no result may depend on one draw.
+SALT = 0
 # Entries hashed at once. It bounds the memory of `row_keys`, and fits into the cache.
 _CHUNK = 1 << 18
 
@@ -95,7 +97,8 @@ def _hash_rows(X):
     column = torch.arange(1, bits.shape[1] + 1, device=bits.device)
     # Each column has its own offset. Without it, swapping two values would not change the sum.
     bits = _splitmix_(bits.add_(column * _GOLDEN))
-    return _splitmix_(bits.sum(dim=1) + bits.shape[1])
+    keys = _splitmix_(bits.sum(dim=1) + bits.shape[1])
+    return mix(keys, SALT) if SALT else keys
 
 
 def distinct_keys(X):
@@ -134,8 +137,10 @@ def derive_seed(random_state):
     """
     bound = np.iinfo(np.int64).max
     if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(bound, dtype=np.int64))
-    return int(check_random_state(random_state).randint(bound, dtype=np.int64))
+        seed = int(random_state.integers(bound, dtype=np.int64))
+    else:
+        seed = int(check_random_state(random_state).randint(bound, dtype=np.int64))
+    return _splitmix_int(seed + SALT) % bound if SALT else seed
 
 
 def seed_keys(seed, n, start=0, *, device=None):
