@@ -1,4 +1,4 @@
-"""x0, eps, v and score against the process that made x."""
+"""Conversions between x0, eps, v and the score, on states made by the forward process."""
 
 import itertools
 
@@ -21,10 +21,10 @@ def truth():
 
 
 @pytest.mark.parametrize(("source", "target"), list(itertools.permutations(["x0", "eps", "v"], 2)))
-def test_every_prediction_gives_back_the_others(truth, source, target):
+def test_predictions_convert_into_each_other(truth, source, target):
     predictions, x, gamma = truth
     convert = getattr(conversions, f"{target}_from_{source}")
-    # Dividing by a scale of exp(-3) loses at most two of sixteen digits.
+    # Division by a scale of exp(-3) loses at most two of sixteen digits.
     torch.testing.assert_close(
         convert(x, predictions[source], gamma), predictions[target], rtol=1e-12, atol=1e-13
     )

@@ -1,4 +1,4 @@
-"""The training loss integrates to the bound, and every density of times to the same."""
+"""The training loss integrates to the bound, under every importance-sampling density."""
 
 import pytest
 import torch
@@ -13,43 +13,41 @@ GAMMA_0 = VARIANCES.log() - 9
 GAMMA_1 = VARIANCES.log() + 6
 PATHS = {
     "linear": WindowedGamma(GAMMA_0, GAMMA_1, 0.0, 1.0),
-    "in turn": WindowedGamma(GAMMA_0, GAMMA_1, [0.0, 0.3, 0.6], [0.3, 0.3, 0.4]),
+    "sequential": WindowedGamma(GAMMA_0, GAMMA_1, [0.0, 0.3, 0.6], [0.3, 0.3, 0.4]),
     "cosine": CosineGamma(GAMMA_0, GAMMA_1, VARIANCES.log()),
 }
 
 
 def denoise(x, gamma):
-    """Exact for N(0, VARIANCES)."""
+    """The exact denoiser of N(0, VARIANCES)."""
     return GaussianMarginals(torch.zeros(3).double(), VARIANCES).posterior(x, gamma)[0]
 
 
 def expected_integrand(path, x0, t):
-    """Mean over the noise: quadratic in eps, so that eps = -1 and +1 give it exactly."""
+    """Mean over the noise; eps = -1 and +1 give it exactly, as the integrand is quadratic."""
     ones = torch.ones_like(x0)
     return sum(nll_integrand(denoise, path, x0, t, s * ones) for s in (-1, 1)) / 2
 
 
-def quadrature(path, per_stretch=1000):
-    """Midpoints between the kinks, denser at their ends, where cosine's rate is that of 1/t."""
-    u = (torch.arange(per_stretch).double() + 0.5) / per_stretch
+def quadrature(path, per_interval=1000):
+    """Midpoints between the kinks, denser at both ends, where cosine's rate grows like 1/t."""
+    u = (torch.arange(per_interval).double() + 0.5) / per_interval
     edges = torch.tensor([0.0, *path.kinks, 1.0], dtype=torch.float64)
     length = edges.diff()[:, None]
     nodes = edges[:-1, None] + length * u**2 * (3 - 2 * u)
-    return nodes.flatten(), (length * 6 * u * (1 - u) / per_stretch).flatten()
+    return nodes.flatten(), (length * 6 * u * (1 - u) / per_interval).flatten()
 
 
 @pytest.mark.parametrize("name", PATHS)
 def test_loss_integrates_to_the_closed_form_bound(name):
-    # Exact denoiser: the integral is the divergence at gamma(0) less that at gamma(1).
+    # The denoiser is exact: the integral is the KL at gamma(0) minus that at gamma(1).
     path = PATHS[name]
     t, weights = quadrature(path)
     for x0 in (0.0, 0.7, -2.0):
         x0 = x0 * VARIANCES.sqrt()
         integrand = expected_integrand(path, x0.expand(len(t), 3), t)
         found = (integrand * weights[:, None]).sum(0)
-        expected = gaussian_kl(x0, VARIANCES, GAMMA_0) - gaussian_kl(
-            x0, VARIANCES, GAMMA_1
-        )
+        expected = gaussian_kl(x0, VARIANCES, GAMMA_0) - gaussian_kl(x0, VARIANCES, GAMMA_1)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -69,22 +67,22 @@ def test_noise_loss_is_the_squared_error_of_the_predicted_noise():
     )
 
 
-def test_a_density_of_times_is_unbiased_and_normalised():
+def test_time_density_is_unbiased_and_normalised():
     weights = torch.tensor([0.0, 5.0, 1.0, 0.2], dtype=torch.float64)
     density = TimeDensity(weights)
-    torch.testing.assert_close(density.share.sum().item(), 1.0)
+    torch.testing.assert_close(density.probabilities.sum().item(), 1.0)
     u = (torch.arange(200000).double() + 0.5) / 200000
     t, inverse, bins = density(u)
     assert (t.diff() >= 0).all() and t[0] >= 0 and t[-1] <= 1
     torch.testing.assert_close(bins, (4 * t).long().clamp(max=3))
     # A stratified sum over quantiles times the inverse density is an integral over t.
     torch.testing.assert_close((inverse * t.exp()).mean().item(), torch.e - 1, rtol=1e-5, atol=0)
-    share = torch.bincount(bins, minlength=4) / len(u)
-    torch.testing.assert_close(share.double(), 0.9 * weights / 6.2 + 0.025, rtol=0, atol=1e-4)
+    fraction = torch.bincount(bins, minlength=4).double() / len(u)
+    torch.testing.assert_close(fraction, 0.9 * weights / 6.2 + 0.025, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_density_of_times_reaches_both_ends(dtype):
+def test_time_density_reaches_both_ends(dtype):
     density = TimeDensity(torch.tensor([1.0, 3.0, 2.0], dtype=dtype))
     t, inverse, bins = density(torch.tensor([0.0, 1.0], dtype=dtype))
     torch.testing.assert_close(t, torch.tensor([0.0, 1.0], dtype=dtype))
@@ -123,12 +121,12 @@ def test_adaptive_times_go_where_the_loss_is():
     bins = torch.tensor([0, 0, 1, 3])
     times.update(bins, torch.tensor([3.0, 3.0, 1.0, 0.0], dtype=torch.float64))
     assert times.started
-    # The bin without a loss counts as the mean square of those that have one: (9 + 1 + 0) / 3.
+    # The empty bin gets the mean square over the other bins, (9 + 1 + 0) / 3.
     expected = torch.tensor([3.0, 1.0, (10 / 3) ** 0.5, 1e-6], dtype=torch.float64)
     torch.testing.assert_close(times.weights, expected, rtol=1e-6, atol=1e-5)
 
 
-def test_adaptive_times_forget():
+def test_adaptive_times_forget_old_losses():
     times = AdaptiveTimes(n_bins=1, dtype=torch.float64, memory=0.5)
     zero = torch.zeros(1, dtype=torch.long)
     times.update(zero, torch.tensor([8.0]).double())

@@ -1,4 +1,4 @@
-"""Noise levels against their definition."""
+"""The scales of signal and noise against their definition."""
 
 import pytest
 import torch

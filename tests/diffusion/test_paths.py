@@ -1,4 +1,4 @@
-"""Paths: end points, derivative, kinks, closed forms."""
+"""Paths: end points, derivatives, kinks and closed forms."""
 
 import copy
 import math
@@ -31,9 +31,9 @@ def grid(size=2001, dtype=torch.float64):
 
 
 @either_precision
-def test_a_component_moves_within_its_window(dtype):
+def test_components_are_active_within_their_windows(dtype):
     assert active_fraction(PATHS["linear"].to("cpu", dtype)) == 1
-    # Windows of 0.3, 0.5, 0.3 and next to nothing.
+    # The windows are 0.3, 0.5, 0.3 and 0.001 wide.
     assert active_fraction(PATHS["windowed"].to("cpu", dtype)) == pytest.approx(0.3, abs=0.01)
     assert active_fraction(PATHS["cosine"].to("cpu", dtype)) > 0.9
 
@@ -53,18 +53,18 @@ def test_paths_and_derivatives_are_finite_and_increase(path, dtype):
     assert gamma.dtype == rate.dtype == dtype
     assert gamma.isfinite().all() and rate.isfinite().all()
     assert (rate >= 0).all()
-    # Between nodes 5e-4 apart, falls can only come from the rounding of gamma itself.
+    # Between nodes 5e-4 apart only the rounding of gamma can make it decrease.
     assert (gamma.diff(dim=0) >= -8 * torch.finfo(dtype).eps * 12).all()
 
 
 @every_path
 def test_derivative_equals_central_differences_away_from_kinks(path):
-    # Not at 0 and 1: the curves of cosine and VP pass -inf and inf there and are clipped before.
+    # Not at 0 and 1, where the unclipped cosine and VP curves are infinite.
     t, step = grid(401)[1:-1] + 1e-4 / 3, 1e-6
     kinks = torch.tensor([*path.kinks, 2.0], dtype=torch.float64)
     t = t[((t[:, None] - kinks).abs() > 1e-5).all(dim=1) & (t < 1 - 1e-5)]
     differences = (path(t + step) - path(t - step)) / (2 * step)
-    # Error of the difference: step^2/6 times the third derivative, and 1e-15 * 10/step of rounding.
+    # The error is step^2/6 times the third derivative, plus 1e-15 * 10/step by rounding.
     torch.testing.assert_close(path.gamma_and_rate(t)[1], differences, rtol=1e-5, atol=1e-6)
 
 
@@ -88,8 +88,8 @@ def test_the_derivative_jumps_at_the_kinks_and_nowhere_else(path):
     edges = torch.tensor([0.0, *path.kinks, 1.0], dtype=torch.float64)
     for begin, end in zip(edges[:-1], edges[1:], strict=True):
         inside = begin + (end - begin) * (0.01 + 0.98 * grid(20001))
-        moving = path.gamma_and_rate(inside)[1] > 0
-        assert (moving == moving[0]).all()
+        is_active = path.gamma_and_rate(inside)[1] > 0
+        assert (is_active == is_active[0]).all()
 
 
 def test_cosine_and_vp_have_their_published_signal_and_noise():
@@ -127,7 +127,7 @@ def test_common_curves_have_one_effective_snr_where_unclipped(kind):
         torch.testing.assert_close(level[both, i], level[both, 3])
 
 
-def test_windows_are_straight_and_linear_is_the_whole_window():
+def test_windows_are_linear_and_the_linear_path_is_one_window():
     t = grid(11)
     path = WindowedGamma([-5.0], [5.0], [0.25], [0.5])
     expected = -5 + 10 * ((t - 0.25) / 0.5).clamp(0, 1)

@@ -16,7 +16,7 @@ PATHS = [
 
 
 def derivative(function, t, step=1e-4):
-    """Central differences of fourth order; truncation and rounding are below 1e-10."""
+    """Fourth-order central differences; truncation and rounding errors are below 1e-10."""
     near = function(t + step) - function(t - step)
     far = function(t + 2 * step) - function(t - 2 * step)
     return (8 * near - far) / (12 * step)
@@ -31,7 +31,7 @@ def test_beta_is_the_rate_at_which_the_signal_decays(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 def test_variance_obeys_the_forward_equation(path):
-    # d var/dt = beta (1 - var) is what dx = -1/2 beta x dt + sqrt(beta) dw does to the variance.
+    # dx = -1/2 beta x dt + sqrt(beta) dw implies d var/dt = beta (1 - var).
     gamma, rate = path.gamma_and_rate(TIMES)
     change = derivative(lambda t: marginal_std(VARIANCES, path(t)) ** 2, TIMES)
     variance = marginal_std(VARIANCES, gamma) ** 2
@@ -40,7 +40,7 @@ def test_variance_obeys_the_forward_equation(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
 def test_the_flow_of_gaussian_data_follows_the_marginal_width(path):
-    # A point at k standard deviations stays there, so x(t) = k std(t) solves the flow.
+    # A point at k standard deviations keeps its quantile, so x(t) = k std(t) solves the flow.
     gamma, rate = path.gamma_and_rate(TIMES)
     width = marginal_std(VARIANCES, gamma)
     x = 1.7 * width
@@ -67,7 +67,7 @@ def test_flow_velocity_keeps_its_digits_where_sigma_is_small():
 
 
 def test_perturbed_states_have_the_marginal_variance_exactly():
-    # x0 and eps orthogonal with given norms: the second moment of the sum is the closed form.
+    # x0 and eps are orthogonal with exact norms, so the second moment is the closed form.
     eps = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]], dtype=torch.float64)
     x0 = torch.tensor([[2.0], [-2.0], [2.0], [-2.0]], dtype=torch.float64)
     gamma = torch.full((4, 1), -0.7, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Solvers on Gaussian data, where the denoiser and the law at every level are known."""
+"""Solvers on Gaussian data, with a closed-form denoiser and distribution at all noise levels."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ PATHS = {
 
 
 class GaussianData:
-    """Correlated Gaussian data: the exact denoiser, and the covariance of x at each level."""
+    """Correlated Gaussian data: the exact denoiser, and the covariance of x at any noise level."""
 
     def __init__(self):
         rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, DIM)))[0]
@@ -59,7 +59,7 @@ class GaussianData:
         return x @ torch.linalg.solve(self.noisy_covariance(gamma[0]), cross)
 
     def transported_covariance(self, path, size, step):
-        """Covariance at t = 0 of the exact prior sent through the solver; every step is linear."""
+        """Covariance at t = 0 of draws of the exact prior; exact because every step is linear."""
         covariance = self.noisy_covariance(path.gamma_1)
         if not step.stochastic:
             rows = torch.linalg.cholesky(covariance).T.contiguous()
@@ -69,25 +69,25 @@ class GaussianData:
         unit = torch.eye(DIM, dtype=torch.float64)
         for gamma_t, gamma_s in zip(levels[:-1], levels[1:], strict=True):
             drift, _ = step(self.denoise, unit, gamma_t, gamma_s, None, 0 * unit)
-            spread, _ = step(self.denoise, 0 * unit, gamma_t, gamma_s, None, unit)
-            covariance = drift.T @ covariance @ drift + spread.T @ spread
+            diffusion, _ = step(self.denoise, 0 * unit, gamma_t, gamma_s, None, unit)
+            covariance = drift.T @ covariance @ drift + diffusion.T @ diffusion
         return covariance
 
     def error(self, path, size, step):
-        """Distance to the law N(0, alpha^2 C + sigma^2) at t = 0, in its own units."""
+        """Distance to the covariance alpha^2 C + sigma^2 at t = 0, after whitening by it."""
         whitener = torch.linalg.cholesky(self.noisy_covariance(path.gamma_0)).inverse()
         covariance = self.transported_covariance(path, size, step)
-        return float((whitener @ covariance @ whitener.T - torch.eye(DIM)).norm())
+        return float((whitener @ covariance @ whitener.T - torch.eye(DIM).double()).norm())
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
 @every_step
-def test_samples_converge_to_the_law_of_the_data_at_the_declared_order(step, path):
+def test_samples_converge_to_the_data_distribution_at_the_declared_order(step, path):
     sizes = [64, 128, 256]
     data = GaussianData()
     errors = [data.error(path, size, step) for size in sizes]
     order = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
-    # The slope still bends at these sizes, by about a tenth.
+    # The slope is not yet constant at these sizes, by about a tenth.
     assert abs(order - step.order) < 0.15
     assert errors[-1] < (0.2 if step.order == 1 else 0.003)
 
@@ -111,7 +111,7 @@ def test_deterministic_steps_are_exact_for_a_known_clean_state(step):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @every_step
-def test_a_component_whose_level_stands_still_is_left_alone_to_the_bit(step, dtype):
+def test_a_component_with_a_fixed_noise_level_is_unchanged_to_the_bit(step, dtype):
     x, noise, gamma_t = torch.randn(3, 50, DIM, generator=generator(), dtype=dtype)
     gamma_t = 8 * gamma_t
     gamma_s = gamma_t - torch.tensor([0.0, 1.0, 0.0, 2.0], dtype=dtype)
@@ -124,12 +124,12 @@ def test_a_component_whose_level_stands_still_is_left_alone_to_the_bit(step, dty
 
 
 @every_step
-def test_nothing_is_lost_in_float32(step):
+def test_float32_is_accurate(step):
     data = GaussianData()
     exact = data.covariance.float()
     data32 = GaussianData()
     data32.covariance = exact
-    # Short of 8 levels for the sake of the reference denoiser, which inverts a covariance.
+    # A smaller range of gamma, because the reference denoiser inverts a covariance.
     path = WindowedGamma(GAMMA_0 + 3, GAMMA_1, [0.5, 0.4, 0.2, 0.0], 0.5)
     draws = torch.randn(41, 8, DIM, generator=generator(), dtype=torch.float64)
     times = time_grid(path, 40)
@@ -154,36 +154,36 @@ def test_ancestral_steps_draw_from_the_posterior_of_the_forward_process():
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
-def test_ddim_keeps_the_noise_at_its_level_for_every_eta(eta):
+def test_ddim_has_the_right_noise_variance_for_every_eta(eta):
     gamma_t, gamma_s = torch.tensor([[2.0, -3.0]]).double(), torch.tensor([[-1.0, -3.5]]).double()
     zero, one = torch.zeros_like(gamma_t), torch.ones_like(gamma_t)
     carried = ddim_step(sigma(gamma_t), zero, gamma_t, gamma_s, eta, zero)
     drawn = ddim_step(zero, zero, gamma_t, gamma_s, eta, one)
     torch.testing.assert_close(carried**2 + drawn**2, sigma(gamma_s) ** 2)
-    # A noiseless alpha_t x0 is carried to alpha_s x0.
+    # A noiseless alpha_t x0 is mapped to alpha_s x0.
     moved = ddim_step(alpha(gamma_t), one, gamma_t, gamma_s, eta, zero)
     torch.testing.assert_close(moved, alpha(gamma_s))
 
 
 @pytest.mark.parametrize("step", [1e-6, 1e-3, 0.0199, 0.0201, 1.0, 8.0])
-def test_heun_solves_the_flow_exactly_for_x0_straight_in_lambda(step):
+def test_heun_solves_the_flow_exactly_for_x0_linear_in_lambda(step):
     # d(x/sigma)/dlambda = exp(lambda) x0(lambda), by Gauss-Legendre quadrature.
     nodes, weights = map(torch.tensor, np.polynomial.legendre.leggauss(40))
     x, x0_t, x0_s, gamma_t = torch.randn(4, 5, 1, generator=generator(), dtype=torch.float64)
     gamma_s = gamma_t - 2 * step
-    share = (nodes + 1) / 2
-    integrand = (-gamma_t / 2 + step * share).exp() * torch.lerp(x0_t, x0_s, share)
-    travelled = (integrand * weights).sum(dim=1, keepdim=True) * step / 2
-    expected = sigma(gamma_s) * (x / sigma(gamma_t) + travelled)
+    fraction = (nodes + 1) / 2
+    integrand = (-gamma_t / 2 + step * fraction).exp() * torch.lerp(x0_t, x0_s, fraction)
+    integral = (integrand * weights).sum(dim=1, keepdim=True) * step / 2
+    expected = sigma(gamma_s) * (x / sigma(gamma_t) + integral)
     moved = heun_step(x, x0_t, x0_s, gamma_t, gamma_s)
     torch.testing.assert_close(moved, expected, rtol=1e-12, atol=1e-12)
     correction = moved - ddim_step(x, x0_t, gamma_t, gamma_s)
-    # The weight itself, not hidden by what the first-order step contributes.
+    # The second-order term alone, which the first-order step would hide.
     exact = expected - ddim_step(x, x0_t, gamma_t, gamma_s)
     torch.testing.assert_close(correction, exact, rtol=1e-9, atol=1e-15)
 
 
-def test_dpm_solver_extrapolates_as_published_and_not_from_sleep():
+def test_dpm_solver_extrapolates_active_components_only_as_published():
     x, x0, x0_previous, gamma_t = torch.randn(4, 7, 4, generator=generator(), dtype=torch.float64)
     step = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
     step_previous = torch.tensor([0.8, 0.0, 0.1, 0.0], dtype=torch.float64)
@@ -194,7 +194,7 @@ def test_dpm_solver_extrapolates_as_published_and_not_from_sleep():
     published = sigma(gamma_s) / sigma(gamma_t) * x
     published = published - alpha(gamma_s) * torch.expm1((gamma_s - gamma_t) / 2) * blend
     torch.testing.assert_close(moved[:, 0], published[:, 0])
-    # Waking, woken late in the previous step, and asleep.
+    # Newly active, active since late in the previous step, and fixed.
     first_order = ddim_step(x, x0, gamma_t, gamma_s)
     assert torch.equal(moved[:, 1:], first_order[:, 1:])
 
@@ -211,21 +211,21 @@ def test_euler_maruyama_is_the_reverse_sde_with_frozen_coefficients():
 
 
 @every_step
-def test_noise_is_asked_for_once_a_step_and_by_stochastic_steps_only(step):
-    asked = []
+def test_stochastic_steps_alone_draw_noise_once_a_step(step):
+    draws = []
 
     def noise(k):
-        asked.append(k)
+        draws.append(k)
         return torch.zeros(3, DIM, dtype=torch.float64)
 
     path = PATHS["linear"]
     x = torch.ones(3, DIM, dtype=torch.float64)
     integrate(lambda x, gamma: x, path, x, time_grid(path, 5), step, noise)
-    assert asked == ([0, 1, 2, 3, 4] if step.stochastic else [])
+    assert draws == ([0, 1, 2, 3, 4] if step.stochastic else [])
 
 
 @every_step
-def test_the_denoiser_sees_whole_vectors_of_levels_as_often_as_declared(step):
+def test_the_denoiser_sees_full_gammas_as_often_as_declared(step):
     seen = []
 
     def denoise(x, gamma):
@@ -250,7 +250,7 @@ def test_stochastic_steps_without_noise_are_refused(step):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 50, 500])
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
-def test_grids_fall_from_one_to_zero_in_the_steps_asked_for(path, size):
+def test_grids_decrease_from_one_to_zero_in_the_requested_steps(path, size):
     times = time_grid(path, size)
     assert len(times) == size + 1 and times.dtype == torch.float64
     assert times[0] == 1 and times[-1] == 0
@@ -263,13 +263,13 @@ def test_grids_have_nodes_on_kinks_and_even_steps_between():
     assert set(path.kinks) <= set(times.tolist())
     torch.testing.assert_close(-times.diff(), torch.full((20,), 0.05, dtype=torch.float64))
     kinks = torch.tensor(path.kinks, dtype=torch.float64)
-    levels = path(kinks)
-    at_end = (levels == path.gamma_0) | (levels == path.gamma_1)
+    gamma = path(kinks)
+    at_end = (gamma == path.gamma_0) | (gamma == path.gamma_1)
     assert at_end.all()
     assert torch.equal(time_grid(PATHS["linear"], 4), torch.linspace(1, 0, 5).double())
 
 
-def test_grids_of_many_or_close_kinks_keep_to_the_steps_asked_for():
+def test_grids_with_many_or_close_kinks_keep_the_requested_steps():
     start = np.linspace(0.0, 0.9, 64)
     many = WindowedGamma(np.full(64, -5.0), np.full(64, 5.0), start, 0.0953)
     assert len(many.kinks) > 100
@@ -284,14 +284,14 @@ def test_grids_of_many_or_close_kinks_keep_to_the_steps_asked_for():
 def test_a_path_in_float32_has_its_nodes_on_its_own_kinks():
     path = PATHS["sequential"].to(dtype=torch.float32)
     times = time_grid(path, 20)
-    levels = path(times)
+    gamma = path(times)
     assert times.dtype == torch.float32
-    # One component in each of its windows' steps: none moves outside of them.
-    moving = (levels.diff(dim=0) != 0).sum(dim=0)
-    assert moving.tolist() == [6, 6, 6, 8]
+    # Components are active in the steps of their windows and in no other.
+    n_active = (gamma.diff(dim=0) != 0).sum(dim=0)
+    assert n_active.tolist() == [6, 6, 6, 8]
 
 
-def test_curves_that_never_stand_still_are_sampled_too():
+def test_paths_that_are_always_active_are_sampled_too():
     variances = torch.tensor(VARIANCES)
     path = CosineGamma(GAMMA_0, GAMMA_1, np.log(VARIANCES))
     width = (alpha(path.gamma_1) ** 2 * variances + sigma(path.gamma_1) ** 2).sqrt()

@@ -1,4 +1,4 @@
-"""A denoiser that has learned nothing is the exact posterior of its marginals."""
+"""An untrained denoiser is the exact posterior mean of its marginals."""
 
 import pytest
 import torch
@@ -6,19 +6,23 @@ from torch import nn
 
 from gudlearn.networks import MLP, build_network
 from gudlearn.nn.denoiser import Denoiser, symlog
-from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+from gudlearn.preconditioning.marginals import (
+    GaussianMarginals,
+    MixtureMarginals,
+    PointMassMarginals,
+)
 
 MEANS = torch.tensor([[-1.0, 2.0], [0.0, 0.5], [10.0, 90.0]])
 WEIGHTS = torch.tensor([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
 MARGINALS = {
     "gaussian": GaussianMarginals(MEANS[:, 0], torch.tensor([0.5, 1.0, 400.0])),
     "mixture": MixtureMarginals(WEIGHTS, MEANS, 0.1 + 0 * MEANS),
-    "atoms": AtomMarginals(WEIGHTS, MEANS),
+    "point masses": PointMassMarginals(WEIGHTS, MEANS),
 }
 
 
-class Loud(nn.Module):
-    """Someone's network, which does not start at zero."""
+class NonzeroNetwork(nn.Module):
+    """A custom network with nonzero initial output."""
 
     def __init__(self, n_components, n_channels):
         super().__init__()
@@ -29,7 +33,7 @@ class Loud(nn.Module):
 
 
 class Recorder(nn.Module):
-    """Remembers what it was shown."""
+    """A network that records its inputs."""
 
     def forward(self, inputs, gamma):
         self.inputs, self.gamma = inputs, gamma
@@ -45,7 +49,7 @@ def states(marginals, seed=0, n=50):
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-@pytest.mark.parametrize("spec", [MLP(width=8, n_blocks=1), Loud], ids=["mlp", "custom"])
+@pytest.mark.parametrize("spec", [MLP(width=8, n_blocks=1), NonzeroNetwork], ids=["mlp", "custom"])
 def test_untrained_denoiser_is_the_posterior_mean_exactly(name, spec):
     marginals = MARGINALS[name]
     network = build_network(spec, 3, Denoiser.n_channels(marginals))
@@ -57,9 +61,9 @@ def test_untrained_denoiser_is_the_posterior_mean_exactly(name, spec):
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_a_network_that_starts_at_zero_still_learns(name):
+def test_a_network_wrapped_to_start_at_zero_has_gradients(name):
     marginals = MARGINALS[name]
-    network = build_network(Loud, 3, Denoiser.n_channels(marginals))
+    network = build_network(NonzeroNetwork, 3, Denoiser.n_channels(marginals))
     x, gamma = states(marginals)
     Denoiser(network, marginals)(x, gamma).sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in network.parameters())
@@ -71,26 +75,26 @@ def test_correction_is_measured_in_posterior_standard_deviations(name):
     x, gamma = states(marginals)
     mu, correction = Denoiser(network, marginals).split(x, gamma)
     _, variance = marginals.posterior(x, gamma)
-    # The floor, 1e-5 of a component's own standard deviation, keeps the root's slope finite.
+    # The floor, 1e-5 of the component's standard deviation, keeps the gradient finite.
     floor = 1e-5 * marginals.variance.sqrt()
     torch.testing.assert_close(correction**2, variance + floor**2, rtol=1e-4, atol=0)
     assert torch.equal(network.gamma, gamma)
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_inputs_are_of_unit_size_at_most_whatever_the_scale(name):
+def test_inputs_have_unit_size_at_most_at_every_scale(name):
     marginals, network = MARGINALS[name], Recorder()
     x, gamma = states(marginals, n=500)
     Denoiser(network, marginals)(x, gamma)
     assert network.inputs.shape == (500, Denoiser.n_channels(marginals), 3)
     assert torch.isfinite(network.inputs).all()
-    # Standardised and tamed, or a logarithm over four.
+    # Standardised and squashed by symlog, or a logarithm divided by four.
     assert network.inputs.abs().max() < 4
     assert 0.2 < network.inputs[:, 0].std() < 1.2
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_of_a_state_the_network_sees_as_much_as_is_not_noise(name):
+def test_the_state_is_scaled_by_its_signal_fraction(name):
     marginals, network = MARGINALS[name], Recorder()
     for log_snr in (8.0, 0.0, -7.0):
         gamma = (marginals.variance.log() - log_snr).expand(2000, -1)
@@ -99,9 +103,9 @@ def test_of_a_state_the_network_sees_as_much_as_is_not_noise(name):
         x = marginals.draw(u, torch.randn(2000, 3, generator=generator), gamma)
         Denoiser(network, marginals)(x, gamma)
         a = torch.sigmoid(-gamma).sqrt()
-        whole = (x - a * marginals.mean) / marginals_std(marginals, gamma)
-        signal = torch.sigmoid(torch.tensor(log_snr)).sqrt()
-        torch.testing.assert_close(network.inputs[:, 0], signal * symlog(whole), rtol=1e-3, atol=1e-4)
+        state = (x - a * marginals.mean) / marginals_std(marginals, gamma)
+        expected = torch.sigmoid(torch.tensor(log_snr)).sqrt() * symlog(state)
+        torch.testing.assert_close(network.inputs[:, 0], expected, rtol=1e-3, atol=1e-4)
 
 
 def marginals_std(marginals, gamma):
@@ -109,7 +113,7 @@ def marginals_std(marginals, gamma):
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_nothing_is_heard_of_what_is_missing(name):
+def test_missing_components_have_no_effect(name):
     marginals = MARGINALS[name]
     network = MLP(width=8, n_blocks=1).build(3, Denoiser.n_channels(marginals))
     nn.init.normal_(network.last.weight)
@@ -130,7 +134,7 @@ def test_inputs_do_not_depend_on_the_units():
     marginals = MARGINALS["mixture"]
     scaled = MixtureMarginals(WEIGHTS, 1000 * MEANS, 1e6 * (0.1 + 0 * MEANS))
     x, gamma = states(marginals)
-    # In units a thousand times smaller the same noise is that of gamma + 2 log 1000.
+    # In units a thousand times smaller the same noise has gamma + 2 log 1000.
     shift = 2 * torch.tensor(1000.0).log()
     a, a_scaled = (torch.sigmoid(-g).sqrt() for g in (gamma, gamma + shift))
     Denoiser(small, marginals)(x, gamma)
@@ -138,17 +142,17 @@ def test_inputs_do_not_depend_on_the_units():
     torch.testing.assert_close(small.inputs, large.inputs, rtol=1e-3, atol=1e-3)
 
 
-def test_outliers_stay_within_reach_of_the_network():
+def test_outliers_are_squashed():
     network = Recorder()
     for marginals in MARGINALS.values():
         x = torch.tensor([[1e6, -1e6, 1e9]])
         out = Denoiser(network, marginals)(x, torch.full((1, 3), -5.0))
         assert torch.isfinite(out).all()
-        # log(1e6) and its like, where the standardised value would be 1e6.
+        # About log(1e6), where the standardised value would be 1e6.
         assert network.inputs.abs().max() < 25
 
 
-def test_tame_is_odd_and_the_identity_near_zero():
+def test_symlog_is_odd_and_the_identity_near_zero():
     x = torch.tensor([-1e3, -0.5, 0.0, 1e-4, 0.5, 1e3], dtype=torch.float64)
     torch.testing.assert_close(symlog(-x), -symlog(x))
     torch.testing.assert_close(symlog(x[3]), x[3], rtol=1e-4, atol=0)
@@ -156,7 +160,7 @@ def test_tame_is_odd_and_the_identity_near_zero():
 
 
 @pytest.mark.parametrize("name", MARGINALS)
-def test_denoiser_moves_as_a_whole(name):
+def test_to_converts_all_parts_of_the_denoiser(name):
     marginals = MARGINALS[name]
     denoiser = Denoiser(
         MLP(width=8, n_blocks=1).build(3, Denoiser.n_channels(marginals)), marginals

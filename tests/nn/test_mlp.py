@@ -1,4 +1,4 @@
-"""The network for tables sees the state and the noise level of every component."""
+"""The network for tables: its inputs, its initial output, and its precision."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from gudlearn.nn.mlp import ResidualMLP
 
 
 def network(n_components=4, n_channels=2, dropout=0.0):
-    """A small network whose last layer is no longer zero."""
+    """A small network with random weights in every layer."""
     mlp = ResidualMLP(n_components, n_channels, width=16, n_blocks=2, dropout=dropout)
     generator = torch.Generator().manual_seed(0)
     for p in mlp.parameters():
@@ -22,13 +22,13 @@ def states(n=6):
     return inputs, 5 * torch.randn(n, 4, generator=generator, dtype=torch.float64)
 
 
-def test_it_starts_at_zero():
+def test_the_untrained_network_outputs_zero():
     inputs, gamma = states()
     assert not ResidualMLP(4, 2, 16, 2).double()(inputs, gamma).any()
 
 
 @pytest.mark.parametrize("i", range(4))
-def test_every_output_sees_the_gamma_and_the_channels_of_every_component(i):
+def test_every_output_depends_on_gamma_and_channels_of_every_component(i):
     inputs, gamma = states()
     inputs.requires_grad_(), gamma.requires_grad_()
     by_input, by_gamma = torch.autograd.grad(network()(inputs, gamma)[:, i].sum(), (inputs, gamma))
@@ -36,7 +36,7 @@ def test_every_output_sees_the_gamma_and_the_channels_of_every_component(i):
     assert (by_input != 0).all()
 
 
-def test_rows_do_not_see_each_other():
+def test_rows_do_not_depend_on_each_other():
     inputs, gamma = states()
     mlp = network()
     together = mlp(inputs, gamma)
@@ -44,7 +44,7 @@ def test_rows_do_not_see_each_other():
     torch.testing.assert_close(together, alone)
 
 
-def test_embedding_is_one_turn_over_the_levels_and_finer():
+def test_embedding_has_half_a_turn_over_its_range_and_finer_waves():
     embedding = GammaEmbedding(1, 8, centre=-1.0, half_width=8.0, n_frequencies=3)
     seen = []
     embedding.linear.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -55,13 +55,13 @@ def test_embedding_is_one_turn_over_the_levels_and_finer():
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-6)
 
 
-def test_embedding_tells_levels_of_different_components_apart():
+def test_embedding_distinguishes_components():
     embedding = GammaEmbedding(2, 8)
     first, second = embedding(torch.tensor([[-3.0, 2.0], [2.0, -3.0]]))
     assert (first - second).abs().max() > 1e-3
 
 
-def test_dropout_is_silent_outside_training():
+def test_dropout_is_inactive_in_evaluation():
     inputs, gamma = states()
     mlp = network(dropout=0.5)
     with torch.random.fork_rng(devices=[]):
@@ -69,7 +69,7 @@ def test_dropout_is_silent_outside_training():
     torch.testing.assert_close(mlp.eval()(inputs, gamma), network()(inputs, gamma))
 
 
-def test_hidden_matrices_are_the_square_ones_in_between():
+def test_hidden_matrices_are_those_of_the_hidden_layers():
     mlp = network()
     hidden = mlp.hidden_matrices()
     assert len(hidden) == 4
@@ -87,5 +87,5 @@ def test_first_and_last_layers_keep_full_precision_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         out = mlp(inputs, gamma)
     assert seen == [(torch.float32, torch.float32)]
-    # The hidden layers have the 8 bits of bfloat16.
+    # The hidden layers have the 8-bit precision of bfloat16.
     torch.testing.assert_close(out, exact, rtol=0.1, atol=0.1)

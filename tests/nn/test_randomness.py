@@ -172,7 +172,7 @@ def test_checkpointing_repeats_the_noise(name, private, monkeypatch):
     plain, recomputed = found
     assert plain.keys() == recomputed.keys()
     states = plain.pop("generator"), recomputed.pop("generator")
-    # After the backward pass the generator stands where it stood after the forward pass.
+    # The backward pass leaves the generator in its state after the forward pass.
     assert states == (None, None) or torch.equal(*states)
     for key in plain:
         torch.testing.assert_close(recomputed[key], plain[key])
