@@ -1,4 +1,4 @@
-"""Fits of one-dimensional marginals, against laws they should find."""
+"""Fits of one-dimensional marginals, against distributions they should find."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,16 @@ from scipy import stats
 from gudlearn.encoding.bin_tables import MAX_ATOMS, fit_bin_table
 from gudlearn.preconditioning.fit_marginals import (
     bin_marginals,
+    fill_with_quantiles,
     fit_mixtures,
     gaussians,
     mixture_marginals,
-    stretch,
 )
 from gudlearn.preconditioning.marginals import (
-    AtomMarginals,
     GaussianMarginals,
-    LadderMarginals,
+    GridMarginals,
     MixtureMarginals,
+    PointMassMarginals,
 )
 
 
@@ -27,27 +27,24 @@ def log_density(fit, x):
     return np.log(density)
 
 
-def test_short_tables_are_atoms_and_long_ones_ladders():
+def test_short_tables_become_point_masses_and_long_ones_grids():
     rng = np.random.default_rng(0)
     tables = [fit_bin_table(np.arange(n) * 1.0) for n in (3, MAX_ATOMS + 5, 7)]
     first, step = rng.normal(size=3), np.array([0.5, 0.1, 2.0])
     parts, columns = bin_marginals(tables, first, step)
-    assert [type(p) for p in parts] == [AtomMarginals, LadderMarginals]
+    assert [type(p) for p in parts] == [PointMassMarginals, GridMarginals]
     assert [list(c) for c in columns] == [[0, 2], [1]]
     for part, where in zip(parts, columns, strict=True):
         for mean, i in zip(part.mean, where, strict=True):
-            levels = first[i] + step[i] * np.arange(len(tables[i].log_pmf))
-            np.testing.assert_allclose(mean, np.exp(tables[i].log_pmf) @ levels)
-
-
-# Mixtures
+            positions = first[i] + step[i] * np.arange(len(tables[i].log_pmf))
+            np.testing.assert_allclose(mean, np.exp(tables[i].log_pmf) @ positions)
 
 
 @pytest.mark.parametrize("shift, scale", [(0.0, 1.0), (1e4, 1e-3), (-5.0, 1e6)])
 def test_a_normal_column_is_one_gaussian_whatever_its_units(shift, scale):
     x = shift + scale * np.random.default_rng(0).normal(size=1000)
     w, m, v = fit_mixtures(x[:, None])
-    # One member and the wide one.
+    # One component and the wide one.
     assert (w[0] > 0).sum() == 2
     np.testing.assert_allclose(w[0].sum(), 1)
     np.testing.assert_allclose(w[0, -1], 1 / 1002)
@@ -65,21 +62,21 @@ def test_humps_are_found():
 
 
 def test_mixtures_predict_a_skewed_column_almost_as_well_as_the_truth():
-    law = stats.lognorm(0.7)
+    truth = stats.lognorm(0.7)
     rng = np.random.default_rng(0)
-    train, test = law.rvs(3000, random_state=rng), law.rvs(3000, random_state=rng)
+    train, test = truth.rvs(3000, random_state=rng), truth.rvs(3000, random_state=rng)
     found = log_density(fit_mixtures(train[:, None]), test).mean()
-    assert found > law.logpdf(test).mean() - 0.05
+    assert found > truth.logpdf(test).mean() - 0.05
 
 
-def test_few_known_values_are_not_taken_for_many():
+def test_few_observed_values_do_not_count_as_many():
     rng = np.random.default_rng(0)
-    Z, holes = rng.normal(size=(2000, 3)), np.zeros((2000, 3), bool)
-    holes[25:, 0], holes[200:, 2] = True, True
-    alone = [fit_mixtures(Z[~holes[:, j], j][:, None]) for j in range(3)]
+    Z, missing = rng.normal(size=(2000, 3)), np.zeros((2000, 3), bool)
+    missing[25:, 0], missing[200:, 2] = True, True
+    alone = [fit_mixtures(Z[~missing[:, j], j][:, None]) for j in range(3)]
     fresh = rng.normal(size=5000)
-    stretch(Z, holes)
-    fit = fit_mixtures(Z, (~holes).sum(0))
+    fill_with_quantiles(Z, missing)
+    fit = fit_mixtures(Z, (~missing).sum(0))
     for j in range(3):
         found = log_density([part[j : j + 1] for part in fit], fresh).mean()
         assert found == pytest.approx(log_density(alone[j], fresh).mean(), abs=0.03)
@@ -87,17 +84,18 @@ def test_few_known_values_are_not_taken_for_many():
 
 
 def test_many_columns_are_fitted_in_parts(monkeypatch):
-    Z, n_observed_values = np.random.default_rng(0).lognormal(size=(50, 5)), np.array([50, 50, 5, 5, 30])
-    together = fit_mixtures(Z, n_observed_values)
+    Z = np.random.default_rng(0).lognormal(size=(50, 5))
+    n_observed = np.array([50, 50, 5, 5, 30])
+    together = fit_mixtures(Z, n_observed)
     monkeypatch.setattr("gudlearn.preconditioning.fit_marginals._MOST_COLUMNS", 2)
-    for part, expected in zip(fit_mixtures(Z, n_observed_values), together, strict=True):
+    for part, expected in zip(fit_mixtures(Z, n_observed), together, strict=True):
         np.testing.assert_allclose(part, expected, atol=1e-9)
 
 
 def test_an_outlier_costs_less_than_its_square():
     x = np.random.default_rng(0).normal(size=500)
     fit = fit_mixtures(x[:, None])
-    # -1/2 30^2 = -450 without the wide member; with it, log(1/502) and a factor in width.
+    # -1/2 30^2 = -450 without the wide component; with it, log(1/502) and a factor in width.
     assert log_density(fit, np.array([30.0]))[0] > -30
 
 

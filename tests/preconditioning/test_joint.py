@@ -1,4 +1,4 @@
-"""What components say of each other, against the dense Gaussian and against quadrature."""
+"""Components given the noisy values of the others, against the dense Gaussian and quadrature."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,11 @@ import torch
 import gudlearn.preconditioning.joint as joint_module
 from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.preconditioning.joint import JointGaussian
-from gudlearn.preconditioning.marginals import AtomMarginals, GaussianMarginals, MixtureMarginals
+from gudlearn.preconditioning.marginals import (
+    GaussianMarginals,
+    MixtureMarginals,
+    PointMassMarginals,
+)
 
 MEAN = torch.tensor([1.0, -2.0, 0.5, 10.0], dtype=torch.float64)
 STD = torch.tensor([1.0, 0.3, 2.0, 20.0], dtype=torch.float64)
@@ -21,98 +25,100 @@ def joint(k=3, seed=0):
     return JointGaussian(MEAN, STD, 0.95 * loadings / norm)
 
 
-def covariance_of(law):
-    correlation = law.loadings @ law.loadings.T
+def covariance_of(gaussian):
+    correlation = gaussian.loadings @ gaussian.loadings.T
     correlation.fill_diagonal_(1.0)
-    return law.std[:, None] * correlation * law.std
+    return gaussian.std[:, None] * correlation * gaussian.std
 
 
-def states(law=None, n=50, seed=1):
-    """Noisy values at levels of their own, clean to lost, of rows that fit the law."""
-    law = joint() if law is None else law
+def states(gaussian=None, n=50, seed=1):
+    """Noisy values of rows that fit the Gaussian, at noise levels from clean to pure noise."""
+    gaussian = joint() if gaussian is None else gaussian
     generator = torch.Generator().manual_seed(seed)
     gamma = 8 * torch.rand(n, 4, generator=generator, dtype=torch.float64) - 6
     gamma = gamma + 2 * STD.log()
     gamma[::5, 1] = MISSING
     normal, eps = 0.6 * torch.randn(2, n, 4, generator=generator, dtype=torch.float64)
-    x0 = MEAN + normal @ torch.linalg.cholesky(covariance_of(law)).T
+    x0 = MEAN + normal @ torch.linalg.cholesky(covariance_of(gaussian)).T
     return torch.sigmoid(-gamma).sqrt() * x0 + torch.sigmoid(gamma).sqrt() * eps, gamma
 
 
-def dense_posterior(law, x, gamma):
+def dense_posterior(gaussian, x, gamma):
     """Mean and variance of each component given all noisy values, by the formula."""
-    covariance = covariance_of(law)
-    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
+    covariance = covariance_of(gaussian)
+    y = x / torch.sigmoid(-gamma).sqrt() - gaussian.mean
     gain = covariance @ torch.linalg.inv(covariance + torch.diag_embed(gamma.exp()))
-    mean = law.mean + (gain @ y[..., None])[..., 0]
+    mean = gaussian.mean + (gain @ y[..., None])[..., 0]
     return mean, (covariance - gain @ covariance).diagonal(dim1=-2, dim2=-1)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_posterior_of_gaussians_is_that_of_the_dense_law(k):
-    law = joint(k)
-    x, gamma = states(law)
-    found = GaussianMarginals(law.mean, law.std**2).posterior(*law.condition_and_update(x, gamma))
-    for value, expected in zip(found, dense_posterior(law, x, gamma), strict=True):
+def test_posterior_of_gaussians_is_that_of_the_dense_gaussian(k):
+    gaussian = joint(k)
+    x, gamma = states(gaussian)
+    updated = gaussian.condition_and_update(x, gamma)
+    found = GaussianMarginals(gaussian.mean, gaussian.std**2).posterior(*updated)
+    for value, expected in zip(found, dense_posterior(gaussian, x, gamma), strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_many_factors_are_inverted_as_few_are(dtype):
+def test_many_factors_give_the_same_as_few(dtype):
     generator = torch.Generator().manual_seed(0)
     loadings = torch.randn(20, 16, generator=generator, dtype=torch.float64)
     loadings = 0.98 * loadings / loadings.norm(dim=1, keepdim=True)
-    law = JointGaussian(torch.zeros(20).double(), torch.ones(20).double(), loadings)
-    # Rows that fit the law well enough, whatever their correlations.
+    gaussian = JointGaussian(torch.zeros(20).double(), torch.ones(20).double(), loadings)
+    # Close to the mean, where no covariance is inflated.
     x = 0.1 * torch.randn(30, 20, generator=generator, dtype=torch.float64)
     gamma = 6 * torch.rand(30, 20, generator=generator, dtype=torch.float64) - 5
-    expected = dense_posterior(law, x, gamma)
-    law = law.to(dtype=dtype)
-    seen = law.condition_and_update(x.to(dtype), gamma.to(dtype))
-    found = GaussianMarginals(law.mean, law.std**2).posterior(*seen)
+    expected = dense_posterior(gaussian, x, gamma)
+    gaussian = gaussian.to(dtype=dtype)
+    updated = gaussian.condition_and_update(x.to(dtype), gamma.to(dtype))
+    found = GaussianMarginals(gaussian.mean, gaussian.std**2).posterior(*updated)
     tolerance = 1e-7 if dtype == torch.float64 else 1e-3
     for value, exact in zip(found, expected, strict=True):
         torch.testing.assert_close(value.double(), exact, rtol=tolerance, atol=tolerance)
 
 
-def test_rows_at_one_level_share_what_depends_on_it_alone():
-    law, (x, gamma) = joint(), states()
+def test_rows_at_one_noise_level_share_what_depends_on_it_alone():
+    gaussian, (x, gamma) = joint(), states()
     one = gamma[:1].expand_as(gamma)
-    heard, apart = law.condition(x, one), law.condition(x, one.clone())
-    assert heard.covariance.shape == (1, 3, 3) and heard.variance.shape == (1, 4)
-    torch.testing.assert_close(law.log_det(heard, one), law.log_det(apart, one))
-    for value, expected in zip(law.condition_and_update(x, one), law.condition_and_update(x, one.clone()), strict=True):
+    shared, apart = gaussian.condition(x, one), gaussian.condition(x, one.clone())
+    assert shared.covariance.shape == (1, 3, 3) and shared.variance.shape == (1, 4)
+    torch.testing.assert_close(gaussian.log_det(shared, one), gaussian.log_det(apart, one))
+    updates = (gaussian.condition_and_update(x, gamma) for gamma in (one, one.clone()))
+    for value, expected in zip(*updates, strict=True):
         assert value.shape == x.shape
         torch.testing.assert_close(value, expected)
 
 
-def test_rows_whose_levels_are_equal_are_inverted_once(monkeypatch):
-    law, (x, gamma) = joint(), states()
-    law, x, mask = law.to(dtype=torch.float32), x.float(), torch.arange(len(x)) % 3
+def test_matrices_of_equal_noise_levels_are_inverted_once(monkeypatch):
+    gaussian, (x, gamma) = joint(), states()
+    gaussian, x, mask = gaussian.to(dtype=torch.float32), x.float(), torch.arange(len(x)) % 3
     gamma = gamma[:3].float()[mask]
     inverted = []
     inverse = joint_module._inverse
     monkeypatch.setattr(joint_module, "_inverse", lambda m: inverted.append(len(m)) or inverse(m))
-    apart = law.condition(x, gamma)
+    apart = gaussian.condition(x, gamma)
     with torch.no_grad():
-        heard = law.condition(x, gamma)
-        # Other rows, and other masks, beside the third kind.
+        found = gaussian.condition(x, gamma)
+        # The same rows of the third kind among other rows, at other noise levels.
         others = torch.cat([gamma[mask == 2], torch.rand(40, 4)])
-        beside = law.condition(torch.cat([x[mask == 2], x[:40]]), others)
+        beside = gaussian.condition(torch.cat([x[mask == 2], x[:40]]), others)
     assert inverted == [50, 3, 41]
-    for part, expected, alone in zip(heard, apart, beside, strict=True):
+    for part, expected, alone in zip(found, apart, beside, strict=True):
         torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
         assert torch.equal(part[mask == 2], alone[: (mask == 2).sum()])
 
 
 def test_rows_of_one_key_that_differ_stay_apart():
-    # Levels so far apart that their weighted sum forgets the last of them.
+    # Noise levels so far apart that the last is lost in their weighted sum.
     gamma = torch.zeros(50, 4, dtype=torch.float64)
     gamma[:, 0], gamma[1, 3] = 1e9, 1e-9
     gamma[2] = gamma[1]
     with torch.no_grad():
-        kinds, place = joint_module._distinct(gamma)
-    assert torch.equal(kinds[place], gamma)
+        distinct, index = joint_module._distinct(gamma)
+    assert torch.equal(distinct[index], gamma)
 
 
 @torch.no_grad()
@@ -125,77 +131,83 @@ def test_products_of_a_row_do_not_depend_on_the_other_rows(dtype):
         assert torch.equal(joint_module._product(rows[some], matrix.T), found[some])
 
 
-@pytest.mark.parametrize("kind", ["atoms", "mixture"])
+@pytest.mark.parametrize("kind", ["point masses", "mixture"])
 def test_other_marginals_are_multiplied_by_the_message_of_the_others(kind):
-    law, (x, gamma) = joint(), states()
+    gaussian, (x, gamma) = joint(), states()
     means = MEAN[:, None] + STD[:, None] * torch.tensor([-1.0, 0.2, 1.5], dtype=torch.float64)
     weights = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64).expand(4, 3)
-    if kind == "atoms":
-        marginals = AtomMarginals(weights, means)
+    if kind == "point masses":
+        marginals = PointMassMarginals(weights, means)
         grid, density = means, weights
     else:
-        spread = (0.2 * STD[:, None] ** 2).expand(4, 3)
-        marginals = MixtureMarginals(weights, means, spread)
+        variances = (0.2 * STD[:, None] ** 2).expand(4, 3)
+        marginals = MixtureMarginals(weights, means, variances)
         grid = MEAN[:, None] + STD[:, None] * torch.linspace(-9, 9, 20001, dtype=torch.float64)
         off = grid[:, :, None] - means[:, None]
-        density = (weights[:, None] * (-0.5 * off**2 / spread[:, None]).exp()).sum(-1)
-    covariance = covariance_of(law)
-    y = x / torch.sigmoid(-gamma).sqrt() - law.mean
-    found, _ = marginals.posterior(*law.condition_and_update(x, gamma))
+        density = (weights[:, None] * (-0.5 * off**2 / variances[:, None]).exp()).sum(-1)
+    covariance = covariance_of(gaussian)
+    y = x / torch.sigmoid(-gamma).sqrt() - gaussian.mean
+    found, _ = marginals.posterior(*gaussian.condition_and_update(x, gamma))
     for i in range(4):
         rest = [j for j in range(4) if j != i]
         noisy = covariance[rest][:, rest] + torch.diag_embed(gamma[:, rest].exp())
         gain = torch.linalg.solve(noisy, covariance[rest, i].expand(len(x), 3))
-        mean = law.mean[i] + (gain * y[:, rest]).sum(1)
+        mean = gaussian.mean[i] + (gain * y[:, rest]).sum(1)
         variance = covariance[i, i] - gain @ covariance[rest, i]
         u = grid[i]
         log_p = density[i].log() - 0.5 * (u - mean[:, None]) ** 2 / variance[:, None]
-        log_p = log_p + 0.5 * (u - law.mean[i]) ** 2 / covariance[i, i]
-        own = law.mean[i] + y[:, i, None]
+        log_p = log_p + 0.5 * (u - gaussian.mean[i]) ** 2 / covariance[i, i]
+        own = gaussian.mean[i] + y[:, i, None]
         log_p = log_p - 0.5 * (u - own) ** 2 / gamma[:, i, None].exp()
         expected = (log_p.softmax(1) * u).sum(1)
         torch.testing.assert_close(found[:, i], expected, rtol=1e-6, atol=1e-6)
 
 
-def test_lost_components_say_nothing():
-    law, (x, gamma) = joint(), states()
+def test_components_of_pure_noise_carry_no_information():
+    gaussian, (x, gamma) = joint(), states()
     gamma[:, 1:] = 40.0
-    seen, level = law.condition_and_update(x, gamma)
-    torch.testing.assert_close(seen[:, 0], x[:, 0], rtol=1e-6, atol=1e-6)
+    updated, level = gaussian.condition_and_update(x, gamma)
+    torch.testing.assert_close(updated[:, 0], x[:, 0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(level[:, 0], gamma[:, 0], rtol=1e-6, atol=1e-6)
 
 
 def test_single_precision_is_enough_for_clean_values():
-    law, (x, gamma) = joint(), states()
+    gaussian, (x, gamma) = joint(), states()
     gamma = gamma - 6
-    exact = torch.stack(GaussianMarginals(law.mean, law.std**2).posterior(*law.condition_and_update(x, gamma)))
-    single = law.to(dtype=torch.float32)
-    marginals = GaussianMarginals(single.mean, single.std**2)
-    rounded = torch.stack(marginals.posterior(*single.condition_and_update(x.float(), gamma.float())))
+
+    def posterior(gaussian, x, gamma):
+        marginals = GaussianMarginals(gaussian.mean, gaussian.std**2)
+        return torch.stack(marginals.posterior(*gaussian.condition_and_update(x, gamma)))
+
+    exact = posterior(gaussian, x, gamma)
+    rounded = posterior(gaussian.to(dtype=torch.float32), x.float(), gamma.float())
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
 
 
 def test_a_row_that_does_not_fit_is_left_to_its_marginals():
-    law = joint()
+    gaussian = joint()
     x, gamma = MEAN.repeat(3, 1), torch.full((3, 4), -8.0, dtype=torch.float64)
     gamma[:, 1:] = 2.0
     x[:, 0] += STD[0] * torch.tensor([1.0, 100.0, 1e8])
-    seen, level = law.condition_and_update(x, gamma)
-    assert torch.isfinite(seen).all()
-    told = gamma - level
-    assert (told[0, 1:] > 1e-3).all() and (told[1, 1:] < told[0, 1:]).all()
-    torch.testing.assert_close(seen[2, 1:], x[2, 1:], rtol=1e-5, atol=1e-5)
-    # Of the component itself nothing is lost.
-    assert seen[2, 0] > 1e7
+    updated, level = gaussian.condition_and_update(x, gamma)
+    assert torch.isfinite(updated).all()
+    gained = gamma - level
+    assert (gained[0, 1:] > 1e-3).all() and (gained[1, 1:] < gained[0, 1:]).all()
+    torch.testing.assert_close(updated[2, 1:], x[2, 1:], rtol=1e-5, atol=1e-5)
+    # The component's own value is kept.
+    assert updated[2, 0] > 1e7
 
 
 def test_it_is_differentiable_both_ways():
-    law, (x, gamma) = joint(), states(n=3)
+    gaussian, (x, gamma) = joint(), states(n=3)
+
+    def updated(x):
+        return gaussian.condition_and_update(x, gamma)[0]
+
     x = x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: law.condition_and_update(x, gamma)[0], x)
-    direction = torch.ones_like(x)
+    assert torch.autograd.gradcheck(updated, x)
     load_forward_mode()
-    _, slope = torch.func.jvp(lambda x: law.condition_and_update(x, gamma)[0], (x.detach(),), (direction,))
+    _, slope = torch.func.jvp(updated, (x.detach(),), (torch.ones_like(x),))
     h = 1e-6
-    finite = (law.condition_and_update(x + h, gamma)[0] - law.condition_and_update(x - h, gamma)[0]) / (2 * h)
+    finite = (updated(x + h) - updated(x - h)) / (2 * h)
     np.testing.assert_allclose(slope.numpy(), finite.detach().numpy(), rtol=1e-5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""What remembered rows say, against mixtures written out and against quadrature."""
+"""Kernel densities around a reference set, against mixtures written out term by term."""
 
 import pytest
 import torch
@@ -15,13 +15,13 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def remembered(n=7, holes=False):
+def reference_set(n=7, missing=False):
     rows = MEAN + VARIANCE.sqrt() * normal(n, 3)
-    known = torch.ones(n, 3, dtype=torch.bool)
-    if holes:
-        known[0, 1] = known[1, 0] = known[1, 2] = known[4, 1] = False
-        rows = torch.where(known, rows, 1e6)
-    return rows, known
+    observed = torch.ones(n, 3, dtype=torch.bool)
+    if missing:
+        observed[0, 1] = observed[1, 0] = observed[1, 2] = observed[4, 1] = False
+        rows = torch.where(observed, rows, 1e6)
+    return rows, observed
 
 
 def noisy(n=20):
@@ -30,33 +30,35 @@ def noisy(n=20):
     return alpha(gamma) * (x0 + (0.5 * gamma).exp() * normal(n, 3, seed=3)), gamma
 
 
-def written_out(rows, known, x, gamma, width, left_out=None):
+def written_out(rows, observed, x, gamma, width, left_out=None):
     """Mean and variance of component i of one row, term by term."""
-    y, noise, spread = x / alpha(gamma), gamma.exp(), width**2 * VARIANCE
+    y, noise, kernel = x / alpha(gamma), gamma.exp(), width**2 * VARIANCE
     log_w = torch.zeros(len(rows), dtype=torch.float64)
     for k in range(len(rows)):
         for i in range(3):
-            law = (rows[k, i], spread[i]) if known[k, i] else (MEAN[i], VARIANCE[i])
-            scale = (law[1] + noise[i]).sqrt()
-            log_w[k] += torch.distributions.Normal(law[0], scale).log_prob(y[i])
+            centre, variance = MEAN[i], VARIANCE[i]
+            if observed[k, i]:
+                centre, variance = rows[k, i], kernel[i]
+            scale = (variance + noise[i]).sqrt()
+            log_w[k] += torch.distributions.Normal(centre, scale).log_prob(y[i])
     means, variances = torch.zeros(2, 3, dtype=torch.float64)
     for i in range(3):
-        some = known[:, i].clone()
+        some = observed[:, i].clone()
         if left_out is not None:
             some[left_out] = False
         w = log_w[some].softmax(0)
-        share = spread[i] / (spread[i] + noise[i])
-        each = rows[some, i] + share * (y[i] - rows[some, i])
+        gain = kernel[i] / (kernel[i] + noise[i])
+        each = rows[some, i] + gain * (y[i] - rows[some, i])
         means[i] = (w * each).sum()
-        variances[i] = (w * (each - means[i]).square()).sum() + share * noise[i]
+        variances[i] = (w * (each - means[i]).square()).sum() + gain * noise[i]
     return means, variances
 
 
 @pytest.mark.parametrize("own", [None, [3, -1] * 10])
-@pytest.mark.parametrize("holes", [False, True])
-def test_posteriors_are_those_of_the_mixture(holes, own):
-    rows, known = remembered(holes=holes)
-    kernels = KernelDensities(rows, known if holes else None, MEAN, VARIANCE)
+@pytest.mark.parametrize("missing", [False, True])
+def test_posteriors_are_those_of_the_mixture(missing, own):
+    rows, observed = reference_set(missing=missing)
+    kernels = KernelDensities(rows, observed if missing else None, MEAN, VARIANCE)
     x, gamma = noisy()
     index = None if own is None else torch.tensor(own)
     means, variances = kernels.posteriors(x, gamma, index)
@@ -64,48 +66,49 @@ def test_posteriors_are_those_of_the_mixture(holes, own):
     for b in range(20):
         left_out = None if own is None or own[b] < 0 else own[b]
         for h, width in enumerate(BANDWIDTHS):
-            mean, variance = written_out(rows, known, x[b], gamma[b], width, left_out)
+            mean, variance = written_out(rows, observed, x[b], gamma[b], width, left_out)
             torch.testing.assert_close(means[b, h], mean, rtol=1e-8, atol=1e-8)
             torch.testing.assert_close(variances[b, h], variance, rtol=1e-7, atol=1e-8)
 
 
 def test_the_score_is_the_gradient_of_the_log_density():
-    rows, known = remembered()
+    rows, observed = reference_set()
     kernels = KernelDensities(rows, None, MEAN, VARIANCE)
     x, gamma = noisy()
     x.requires_grad_(True)
     means, _ = kernels.posteriors(x, gamma)
     for h, width in enumerate(BANDWIDTHS):
-        spread = width**2 * VARIANCE + gamma.exp()
+        variance = width**2 * VARIANCE + gamma.exp()
         centred = (x / alpha(gamma))[:, None] - rows
-        log_p = (-0.5 * centred.square() / spread[:, None]).sum(2).logsumexp(1)
+        log_p = (-0.5 * centred.square() / variance[:, None]).sum(2).logsumexp(1)
         (score,) = torch.autograd.grad(log_p.sum(), x)
         # Tweedie: E[x0 | x] = (x + sigma^2 score) / alpha.
         expected = (x + torch.sigmoid(gamma) * score) / alpha(gamma)
         torch.testing.assert_close(means[:, h], expected.detach(), rtol=1e-8, atol=1e-8)
 
 
-def test_a_row_that_is_left_out_is_one_that_was_never_there():
-    rows, known = remembered(holes=True)
+def test_an_excluded_row_is_as_good_as_absent():
+    rows, observed = reference_set(missing=True)
     x, gamma = noisy(5)
-    left = KernelDensities(rows, known, MEAN, VARIANCE).posteriors(x, gamma, torch.full((5,), 2))
+    index = torch.full((5,), 2)
+    excluded = KernelDensities(rows, observed, MEAN, VARIANCE).posteriors(x, gamma, index)
     others = torch.arange(7) != 2
-    never = KernelDensities(rows[others], known[others], MEAN, VARIANCE).posteriors(x, gamma)
-    for found, expected in zip(left, never, strict=True):
+    absent = KernelDensities(rows[others], observed[others], MEAN, VARIANCE).posteriors(x, gamma)
+    for found, expected in zip(excluded, absent, strict=True):
         torch.testing.assert_close(found, expected)
 
 
-def test_of_what_nobody_knows_nothing_is_infinite():
-    rows, known = remembered()
-    known[:, 0] = False
+def test_a_component_that_no_row_observes_is_finite():
+    rows, observed = reference_set()
+    observed[:, 0] = False
     x, gamma = noisy(5)
-    for part in KernelDensities(rows, known, MEAN, VARIANCE).posteriors(x, gamma):
+    for part in KernelDensities(rows, observed, MEAN, VARIANCE).posteriors(x, gamma):
         assert part.isfinite().all()
 
 
-def test_a_copy_of_another_type_says_the_same():
-    rows, known = remembered(holes=True)
-    kernels = KernelDensities(torch.where(known, rows, 0.0), known, MEAN, VARIANCE)
+def test_a_copy_in_float32_agrees():
+    rows, observed = reference_set(missing=True)
+    kernels = KernelDensities(torch.where(observed, rows, 0.0), observed, MEAN, VARIANCE)
     x, gamma = noisy(5)
     single = kernels.to(dtype=torch.float32).posteriors(x.float(), gamma.float())
     for found, expected in zip(single, kernels.posteriors(x, gamma), strict=True):
