@@ -41,7 +41,8 @@ _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 # Salt of the normals, so that they share no bits with the uniforms of the same stream.
 _NORMAL = 0x6E6F726D
-# Mixed into every key and seed where it is not 0. Tests change it: no result may depend on one draw.
+# Mixed into every key and seed where it is not 0; tests change it to see that no result depends on
+# one draw.
 SALT = 0
 # Entries hashed at once. It bounds the memory of `row_keys`, and fits into the cache.
 _CHUNK = 1 << 18

@@ -1,7 +1,6 @@
 """The estimator: fit, sample, score."""
 
 import math
-import weakref
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._atomic import isolated, isolated_iterator, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, validate_set_later
-from gudlearn._random import derive_seed, row_keys
+from gudlearn._random import row_keys
 from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
 from gudlearn.data.columns import as_mask, check_n_samples, column_names, masks_of_groups
@@ -24,17 +23,13 @@ from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
 from gudlearn.model.sampling import Sampling, auto_sampler
 from gudlearn.model.scoring import Scoring
-from gudlearn.model.state import learned
-from gudlearn.model.warnings import warn_user
-from gudlearn.training.fit import Fit, partial_fit
+from gudlearn.model.state import learned_attributes
+from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
-from gudlearn.training.options import make_trainer, n_epochs
 from gudlearn.training.prepare import continued_state, first_state
 
-# Trainers of `partial_fit` by estimator: nothing of them is pickled, cloned or compared.
-_TRAINERS = weakref.WeakKeyDictionary()
 
-
+@learned_attributes
 class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator):
     """Diffusion model of the rows of a table or of images: fit, sample, score.
 
@@ -327,39 +322,6 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.verbose = verbose
         self.random_state = random_state
 
-    # What was learned
-
-    basis_ = learned(lambda state: state.encoding.basis, "The fitted basis.")
-    network_ = learned(lambda state: state.network, "The network's specification.")
-    weights_ = learned(lambda state: state.weights, "Weights of the network.")
-    time_weights_ = learned(
-        lambda state: state.time_weights.weights, "Relative heights of the density over t."
-    )
-    n_iter_ = learned(lambda state: state.history.n_epochs, "Epochs made.")
-    loss_curve_ = learned(lambda state: state.history.losses, "Mean loss of each epoch.")
-    validation_scores_ = learned(
-        lambda state: state.history.validation_scores, "Log-likelihoods of validation rows."
-    )
-    validation_iters_ = learned(
-        lambda state: state.history.validation_epochs, "Epochs before each evaluation."
-    )
-    best_validation_score_ = learned(
-        lambda state: state.history.best_score, "Score of the weights that were kept."
-    )
-    conditional_rate_ = learned(
-        lambda state: state.conditional_rate, "Fraction of partially observed training rows."
-    )
-    n_parameters_ = learned(lambda state: state.n_parameters, "Number of trained weights.")
-    classes_ = learned(lambda state: state.classes.labels, "Classes, sorted.")
-    class_prior_ = learned(lambda state: state.classes.prior, "Frequencies of the classes.")
-    bin_width_ = learned(lambda state: state.bin_width, "Bin widths in use, or None.")
-    sample_shape_ = learned(
-        lambda state: state.container.sample_shape, "Shape of one row, or of one image."
-    )
-    schedule_ = learned(lambda state: state.schedule, "The schedule in use; may be set.").with_set(
-        lambda state, schedule: state.with_schedule(schedule)
-    )
-
     # Fit
 
     @with_callbacks
@@ -396,21 +358,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         budget = Budget(None, self.max_time)
         with unchanged_on_error(self):
             rows, seed = self._prepare(X, y, self.warm_start, whole=True)
-            trainer = make_trainer(self, self.state_, len(rows), seed)
-        _TRAINERS.pop(self, None)
-        budget.max_iter = n_epochs(self.max_iter, self.max_time, len(rows))
-        shown = rows.values.reshape(len(rows), *self.sample_shape_)
-        context = self._init_callback_context(max_subtasks=budget.max_iter)
-        context.call_on_fit_task_begin(estimator=self, X=shown)
-        before = self.n_iter_
-        after_epoch = self._callbacks_after_epoch(context, shown)
-        Fit(self, self.state_, rows, trainer, budget, seed, after_epoch).run(self._keep)
-        if trainer is not None and budget.max_iter != 0 and self.n_iter_ == before:
-            warn_user(
-                f"max_time={self.max_time} seconds had passed before the first step of training: "
-                "the network is untrained. Raise max_time."
-            )
-        context.call_on_fit_task_end(estimator=self, X=shown, reconstruction_attributes=dict)
+            task = Fit(self, rows, seed, self._keep)
+        task.run(budget, self._init_callback_context)
         return self
 
     @isolated
@@ -434,50 +383,25 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         self : GUDGenerator
         """
-        again = hasattr(self, "state_")
+        continued = hasattr(self, "state_")
         with unchanged_on_error(self):
-            rows, seed = self._prepare(X, y, again, whole=False)
-            trainer = _TRAINERS.get(self) if again else None
-            if trainer is None:
-                trainer = make_trainer(self, self.state_, len(rows), seed)
-            else:
-                trainer.follow(self.state_.path(), self.conditional_rate_)
-        # A trainer that fails is not used again: its weights are spoilt.
-        _TRAINERS.pop(self, None)
-        self._keep(partial_fit(self, self.state_, rows, trainer))
-        if trainer is not None:
-            _TRAINERS[self] = trainer
+            rows, seed = self._prepare(X, y, continued, whole=False)
+            task = PartialFit(self, rows, seed, self._keep, continued)
+        task.run()
         return self
 
-    def _prepare(self, X, y, again, whole):
-        """Read rows into ``state_``, fitting all but the network unless it is kept."""
+    def _prepare(self, X, y, continued, whole):
+        """Read rows into ``state_``, fitting everything but the network unless it is kept."""
         self._validate_params()
-        if again and hasattr(self, "state_"):
-            state, rows = continued_state(self, X, y, self.state_, whole)
-            seed = None
+        if continued and hasattr(self, "state_"):
+            state, rows, seed = continued_state(self, X, y, whole)
         else:
             state, rows, seed = first_state(self, X, y, whole)
         self._keep(state)
-        return rows, derive_seed(self.random_state) if seed is None else seed
+        return rows, seed
 
     def _keep(self, state):
         self.state_ = state
-
-    def _callbacks_after_epoch(self, context, X):
-        """Call scikit-learn's callbacks after an epoch; True if one of them asks to stop."""
-
-        def after_epoch(n_epochs, weights, log):
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X)
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                reconstruction_attributes=lambda: {
-                    "state_": self.state_.in_training(weights(), log)
-                },
-            )
-
-        return after_epoch
 
     # Tools for what is built around a generator
 
@@ -621,15 +545,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.sample(given=partial).shape, gen.sample(5, given=partial).shape
         ((2, 4), (5, 2, 4))
         """
-        if given is not None and observation is not None:
-            raise ValueError("Pass given= or observation=, not both.")
-        asked = y, guidance, self._random_state(random_state)
-        if observation is not None:
-            drawn = self.sampling().observe(n_samples, observation, *asked)
-        elif given is not None:
-            drawn = self.sampling().complete(n_samples, self._read_partial(given), *asked)
-        else:
-            return self.state_.restore(self.sampling().draw(n_samples, *asked))
+        partial = None if given is None else self._read_partial(given)
+        asked = partial, observation, y, guidance, self._random_state(random_state)
+        drawn = self.sampling().answer(n_samples, *asked)
         return self._in_container(drawn, given)
 
     def _random_state(self, random_state):
@@ -710,7 +628,6 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             What ``conditioning`` asks for. By "auto" it is "exact" where observed columns make
             whole components and the network was trained on such rows, else "posterior".
         """
-        check_is_fitted(self)
         return self.sampling().method(self._mask("mask", mask)[None])
 
     @isolated
@@ -912,9 +829,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.score_columns(X[:5], groups={"sepal": [0, 1], "petal": [2, 3]}).shape
         (5, 2)
         """
-        check_is_fitted(self)
+        rows = self._read(X, y)
         masks = masks_of_groups(groups, column_names(self), self._mask_shape)
-        return self.scoring().groups(self._read(X, y), masks)
+        return self.scoring().groups(rows, masks)
 
     @isolated
     def score_columns_leave_one_out(self, X, *, groups=None, reference=None):
@@ -932,9 +849,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
         """
-        check_is_fitted(self)
-        masks = masks_of_groups(groups, column_names(self), self._mask_shape)
         rows = self._read(X)
+        masks = masks_of_groups(groups, column_names(self), self._mask_shape)
         return self.scoring().groups(rows, masks, _keys(rows, reference))
 
     def score(self, X, y=None, *, given_columns=None):
@@ -999,17 +915,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     @isolated
     def extend(
-        self,
-        X_start,
-        n_steps,
-        *,
-        context=None,
-        active=None,
-        steps_per_column=16,
-        side="right",
-        return_log_likelihood=False,
-        random_state=None,
-    ):
+        self, X_start, n_steps, *, context=None, active=None, steps_per_column=16, side="right",
+        return_log_likelihood=False, random_state=None,
+    ):  # fmt: skip
         """Continue series, strips or fields beyond the width that was trained on.
 
         Parameters
@@ -1078,26 +986,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """
         check_n_samples(n_steps, "n_steps")
         strip = self._extension(context, active, steps_per_column, side)
-        scoring = self.scoring()
-        if return_log_likelihood:
-            strip.check_scores(scoring)
-        columns, start = strip.columns(X_start, n_steps, self._random_state(random_state))
-        longer = strip.join(start, list(columns))
-        if not return_log_likelihood:
-            return longer
-        return longer, strip.log_likelihoods(longer, n_steps, scoring)
+        scoring = self.scoring() if return_log_likelihood else None
+        return strip.extend(X_start, n_steps, self._random_state(random_state), scoring)
 
     @isolated
     def iter_extend(
-        self,
-        X_start,
-        *,
-        context=None,
-        active=None,
-        steps_per_column=16,
-        side="right",
+        self, X_start, *, context=None, active=None, steps_per_column=16, side="right",
         random_state=None,
-    ):
+    ):  # fmt: skip
         """Continue as ``extend`` does, without end, in constant memory, and without scores.
 
         Parameters

@@ -425,7 +425,7 @@ class _ZeroStart(nn.Module):
     def __init__(self, module, n_components):
         super().__init__()
         self.module = module
-        self.gain = nn.Parameter(torch.zeros(n_components))
+        self.gain = nn.Parameter(torch.zeros(n_components, dtype=torch.float32))
 
     def forward(self, inputs, gamma, *labels):
         return self.gain * self.module(inputs, gamma, *labels)

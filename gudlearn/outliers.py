@@ -264,7 +264,7 @@ def _scores(function, generator, ties, X, rows):
 
 
 def _numbers(X):
-    """Rows of a table of numbers, (n, F) float64; None if X is none, which the generator refuses."""
+    """Rows of a table of numbers, (n, F) float64; None for other X, which generators refuse."""
     try:
         if isinstance(X, pd.DataFrame):
             Container.of(X)

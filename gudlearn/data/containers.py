@@ -93,13 +93,15 @@ class Container:
 
 
 def _first_values(X, nullable):
-    """The columns of a frame as arrays, empty ones where pandas has a dtype of its own."""
-    # With pd.NA among them a column of pandas' own dtype becomes one of objects.
+    """The columns of a frame as arrays, empty ones where the dtype tells all."""
     if nullable is None:
         return [X[name].to_numpy() for name in X.columns]
+    # With pd.NA among them a column of pandas' own dtype becomes one of objects.
+    dtypes = zip(nullable, X.dtypes, strict=True)
+    dtypes = [other if own is None else own.numpy_dtype for own, other in dtypes]
     return [
-        X.iloc[:, j].to_numpy() if dtype is None else np.empty(0, dtype.numpy_dtype)
-        for j, dtype in enumerate(nullable)
+        np.empty(0, t) if isinstance(t, np.dtype) and t.kind != "O" else X.iloc[:, j].to_numpy()
+        for j, t in enumerate(dtypes)
     ]
 
 

@@ -69,7 +69,7 @@ class ComponentModel:
         self, denoiser, path, ends, observation, binned, time_weights, device, dtype,
         autocast=None, null=0,
     ):  # fmt: skip
-        self.device, self.dtype, self.autocast, self.null = device, dtype, autocast, null
+        self.device, self.dtype, self.null = device, dtype, null
         self.denoiser = None if denoiser is None else denoiser.to(device, dtype).eval()
         self.observation = None if observation is None else observation.to(device, dtype)
         self.binned = torch.from_numpy(np.flatnonzero(binned))
@@ -79,16 +79,17 @@ class ComponentModel:
         self._continuous = self._index(ends.active & ~ends.noise_observed)
         self.ends = ends
         self.n_components = len(ends.active)
-        self._follow(path, time_weights)
+        self.follow(path, time_weights, autocast)
 
     def on_path(self, path, time_weights, autocast=None):
         """The same model on another path, with another density over t and arithmetic."""
         other = copy.copy(self)
-        other.autocast = autocast
-        other._follow(path, time_weights)
+        other.follow(path, time_weights, autocast)
         return other
 
-    def _follow(self, path, time_weights):
+    def follow(self, path, time_weights, autocast=None):
+        """Take another path, density over t and arithmetic."""
+        self.autocast = autocast
         self.path = None if path is None else path.to(self.device, self.dtype)
         self.times = TimeDensity(self._tensor(time_weights))
 

@@ -51,6 +51,16 @@ class Extension:
         path = fitted.components.path
         self.n_steps = math.ceil(steps_per_column / active_fraction(path))
 
+    def extend(self, X_start, n_steps, random_state, scoring=None):
+        """X_start and new columns beside it; with a `Scoring`, their log-likelihoods, too."""
+        if scoring is not None:
+            self._check_scores(scoring)
+        columns, start = self.columns(X_start, n_steps, random_state)
+        longer = self._join(start, list(columns))
+        if scoring is None:
+            return longer
+        return longer, self._log_likelihoods(longer, n_steps, scoring)
+
     def columns(self, X_start, n_steps, random_state):
         """An iterator of new columns, and X_start as an array in the fitted dtype.
 
@@ -72,12 +82,12 @@ class Extension:
         found = roll(self.fitted, self.strip, start, n_steps, keys, self.sampler, self.n_steps)
         return self._in_shape(found, len(X)), self._in_fitted_dtype(X)
 
-    def join(self, start, columns):
+    def _join(self, start, columns):
         """Columns beside what they continue."""
         parts = [start, *columns] if self.side == "right" else [*columns[::-1], start]
         return np.concatenate(parts, axis=self.axis + 1)
 
-    def log_likelihoods(self, longer, n_steps, scoring):
+    def _log_likelihoods(self, longer, n_steps, scoring):
         """Log-likelihood of each of the last columns given its context, (n_rows, n_steps)."""
         columns = np.moveaxis(longer, self.axis + 1, 1)
         columns = columns[:, ::-1] if self.side == "left" else columns
@@ -95,7 +105,7 @@ class Extension:
             found[:, step] = scoring.rows(Rows.of(rows, labels), given)
         return found
 
-    def check_scores(self, scoring):
+    def _check_scores(self, scoring):
         """Raise where columns cannot be scored given their context."""
         rest = np.ones(self.strip.place.size, bool)
         rest[self.strip.place[: self.strip.n_context + 1]] = False

@@ -116,7 +116,7 @@ class _Window:
     def _between_columns(self):
         """Ratio of scales, and offset, from the components of a column to those of the one before.
 
-        Columns were scaled one by one: in the units of the data values stay the same when they move.
+        Columns were scaled one by one: values keep their units of the data when they move.
         """
         place, component, basis = self.strip.place, self.strip.component, self.encoding.basis
         scale, apart = basis.scale_[component], np.zeros(place.size)

@@ -40,6 +40,20 @@ class Sampling:
         self.state, self.fitted = state, fitted
         self.sampler, self.conditioning = sampler, conditioning
 
+    def answer(self, n_samples, rows, observation, y, guidance, random_state):
+        """Samples (n_samples[, n_rows], F), given partially observed `Rows` or an observation.
+
+        Either of the two, or both, are None. The other arguments are those of
+        ``GUDGenerator.sample``.
+        """
+        if rows is not None and observation is not None:
+            raise ValueError("Pass given= or observation=, not both.")
+        if observation is not None:
+            return self.observe(n_samples, observation, y, guidance, random_state)
+        if rows is not None:
+            return self.complete(n_samples, rows, y, guidance, random_state)
+        return self.draw(n_samples, y, guidance, random_state)
+
     def draw(self, n_samples, y, guidance, random_state):
         """Rows (n_samples, F), float64, of the classes y or of any."""
         seed, labels = self._request(n_samples, y, guidance, random_state)

@@ -140,10 +140,6 @@ class ModelState:
         bins = self.encoding.bins
         return bins.width if bins.discrete.any() else None
 
-    def with_schedule(self, schedule):
-        """The same state under another schedule."""
-        return replace(self, schedule=schedule)
-
     def trained(self, weights, history):
         """The state after some training."""
         return replace(self, weights=weights, history=history)
@@ -173,44 +169,49 @@ class ModelState:
         return np.log(ends.variances[ends.active]) - path(t).numpy()
 
 
-class learned(property):
-    """A fitted attribute of an estimator that is read from its ``state_``.
+# Fitted attributes of an estimator by their names: how they are read from its state.
+_LEARNED = {
+    "basis_": lambda state: state.encoding.basis,
+    "network_": lambda state: state.network,
+    "schedule_": lambda state: state.schedule,
+    "weights_": lambda state: state.weights,
+    "time_weights_": lambda state: state.time_weights.weights,
+    "n_iter_": lambda state: state.history.n_epochs,
+    "loss_curve_": lambda state: state.history.losses,
+    "validation_scores_": lambda state: state.history.validation_scores,
+    "validation_iters_": lambda state: state.history.validation_epochs,
+    "best_validation_score_": lambda state: state.history.best_score,
+    "conditional_rate_": lambda state: state.conditional_rate,
+    "n_parameters_": lambda state: state.n_parameters,
+    "classes_": lambda state: state.classes.labels,
+    "class_prior_": lambda state: state.classes.prior,
+    "bin_width_": lambda state: state.bin_width,
+    "sample_shape_": lambda state: state.container.sample_shape,
+}
 
-    Parameters
-    ----------
-    read : callable of a ModelState
-        It raises AttributeError where a state has no such attribute.
-    doc : str
+
+def learned_attributes(kind):
+    """Give a class of estimators its fitted attributes, read from ``state_``; a decorator.
+
+    They are read-only, but for ``schedule_``: setting it puts another state in place.
     """
+    for name, read in _LEARNED.items():
+        setattr(kind, name, _learned(kind, name, read))
+    kind.schedule_ = kind.schedule_.setter(_set_schedule)
+    return kind
 
-    def __init__(self, read, doc):
-        self._read = read
 
-        def get(estimator):
-            try:
-                return read(vars(estimator)["state_"])
-            except (KeyError, AttributeError) as error:
-                kind = type(estimator).__name__
-                message = f"{kind!r} object has no attribute {self._name!r}"
-                raise AttributeError(message) from error
+def _learned(kind, name, read):
+    def get(estimator):
+        try:
+            return read(vars(estimator)["state_"])
+        except (KeyError, AttributeError) as error:
+            message = f"{kind.__name__!r} object has no attribute {name!r}"
+            raise AttributeError(message) from error
 
-        super().__init__(get, doc=doc)
+    return property(get, doc=f"See the attributes of {kind.__name__}.")
 
-    def __set_name__(self, owner, name):
-        self._name = name
 
-    def with_set(self, write):
-        """The same attribute, which may be set.
-
-        Parameters
-        ----------
-        write : callable (ModelState, value) -> ModelState
-        """
-
-        def put(estimator, value):
-            check_is_fitted(estimator)
-            estimator.state_ = write(estimator.state_, value)
-
-        settable = learned(self._read, self.__doc__)
-        property.__init__(settable, settable.fget, put, None, self.__doc__)
-        return settable
+def _set_schedule(estimator, schedule):
+    check_is_fitted(estimator)
+    estimator.state_ = replace(estimator.state_, schedule=schedule)

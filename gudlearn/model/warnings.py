@@ -3,7 +3,6 @@
 import sys
 import warnings
 
-
 # Frames between a call of the user's and a warning: ours, and those of callbacks around fit.
 _OURS = ("gudlearn.", "sklearn.callback.")
 

@@ -181,7 +181,7 @@ class _ClusterSearch:
         return self._divided(index, n_best) if n_best > 1 else []
 
     def _nll(self, fitted, held_out):
-        """Negative log-likelihood of each held-out row as the bound counts it, but for a constant."""
+        """Nll bound of each held-out row, up to a constant."""
         missing = None if self.missing is None else torch.from_numpy(self.missing[held_out])
         z = torch.from_numpy(self.z[held_out])
         joint = self.preconditioner.joint_of(fitted)
@@ -194,9 +194,7 @@ class _ClusterSearch:
 
     def _divided(self, index, n_clusters):
         label = clusters.assign_clusters(self.complete[index], n_clusters)
-        return [
-            self._fit_cluster(index[label == k], len(index)) for k in np.unique(label)
-        ]
+        return [self._fit_cluster(index[label == k], len(index)) for k in np.unique(label)]
 
     def _fit_cluster(self, index, n_rows):
         """The distribution of the rows of an index, a cluster of n_rows."""

@@ -186,7 +186,7 @@ class Preconditioner:
         return (gamma_1 + missing_gamma(log_variances, gamma_1)) / 2
 
     def covariance(self):
-        """Of the active components (D', D'), or their variances (D',) where they are independent."""
+        """Of the active components (D', D'), or variances (D',) where they are independent."""
         if self.distribution.factors is None:
             return self.variances
         d = len(self.variances)

@@ -1,21 +1,27 @@
-"""The fit of a network: epochs within a budget, and the state that comes of them."""
+"""The fit of a network: epochs within a budget, and the states that come of them."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from gudlearn.model.build import fitted_model, make_component_model
+from gudlearn._random import derive_seed
+from gudlearn.model.build import make_component_model
 from gudlearn.model.device import to_arrays
 from gudlearn.model.fitted import FittedModel
 from gudlearn.model.state import TimeWeights
+from gudlearn.model.warnings import warn_user
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
+from gudlearn.training.options import make_trainer, n_epochs
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
 from gudlearn.training.validation import make_validation
 
+# Trainers of `PartialFit` by estimator: nothing of them is pickled, cloned or compared.
+_TRAINERS = weakref.WeakKeyDictionary()
 # Rows, or images, on which the importance-sampling density of scores is measured.
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
 # Images, at most, from which the units of a loss are taken.
@@ -23,67 +29,103 @@ _IMAGES_FOR_UNITS = 512
 
 
 class Fit:
-    """The training of a network.
+    """The training of a network within a budget.
 
     Parameters
     ----------
     estimator : GUDGenerator
-        Its public parameters are read.
-    state : ModelState
-        Untrained, or of an earlier fit.
+        Its public parameters are read, and its ``state_``, untrained or of an earlier fit.
     rows : Rows
-    trainer : Trainer or None
-        None where nothing diffuses.
-    budget : Budget
-    seed : int
-    after_epoch : callable (n_epochs, averaged_state, log) -> bool
-        True stops training.
+    seed : int or None
+        None draws one from the estimator's ``random_state``.
+    keep : callable of a ModelState
+        Receives every new state, also if an error ends training.
     """
 
-    def __init__(self, estimator, state, rows, trainer, budget, seed, after_epoch):
-        self.estimator, self.state, self.rows = estimator, state, rows
-        self.trainer, self.budget, self.seed = trainer, budget, seed
-        self.after_epoch = after_epoch
+    def __init__(self, estimator, rows, seed, keep):
+        self.estimator, self.rows, self.keep = estimator, rows, keep
+        self.state = estimator.state_
+        self.seed = derive_seed(estimator.random_state) if seed is None else seed
+        self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
 
-    def run(self, keep):
-        """Train, and hand every new state to a callable, also if an error ends training.
+    def run(self, budget, make_context):
+        """Train, and call scikit-learn's callbacks.
 
         Parameters
         ----------
-        keep : callable of a ModelState
+        budget : Budget
+            Of seconds; the limit of epochs is set here.
+        make_context : callable
+            Makes the estimator's callback context.
         """
-        if self.trainer is None:
-            return
-        if self.budget.max_iter == 0:
+        estimator, rows = self.estimator, self.rows
+        _TRAINERS.pop(estimator, None)
+        budget.max_iter = n_epochs(estimator.max_iter, estimator.max_time, len(rows))
+        X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
+        context = make_context(max_subtasks=budget.max_iter)
+        context.call_on_fit_task_begin(estimator=estimator, X=X)
+        before = self.state.history.n_epochs
+        if self.trainer is not None:
+            self._train(budget, self._after_epoch(context, X))
+        if self.trainer is not None and budget.max_iter != 0:
+            self._warn_untrained(before)
+        context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=dict)
+
+    def _warn_untrained(self, before):
+        if self.state.history.n_epochs == before:
+            warn_user(
+                f"max_time={self.estimator.max_time} seconds had passed before the first step of "
+                "training: the network is untrained. Raise max_time."
+            )
+
+    def _after_epoch(self, context, X):
+        """Calls callbacks after an epoch, and is True if one of them asks to stop."""
+        estimator = self.estimator
+
+        def after_epoch(n_epochs, weights, log):
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=estimator, X=X)
+            return epoch.call_on_fit_task_end(
+                estimator=estimator,
+                X=X,
+                reconstruction_attributes=lambda: {
+                    "state_": self.state.in_training(weights(), log)
+                },
+            )
+
+        return after_epoch
+
+    def _train(self, budget, after_epoch):
+        if budget.max_iter == 0:
             if self.state.preconditioner.joint() is not None:
-                keep(self._with_time_weights(self._source(self.rows)))
+                self._measure_times(self._source(self.rows))
             return
         estimator, state = self.estimator, self.state
         n = n_held_out(len(self.rows), estimator.validation_fraction, state.has_images)
         held_out = hold_out(self.rows, n, self.seed)
         train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
-        untrained = fitted_model(state, device=estimator.device, precision=estimator.precision)
+        untrained = estimator.fitted_model()
         source = self._source(train)
-
-        def keep_log(log):
-            self.state = self.state.trained(to_arrays(log.best_state), state.history.then(log))
-            keep(self.state)
-
         run_epochs(
             self.trainer,
             source,
-            self.budget,
+            budget,
             validation=make_validation(untrained, self.rows.take(held_out), self.seed),
             patience=estimator.n_iter_no_change if estimator.early_stopping else None,
             tol=estimator.tol,
             verbose=estimator.verbose,
             hooks=Hooks(
-                self.after_epoch, self._imputation(train, source),
-                state.encoding.extreme_column, keep_log,
+                after_epoch, self._imputation(train, source), state.encoding.extreme_column,
+                self._keep_log,
             ),
             units=loss_units(untrained, train, estimator.loss_weighting, state.has_images),
         )  # fmt: skip
-        keep(self._with_time_weights(source))
+        self._measure_times(source)
+
+    def _keep_log(self, log):
+        history = self.state.history.then(log)
+        self.state = self.state.trained(to_arrays(log.best_state), history)
+        self.keep(self.state)
 
     def _source(self, rows):
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
@@ -94,38 +136,54 @@ class Fit:
             return None
         return Imputation(model_in_training(self.state, self.trainer), rows, source, self.seed)
 
-    def _with_time_weights(self, source):
-        """The state with the importance-sampling density that scores draw times from."""
+    def _measure_times(self, source):
+        """Measure the importance-sampling density from which scores draw times."""
         weights = measure_time_weights(self.trainer, source, self.state.has_images)
-        return replace(
-            self.state, time_weights=TimeWeights.measured(weights, self.state.schedule)
-        )
+        times = TimeWeights.measured(weights, self.state.schedule)
+        self.state = replace(self.state, time_weights=times)
+        self.keep(self.state)
 
 
-def partial_fit(estimator, state, rows, trainer):
-    """Make one epoch over rows at the full learning rate; the state after it.
+class PartialFit:
+    """One epoch over rows at the full learning rate.
 
     Parameters
     ----------
-    estimator : GUDGenerator
-        Its public parameters are read.
-    state : ModelState
-    rows : Rows
-    trainer : Trainer or None
-        None where nothing diffuses.
+    estimator, rows, seed, keep : see `Fit`
+    continued : bool
+        Whether an earlier call is continued, with its optimiser if it is still there.
     """
-    if trainer is None:
-        history = replace(state.history, n_epochs=state.history.n_epochs + 1)
-        return replace(state, history=history)
-    untrained = fitted_model(state, device=estimator.device, precision=estimator.precision)
-    log = run_epochs(
-        trainer,
-        rows_on_device(state, rows, trainer, estimator.random_flips),
-        Budget(None, None),
-        hooks=Hooks(extreme_column=state.encoding.extreme_column),
-        units=loss_units(untrained, rows, estimator.loss_weighting, state.has_images),
-    )
-    return state.trained(to_arrays(log.best_state), state.history.then(log))
+
+    def __init__(self, estimator, rows, seed, keep, continued):
+        self.estimator, self.rows, self.keep = estimator, rows, keep
+        state = estimator.state_
+        self.trainer = _TRAINERS.get(estimator) if continued else None
+        if self.trainer is not None:
+            self.trainer.follow(state.path(), state.conditional_rate)
+            return
+        seed = derive_seed(estimator.random_state) if seed is None else seed
+        self.trainer = make_trainer(estimator, state, len(rows), seed)
+
+    def run(self):
+        """Train for one epoch."""
+        estimator, rows, trainer = self.estimator, self.rows, self.trainer
+        # A trainer that fails is not used again: its weights are spoilt.
+        _TRAINERS.pop(estimator, None)
+        state = estimator.state_
+        if trainer is None:
+            history = replace(state.history, n_epochs=state.history.n_epochs + 1)
+            self.keep(replace(state, history=history))
+            return
+        weighting = estimator.loss_weighting
+        log = run_epochs(
+            trainer,
+            rows_on_device(state, rows, trainer, estimator.random_flips),
+            Budget(None, None),
+            hooks=Hooks(extreme_column=state.encoding.extreme_column),
+            units=loss_units(estimator.fitted_model(), rows, weighting, state.has_images),
+        )
+        self.keep(state.trained(to_arrays(log.best_state), state.history.then(log)))
+        _TRAINERS[estimator] = trainer
 
 
 def model_in_training(state, trainer):

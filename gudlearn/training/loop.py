@@ -51,11 +51,12 @@ def learning_rate_factor(step, spent, warm_up=100):
 def private_randomness(trainer):
     """Let layers that draw random numbers, as dropout does, draw from a generator of their own.
 
-    Layers of other packages draw from torch's global state: for them it is seeded, and put back.
+    Layers of other packages, and compiled networks, draw from torch's global state: for them it is
+    seeded, and put back.
     """
     generator, network = trainer.generator, trainer.denoiser.network
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    if not draws_from_global_state(network):
+    if not trainer.compiled and not draws_from_global_state(network):
         use_generator(network, torch.Generator(generator.device).manual_seed(seed))
         try:
             yield

@@ -99,15 +99,14 @@ def first_state(estimator, X, y, whole):
     return state, rows, seed
 
 
-def continued_state(estimator, X, y, state, whole):
+def continued_state(estimator, X, y, whole):
     """Read more data for a fit that continues an earlier one.
 
     Parameters
     ----------
     estimator : GUDGenerator
+        Its public parameters are read, and ``state_`` of the earlier fit.
     X, y : as of ``fit``
-    state : ModelState
-        Of the earlier fit.
     whole : bool
         Whether X is the data of a whole fit, not one of many parts, which may lack a column.
 
@@ -115,8 +114,11 @@ def continued_state(estimator, X, y, state, whole):
     -------
     state : ModelState
     rows : Rows
+    seed : None
+        Nothing was drawn.
     """
     check_specs(estimator)
+    state = estimator.state_
     if not state.has_images:
         Container.of(X)
     rows = Rows.of(read_more(estimator, X, state.container))
@@ -139,7 +141,7 @@ def continued_state(estimator, X, y, state, whole):
         schedule.build(encoding.components, encoding.end_points())
     if state.classes is not None:
         rows = rows.with_labels(label_indices(y, len(rows), state.classes.labels))
-    return replace(state, schedule=schedule, conditional_rate=rate), rows
+    return replace(state, schedule=schedule, conditional_rate=rate), rows, None
 
 
 def check_held_out(estimator, n_rows, container):

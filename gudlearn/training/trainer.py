@@ -83,6 +83,7 @@ class Trainer:
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
         self._loss = LOSSES[loss]
+        self.compiled = compiled
         self._forward = torch.compile(denoiser) if compiled else denoiser
         self._parameters = list(denoiser.parameters())
         self._optimizers = make_optimizers(
