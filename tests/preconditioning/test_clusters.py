@@ -1,4 +1,4 @@
-"""Clusters of rows, and what the untrained model makes of them."""
+"""Clusters of rows, and the untrained model of them."""
 
 import pickle
 
@@ -11,16 +11,16 @@ from sklearn.metrics import adjusted_rand_score
 
 from gudlearn import UNet
 from gudlearn.preconditioning.clusters import (
+    assign_clusters,
     denoising_nll,
-    divide,
-    widen,
     with_every_column_observed,
+    with_least_std,
 )
 from gudlearn.preconditioning.distributions import JointDistribution
 from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
 
-SHARES, MEANS = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 0, 0], [5, 0, -3], [-4, 4, 0]])
+WEIGHTS, MEANS = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 0, 0], [5, 0, -3], [-4, 4, 0]])
 COVARIANCES = np.array([[[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]],
                         [[1.0, -0.9, 0.3], [-0.9, 2.0, 0.0], [0.3, 0.0, 0.5]],
                         [[0.3, 0.0, 0.0], [0.0, 0.3, 0.2], [0.0, 0.2, 1.0]]])  # fmt: skip
@@ -30,84 +30,88 @@ def untrained_on(X, preconditioning="mixture", **parameters):
     return small(max_iter=0, preconditioning=preconditioning, **parameters).fit(X)
 
 
+def clusters_of(generator):
+    return generator.state_.preconditioner.clusters
+
+
 def mixture_rows(n, seed=0):
     rng = np.random.default_rng(seed)
-    label = rng.choice(3, size=n, p=SHARES)
+    label = rng.choice(3, size=n, p=WEIGHTS)
     roots = np.linalg.cholesky(COVARIANCES)
     return MEANS[label] + np.einsum("nij,nj->ni", roots[label], rng.normal(size=(n, 3))), label
 
 
 def log_density(X, columns=(0, 1, 2)):
     own = np.array(columns)
-    members = [
-        np.log(share) + stats.multivariate_normal(m[own], c[np.ix_(own, own)]).logpdf(X[:, own])
-        for share, m, c in zip(SHARES, MEANS, COVARIANCES, strict=True)
+    parts = [
+        np.log(weight) + stats.multivariate_normal(m[own], c[np.ix_(own, own)]).logpdf(X[:, own])
+        for weight, m, c in zip(WEIGHTS, MEANS, COVARIANCES, strict=True)
     ]
-    return logsumexp(members, axis=0)
+    return logsumexp(parts, axis=0)
 
 
-# Parts
+# Parts of the fit
 
 
 def test_a_few_rows_are_no_cluster():
     X, _ = mixture_rows(400)
     X[:5] += 50
-    assert np.bincount(divide(X, 4)).min() >= 15
+    assert np.bincount(assign_clusters(X, 4)).min() >= 15
 
 
 def test_planted_clusters_are_found():
     X, label = mixture_rows(1000)
-    assert adjusted_rand_score(label, divide(X * [1, 100, 1e-3], 3)) > 0.95
+    assert adjusted_rand_score(label, assign_clusters(X * [1, 100, 1e-3], 3)) > 0.95
 
 
-def test_losses_of_a_gaussian_are_those_of_the_closed_form():
+def test_nll_of_a_gaussian_is_that_of_the_closed_form():
     variances = torch.tensor([1.0, 4.0, 0.25], dtype=torch.float64)
-    law = JointDistribution(GaussianMarginals(torch.zeros(3).double(), variances))
+    distribution = JointDistribution(GaussianMarginals(torch.zeros(3).double(), variances))
     generator = torch.Generator().manual_seed(0)
     Z = variances.sqrt() * torch.randn(20_000, 3, generator=generator, dtype=torch.float64)
-    ends = (variances.log() - 6, variances.log() + 6)
-    found = denoising_nll(law, Z, None, *ends, variances.log())
+    levels = (variances.log() - 6, variances.log() + 6, variances.log())
+    found = denoising_nll(distribution, Z, None, *levels)
     # Half the integral of V / (V + e^gamma) over gamma, for each component.
-    exact = 0.5 * (torch.log1p(variances * (-ends[0]).exp()) - np.log1p(np.exp(-6))).sum()
+    exact = 0.5 * (torch.log1p(variances * (-levels[0]).exp()) - np.log1p(np.exp(-6))).sum()
     assert found.mean().item() == pytest.approx(exact.item(), rel=0.02)
-    holes = torch.zeros(Z.shape, dtype=torch.bool)
-    holes[:, 1] = True
-    part = denoising_nll(law, Z, holes, *ends, variances.log())
+    missing = torch.zeros(Z.shape, dtype=torch.bool)
+    missing[:, 1] = True
+    part = denoising_nll(distribution, Z, missing, *levels)
     assert part.mean().item() == pytest.approx(exact.item() * 2 / 3, rel=0.02)
     moved = Z.clone()
     moved[:, 1] += 5
-    again = denoising_nll(law, moved, holes, *ends, variances.log())
+    again = denoising_nll(distribution, moved, missing, *levels)
     torch.testing.assert_close(again, part)
 
 
-def test_a_column_hardly_known_in_a_cluster_has_the_law_of_all():
+def test_a_column_hardly_observed_in_a_cluster_has_the_distribution_of_all_rows():
     Z = np.random.default_rng(0).normal(size=(100, 3))
-    holes = np.zeros(Z.shape, bool)
-    holes[:50, 1:] = True
-    some, gaps = with_every_column_observed(Z, holes, np.arange(50))
+    missing = np.zeros(Z.shape, bool)
+    missing[:50, 1:] = True
+    some, absent = with_every_column_observed(Z, missing, np.arange(50))
     np.testing.assert_array_equal(some[:, 0], Z[:50, 0])
-    assert not gaps.any()
+    assert not absent.any()
     assert set(some[:, 1]) <= set(Z[50:, 1])
     assert some[:, 1].std() == pytest.approx(Z[50:, 1].std(), rel=0.1)
-    # Of two such columns nothing is known together.
+    # Two such columns are independent.
     assert abs(np.corrcoef(some[:, 1], some[:, 2])[0, 1]) < 0.4
-    some, gaps = with_every_column_observed(Z, holes, np.arange(30, 80))
-    np.testing.assert_array_equal(gaps, holes[30:80])
+    some, absent = with_every_column_observed(Z, missing, np.arange(30, 80))
+    np.testing.assert_array_equal(absent, missing[30:80])
     np.testing.assert_array_equal(some, Z[30:80])
 
 
-def test_a_cluster_has_a_least_spread():
+def test_a_cluster_has_a_least_standard_deviation():
     Z = np.random.default_rng(0).normal(size=(50, 3)) * [1, 1, 1e-4]
-    holes = np.zeros(Z.shape, bool)
-    holes[::2, 0] = True
+    missing = np.zeros(Z.shape, bool)
+    missing[::2, 0] = True
     Z[::2, 0] = 1e6
-    mean, spread, loadings = widen(None, Z, holes, np.ones(3))
-    assert abs(mean[0]) < 1 and 0.5 < spread[0] < 2
-    assert spread[2] == pytest.approx(0.03)
+    mean, std, loadings = with_least_std(None, Z, missing, np.ones(3))
+    assert abs(mean[0]) < 1 and 0.5 < std[0] < 2
+    assert std[2] == pytest.approx(0.03)
     assert not loadings.any()
     factors = (mean, np.ones(3), np.full((3, 1), 0.5))
-    _, spread, loadings = widen(factors, Z, holes, np.ones(3))
-    np.testing.assert_allclose(spread, [1, 1, 0.03])
+    _, std, loadings = with_least_std(factors, Z, missing, np.ones(3))
+    np.testing.assert_allclose(std, [1, 1, 0.03])
     np.testing.assert_array_equal(loadings[:, 0], [0.5, 0.5, 0])
 
 
@@ -116,17 +120,17 @@ def test_a_cluster_has_a_least_spread():
 
 def test_tables_of_wide_images_are_those_of_their_rows(monkeypatch):
     monkeypatch.setattr("gudlearn.encoding.encoding._MOST_TABLES", 3)
-    monkeypatch.setattr("gudlearn.preconditioning.preconditioner._WIDE_ROWS", 400)
+    monkeypatch.setattr("gudlearn.encoding.encoding._WIDE_ROWS", 400)
     bright = np.random.default_rng(0).integers(2, size=(900, 1, 1))
     X = (10 * bright + np.random.default_rng(1).integers(0, 3, size=(900, 2, 2))).astype(np.uint8)
-    clusters = untrained_on(X, network=UNet(width=8), bin_range=(0, 15))._encoding.clusters
+    clusters = clusters_of(untrained_on(X, network=UNet(width=8), bin_range=(0, 15)))
     assert len(clusters) > 1
     for cluster in clusters:
         high = np.exp(cluster.tables[0].log_pmf)[8:].sum()
         assert min(high, 1 - high) < 0.1
 
 
-def test_where_nothing_varies_there_are_none():
+def test_constant_rows_have_no_clusters():
     for X in (np.ones((300, 2)), np.ones((300, 2), dtype=int)):
         gen = untrained_on(X)
         np.testing.assert_array_equal(gen.sample(3), X[:3])
@@ -151,11 +155,11 @@ def test_untrained_clusters_have_the_density_of_the_mixture_and_its_conditionals
 def test_untrained_samples_have_the_clusters(untrained):
     drawn = untrained.sample(2000)
     near = np.argmin(((drawn[:, None] - MEANS) ** 2).sum(-1), axis=1)
-    np.testing.assert_allclose(np.bincount(near) / 2000, SHARES, atol=0.06)
+    np.testing.assert_allclose(np.bincount(near) / 2000, WEIGHTS, atol=0.06)
     assert np.corrcoef(drawn[near == 1].T)[0, 1] == pytest.approx(-0.64, abs=0.1)
 
 
-def test_values_missing_do_not_hide_clusters():
+def test_missing_values_do_not_hide_clusters():
     X, _ = mixture_rows(2000)
     X[np.random.default_rng(0).random(X.shape) < 0.2] = np.nan
     gen = untrained_on(X)
@@ -163,42 +167,42 @@ def test_values_missing_do_not_hide_clusters():
     assert abs(np.mean(gen.score_samples(rows) - log_density(rows))) < 0.25
 
 
-def test_a_column_that_few_rows_know_may_be_known_in_those_held_out_alone():
+def test_a_column_may_be_observed_in_held_out_rows_only():
     X, _ = mixture_rows(200)
     X[:, 2] = np.nan
     X[np.random.default_rng(0).permutation(200)[:3], 2] = [0.0, 1.0, 2.0]
     assert np.isfinite(untrained_on(X).score_samples(X)).all()
 
 
-def test_levels_and_constant_columns_may_differ_by_cluster():
+def test_bins_and_constant_columns_may_differ_by_cluster():
     rng = np.random.default_rng(0)
     kind = rng.integers(2, size=(800, 1))
     X = np.hstack([kind, np.where(kind, rng.integers(0, 9, (800, 2)), 3)]).astype(int)
     gen = untrained_on(X[:600])
     bits = gen.bits_per_dim(X[600:])
-    # One bit for the kind, and two draws of nine in half of the rows.
+    # One bit for the kind, and two draws out of nine in half of the rows.
     assert bits < (1 + np.log2(9)) / 3 + 0.15
-    assert len(gen._encoding.clusters) > 1
+    assert len(clusters_of(gen)) > 1
     assert untrained_on(X[:600], "joint").bits_per_dim(X[600:]) > bits + 0.2
 
 
 @pytest.mark.parametrize("n", [120, 400, 3000])
 def test_one_gaussian_is_not_divided(n):
     X = np.random.default_rng(0).multivariate_normal([0, 0, 0], COVARIANCES[0], n)
-    assert untrained_on(X)._encoding.clusters == []
+    assert not clusters_of(untrained_on(X))
 
 
-def test_they_have_to_be_asked_for():
+def test_clusters_are_fitted_on_request_only():
     X, _ = mixture_rows(500)
     for preconditioning in ("auto", "joint", "marginal", "gaussian"):
-        assert untrained_on(X, preconditioning)._encoding.clusters == []
-    assert untrained_on(X)._encoding.clusters
+        assert not clusters_of(untrained_on(X, preconditioning))
+    assert clusters_of(untrained_on(X))
     wide = np.random.default_rng(0).normal(size=(20, 300))
     with pytest.raises(ValueError, match="'mixture' takes up to 256 components, but X has 300"):
         untrained_on(wide)
 
 
-def test_images_have_them_too():
+def test_images_may_have_clusters():
     rng = np.random.default_rng(0)
     bright = rng.integers(2, size=(300, 1, 1))
     X = 3 * bright * np.eye(4) + rng.normal(size=(300, 4, 4)) * np.where(bright, 0.3, 1.0)
@@ -207,17 +211,17 @@ def test_images_have_them_too():
     assert gen.sample(2).shape == (2, 4, 4)
 
 
-def test_a_copy_of_the_fitted_model_has_them(untrained):
+def test_a_copy_of_the_fitted_model_has_the_clusters(untrained):
     again = pickle.loads(pickle.dumps(untrained))
     rows = mixture_rows(5)[0]
     np.testing.assert_array_equal(again.score_samples(rows), untrained.score_samples(rows))
-    assert len(again._encoding.clusters) == len(untrained._encoding.clusters) > 1
+    assert len(clusters_of(again)) == len(clusters_of(untrained)) > 1
 
 
 def test_clusters_are_trained_and_scored_by_the_flow():
     X, label = mixture_rows(400)
     gen = small(preconditioning="mixture", max_iter=2, conditional_rate=0.3).fit(X)
-    assert len(gen._encoding.clusters) > 1
+    assert len(clusters_of(gen)) > 1
     bound = gen.score(X[:40])
     assert abs(bound - log_density(X[:40]).mean()) < 0.5
     assert gen.set_params(likelihood="flow").score(X[:40]) == pytest.approx(bound, abs=0.3)
