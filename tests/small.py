@@ -6,7 +6,7 @@ from gudlearn import MLP, DPMSolver, GUDGenerator
 
 
 def small(**parameters):
-    """A GUDGenerator with a tiny network, few passes and few steps, the same on every machine."""
+    """A GUDGenerator with a tiny network, few epochs and few steps, the same on every device."""
     defaults = {
         "device": "cpu",
         "precision": "float32",

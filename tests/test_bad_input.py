@@ -1,7 +1,10 @@
-"""What is refused, in which words; and that nothing is lost by a refusal."""
+"""Bad input: what is refused, the words of each message, and that an earlier fit survives."""
+
+import copy
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
@@ -14,6 +17,7 @@ from gudlearn import (
     DPMSolver,
     FourierBasis,
     GenerativePipeline,
+    GUDClassifier,
     GUDGenerator,
     LinearSchedule,
     PCABasis,
@@ -25,7 +29,7 @@ from small import continuous, small, whole
 METHODS = ["score_samples", "score_components", "score", "bits_per_dim"]
 
 
-def spoilt(value):
+def with_value(value):
     X = continuous()
     X[3, 1] = value
     return X
@@ -35,32 +39,36 @@ def no_module(n_components, n_channels):
     return None
 
 
-BAD_ROWS = [
-    (spoilt(np.inf), ValueError, "contains infinity"),
-    (spoilt(-np.inf), ValueError, "contains infinity"),
-    (continuous()[:, 0], ValueError, "Expected 2D array, got 1D array"),
-    (continuous()[:, 0].tolist(), ValueError, "Expected 2D array, got 1D array"),
-    (continuous()[None], ValueError, "Found array with dim 3"),
-    (3.0, ValueError, "Expected 2D array, got scalar"),
-    (np.empty((0, 3)), ValueError, "0 sample"),
-    (scipy.sparse.csr_array(continuous()), TypeError, "Sparse data was passed"),
-    (continuous() + 1j, ValueError, "Complex data not supported"),
-    ([[1.0, 2.0, 3.0], [4.0]], ValueError, "inhomogeneous"),
-    (np.array([[1, 2, "a"]] * 4, dtype=object), ValueError, "could not convert string"),
-]
-BAD_ROW_NAMES = "inf -inf 1d list 3d scalar empty sparse complex ragged text".split()
+@pytest.fixture(scope="module")
+def fitted():
+    """A generator fitted to `continuous()`; tests that change it take a copy."""
+    return small().fit(continuous())
 
 
-@pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
+BAD_ROWS = {
+    "inf": (with_value(np.inf), ValueError, "contains infinity"),
+    "-inf": (with_value(-np.inf), ValueError, "contains infinity"),
+    "1d": (continuous()[:, 0], ValueError, "Expected 2D array, got 1D array"),
+    "list": (continuous()[:, 0].tolist(), ValueError, "Expected 2D array, got 1D array"),
+    "scalar": (3.0, ValueError, "Expected 2D array, got scalar"),
+    "empty": (np.empty((0, 3)), ValueError, "0 sample"),
+    "sparse": (scipy.sparse.csr_array(continuous()), TypeError, "Sparse data was passed"),
+    "complex": (continuous() + 1j, ValueError, "Complex data not supported"),
+    "ragged": ([[1.0, 2.0, 3.0], [4.0]], ValueError, "inhomogeneous"),
+    "text": (np.array([[1, 2, "a"]] * 4, dtype=object), ValueError, "could not convert string"),
+}
+# To a first fit these are images.
+THREE_AXES = {"3d": (continuous()[None], ValueError, "Found array with dim 3")}
+
+
+@pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS.values(), ids=BAD_ROWS)
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_rows_that_cannot_be_fitted(X, error, message, method):
-    if getattr(X, "ndim", 0) == 3:
-        pytest.skip("three dimensions are images, see test_images")
+def test_bad_rows_are_refused_by_fit(X, error, message, method):
     with pytest.raises(error, match=message):
         getattr(small(), method)(X)
 
 
-def test_the_value_that_misses_the_grid_is_named_and_no_other():
+def test_a_value_off_the_grid_is_named_with_its_row_and_column():
     X = whole()
     X[7, 1] = -0.5
     with pytest.raises(ValueError, match="'x1' holds -0.5 in row 7.*multiple of bin_width=1. Pass"):
@@ -69,38 +77,40 @@ def test_the_value_that_misses_the_grid_is_named_and_no_other():
         small(bin_width=1.0).fit(continuous())
 
 
-def test_a_value_that_is_not_finite_is_named():
+def test_an_infinite_value_is_named_with_its_row_and_column():
     with pytest.raises(ValueError, match="contains infinity: column 'x1', row 3; 1 entries"):
-        small().fit(spoilt(np.inf))
+        small().fit(with_value(np.inf))
 
 
-@pytest.mark.parametrize(("X", "error", "message"), BAD_ROWS, ids=BAD_ROW_NAMES)
-def test_rows_that_cannot_be_scored(X, error, message):
-    gen = small(max_iter=0).fit(continuous())
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    (BAD_ROWS | THREE_AXES).values(),
+    ids=BAD_ROWS | THREE_AXES,
+)
+def test_bad_rows_are_refused_by_scores(X, error, message, fitted):
     for method in METHODS:
         with pytest.raises(error, match=message):
-            getattr(gen, method)(X)
+            getattr(fitted, method)(X)
 
 
-def test_a_table_without_columns():
+def test_a_table_without_columns_is_refused():
     with pytest.raises(ValueError, match="0 feature"):
         small().fit(np.empty((5, 0)))
 
 
 @pytest.mark.parametrize("method", [*METHODS, "partial_fit"])
-def test_another_number_of_columns(method):
-    gen = small(max_iter=0).fit(continuous())
+def test_another_number_of_columns_is_refused(method, fitted):
     with pytest.raises(ValueError, match="X has 2 features, but GUDGenerator is expecting 3"):
-        getattr(gen, method)(continuous()[:, :2])
+        getattr(copy.deepcopy(fitted), method)(continuous()[:, :2])
 
 
 @pytest.mark.parametrize("name", sorted(GUDGenerator().get_params(deep=False)))
-def test_no_parameter_is_whatever_comes(name):
+def test_every_parameter_is_checked(name):
     with pytest.raises((TypeError, ValueError), match=name):
         small(**{name: object()}).fit(continuous())
 
 
-def test_a_warm_start_on_another_number_of_columns():
+def test_a_warm_start_on_another_number_of_columns_is_refused():
     gen = small(max_iter=0, warm_start=True).fit(continuous())
     with pytest.raises(ValueError, match="X has 2 features, but GUDGenerator is expecting 3"):
         gen.fit(continuous()[:, :2])
@@ -116,19 +126,19 @@ def test_a_warm_start_on_another_number_of_columns():
         ("digits", ["1", "2"] * 20),
     ],
 )
-def test_columns_that_are_no_numbers_are_named(name, column):
+def test_non_numeric_columns_are_named(name, column):
     X = pd.DataFrame({"a": continuous()[:, 0], name: column})
     with pytest.raises(ValueError, match=rf"non-numeric columns \['{name}'\]\. Encode"):
         small().fit(X)
 
 
-def test_columns_of_the_same_name():
+def test_repeated_column_names_are_refused():
     X = pd.DataFrame(continuous(), columns=["a", "b", "a"])
     with pytest.raises(ValueError, match=r"columns of the same name: \['a'\]"):
         small().fit(X)
 
 
-def test_columns_in_another_order():
+def test_columns_in_another_order_are_refused():
     X = pd.DataFrame(continuous(), columns=["a", "b", "c"])
     gen = small(max_iter=0).fit(X)
     with pytest.raises(ValueError, match="feature names should match"):
@@ -185,16 +195,16 @@ def test_columns_in_another_order():
     # The name of a function, not its address: two processes must agree on what a test is called.
     ids=lambda value: repr(value).partition(" at 0x")[0],
 )
-def test_parameters_that_are_refused(parameters, error, message):
-    X = continuous()
-    gen = small().fit(X)
-    before = gen.score_samples(X)
+def test_bad_parameters_are_refused_and_the_earlier_fit_survives(
+    parameters, error, message, fitted
+):
+    gen, X = copy.deepcopy(fitted), continuous()
     old = gen.get_params(deep=False)
     with pytest.raises(error, match=message):
         gen.set_params(**parameters).fit(X)
-    # What was fitted before is still there, and scores as it did.
     gen.set_params(**old)
-    np.testing.assert_array_equal(gen.score_samples(X), before)
+    assert vars(gen).keys() == vars(fitted).keys()
+    np.testing.assert_array_equal(gen.score_samples(X[:5]), fitted.score_samples(X[:5]))
 
 
 @pytest.mark.parametrize(
@@ -220,14 +230,14 @@ def test_parameters_that_are_refused(parameters, error, message):
     ],
     ids=repr,
 )
-def test_bins_that_are_refused(parameters, error, message):
+def test_bad_bins_are_refused(parameters, error, message):
     X = whole()
     X[3, 1] = 2.5
     with pytest.raises(error, match=message):
         small(**parameters).fit(X)
 
 
-def test_names_of_frames_stand_in_messages():
+def test_messages_use_the_names_of_columns():
     X = pd.DataFrame(whole(), columns=["red", "green", "blue"])
     X.loc[5, "green"] = 0.25
     with pytest.raises(ValueError, match="Column 'green' holds 0.25 in row 5"):
@@ -235,7 +245,7 @@ def test_names_of_frames_stand_in_messages():
 
 
 @pytest.mark.parametrize("method", [*METHODS, "partial_fit"])
-def test_scored_rows_must_obey_the_bins(method):
+def test_scored_rows_must_lie_on_the_grid_and_in_its_range(method):
     gen = small(max_iter=0, bin_width=1.0, bin_range=(0, 4)).fit(whole())
     X = whole()
     X[2, 1] = 0.5
@@ -246,7 +256,7 @@ def test_scored_rows_must_obey_the_bins(method):
         getattr(gen, method)(X)
 
 
-def test_the_row_is_told_whatever_goes_through_at_once(monkeypatch):
+def test_messages_count_rows_across_batches(monkeypatch):
     X = whole(400)
     gen = small(max_iter=0, bin_width=1.0).fit(X)
     monkeypatch.setattr("gudlearn.data.bins.row_batches", lambda X: gen_batches(len(X), 50))
@@ -265,25 +275,68 @@ def test_the_row_is_told_whatever_goes_through_at_once(monkeypatch):
     ],
     ids=repr,
 )
-def test_nested_parameters_that_are_refused(parameters, message):
+def test_bad_nested_parameters_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         GUDGenerator().set_params(**parameters)
+
+
+# Labels
+
+
+def missing_labels():
+    """Labels of 40 rows, the first missing one in row 3, in each container and dtype."""
+    text, numbers = np.array(["a", "b"] * 20, dtype=object), np.arange(40.0) % 2
+    found = {}
+    for name, value in {"nan": np.nan, "None": None, "NA": pd.NA}.items():
+        for kind, y in {"text": text, "number": numbers.astype(object)}.items():
+            y = y.copy()
+            y[[3, 7]] = value
+            found[f"{kind} {name}"] = y
+    numbers[[3, 7]] = np.nan
+    texts = found["text None"].tolist()
+    return found | {
+        "float": numbers,
+        "list": texts,
+        "Int64": pd.Series(numbers).astype("Int64"),
+        "string": pd.Series(texts, dtype="string"),
+        "category": pd.Series(texts, dtype="category"),
+        "polars": pl.Series(texts),
+    }
+
+
+@pytest.mark.parametrize("y", missing_labels().values(), ids=missing_labels())
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "GUDClassifier"])
+def test_the_row_of_a_missing_label_is_named(y, method):
+    model = GUDClassifier(small()) if method == "GUDClassifier" else small(class_conditional=True)
+    fit = getattr(model, method, model.fit)
+    with pytest.raises(ValueError, match="y holds no label for 2 rows, the first of them row 3"):
+        fit(continuous(), y)
+
+
+@pytest.mark.parametrize("value", [np.nan, None, pd.NA], ids=repr)
+def test_a_missing_label_is_refused_after_the_fit(value):
+    X, y = continuous(), np.array(["a", "b"] * 20, dtype=object)
+    gen = small(class_conditional=True, max_iter=0).fit(X, y)
+    y[5] = value
+    for method in (gen.score_samples, gen.score_columns, gen.partial_fit):
+        with pytest.raises(ValueError, match="no label for 1 rows, the first of them row 5"):
+            method(X, y)
+    with pytest.raises(ValueError, match="no label for 1 rows, the first of them row 5"):
+        gen.sample(40, y)
 
 
 # Methods
 
 
 @pytest.mark.parametrize("n_samples", [0, -1, 2.0, "3", True, None])
-def test_numbers_of_samples_that_are_refused(n_samples):
-    gen = small(max_iter=0).fit(continuous())
+def test_bad_numbers_of_samples_are_refused(n_samples, fitted):
     with pytest.raises(ValueError, match=f"n_samples={n_samples!r} must be a whole number"):
-        gen.sample(n_samples)
+        fitted.sample(n_samples)
 
 
-def test_a_seed_that_is_none():
-    gen = small(max_iter=0).fit(continuous())
+def test_a_bad_random_state_is_refused(fitted):
     with pytest.raises(ValueError, match="cannot be used to seed"):
-        gen.sample(2, random_state="a")
+        fitted.sample(2, random_state="a")
 
 
 ARGUMENTS = {
@@ -300,18 +353,18 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("method", [*METHODS, *ARGUMENTS])
-def test_nothing_works_before_fit(method):
+def test_every_method_needs_a_fit(method):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         getattr(small(), method)(*ARGUMENTS.get(method, (continuous(),)))
 
 
-def test_a_step_without_determinant():
+def test_a_pipeline_refuses_a_step_without_determinant():
     X = continuous()
     with pytest.raises(TypeError, match="[Nn]ormalizer"):
         GenerativePipeline([("norm", Normalizer()), ("gud", small())]).fit(X)
 
 
-def test_bins_of_the_last_step_of_a_pipeline():
+def test_a_pipeline_refuses_bins_of_its_last_step():
     model = GenerativePipeline([("scale", StandardScaler()), ("gud", small(bin_width=1.0))])
     with pytest.raises(ValueError, match="Give bin_width to the GenerativePipeline"):
         model.fit(whole())
@@ -322,7 +375,7 @@ def test_a_plain_pipeline_does_not_sample():
     assert not hasattr(model, "sample")
 
 
-# Refusals lose nothing
+# Failed fits
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
@@ -339,9 +392,9 @@ def test_a_failed_refit_leaves_the_earlier_fit(method, warm_start):
     }
     if method == "fit":
         bad["nothing but NaN"] = X.assign(a=np.nan)
-    for message, rows_refused in bad.items():
+    for message, bad_rows in bad.items():
         with pytest.raises(ValueError, match=message):
-            getattr(gen, method)(rows_refused)
+            getattr(gen, method)(bad_rows)
     assert vars(gen).keys() == state.keys()
     assert all(vars(gen)[name] is value for name, value in state.items())
     np.testing.assert_array_equal(gen.score_samples(X), rows)
@@ -351,22 +404,26 @@ def test_a_failed_refit_leaves_the_earlier_fit(method, warm_start):
 def test_a_failed_first_fit_leaves_nothing():
     gen = small()
     with pytest.raises(ValueError, match="infinity"):
-        gen.fit(spoilt(np.inf))
+        gen.fit(with_value(np.inf))
     with pytest.raises(NotFittedError):
         gen.sample()
 
 
-def test_a_loss_that_explodes_is_reported_and_the_last_weights_kept():
+def test_a_diverging_loss_is_reported_and_the_last_weights_are_kept():
     X = continuous()
     X[0, 1] = 50
     gen = small(max_iter=5, learning_rate_init=1e30, precision="float32")
     with pytest.raises(FloatingPointError, match="loss is not finite.*x1.*last good weights"):
         gen.fit(X)
-    np.testing.assert_allclose(gen.score(X), small(max_iter=0).fit(X).score(X), atol=0.1)
+    # The first step spoils the weights: those that are left are the initial ones.
+    initial = small(max_iter=0).fit(X).weights_
+    for name, weight in gen.weights_.items():
+        np.testing.assert_array_equal(weight, initial[name])
+    assert np.isfinite(gen.score_samples(X)).all()
     assert np.isfinite(gen.sample(3)).all()
 
 
-def test_extreme_but_finite_values_fit():
+def test_extreme_finite_values_can_be_fitted():
     X = continuous()
     X[0, 1] = 1e6
     gen = small().fit(X)
