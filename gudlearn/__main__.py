@@ -147,7 +147,7 @@ def fit_generator(X, max_time):
     """
     from sklearn.callback import ProgressBar
 
-    # The passes that the defaults make on these rows, and on a slow machine no more than its time.
+    # The default number of epochs for these rows, and on a slow machine at most max_time.
     generator = GUDGenerator(bin_width=1.0, max_iter=500, max_time=max_time, random_state=0)
     generator.set_callbacks(ProgressBar())
     start = time.perf_counter()

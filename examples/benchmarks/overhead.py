@@ -23,10 +23,13 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from gudlearn import DPMSolver, GUDGenerator
+from gudlearn.data.rows import Rows
 from gudlearn.diffusion.losses import nll_integrand
-from gudlearn.model.component import Model
+from gudlearn.model.component import ComponentModel
 from gudlearn.training.loop import Budget, run_epochs
-from gudlearn.training.trainer import Trainer, make_optimizers
+from gudlearn.training.optimizers import make_optimizers
+from gudlearn.training.sources import rows_on_device
+from gudlearn.training.trainer import Trainer
 
 
 def seconds_of(work):
@@ -97,7 +100,7 @@ def image_step(options):
 def compare_steps(generator, X, passes, options):
     """Compare passes of `fit` with a bare loop of as many steps."""
     trainer, (batch, *_) = spied(Trainer, "step", lambda: generator.fit(X))
-    rows = generator._rows_on_device(X.reshape(len(X), -1), None, trainer)
+    rows = rows_on_device(generator.state_, Rows.of(X.reshape(len(X), -1)), trainer, False)
     steps = passes * len(trainer.batches(len(rows)))
     bare = bare_loop(trainer, batch.x0, steps, generator.optimizer)
     seconds, bare_seconds, ratio = compare(
@@ -144,7 +147,7 @@ def sampling(options):
     """Compare sample(1000) with the evaluations of the denoiser that it needs."""
     X, _ = digits()
     generator = GUDGenerator(bin_width=1.0, max_iter=1, random_state=0).fit(X)
-    model, (keys, sampler, *_) = spied(Model, "sample", lambda: generator.sample(1000))
+    model, (keys, sampler, *_) = spied(ComponentModel, "sample", lambda: generator.sample(1000))
     evaluations = sampler.steps * sampler.build().evaluations
     width = len(model.active)
     for rows in (1000, len(keys)):
@@ -181,7 +184,7 @@ def image_sampling(options):
     sampler = DPMSolver(steps=20)
     generator = GUDGenerator(sampler=sampler, max_iter=1, precision="bf16", random_state=0)
     generator.fit(patches(640))
-    model, _ = spied(Model, "sample", lambda: generator.sample(64))
+    model, _ = spied(ComponentModel, "sample", lambda: generator.sample(64))
     x = torch.zeros(64, len(model.active))
     gamma = model.path(torch.full((1,), 0.5)).expand_as(x)
 

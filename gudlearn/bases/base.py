@@ -258,7 +258,7 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 f"Z has {Z.shape[1]} columns but this {type(self).__name__} has "
                 f"{self.n_components_} components. Pass what transform returns."
             )
-        self.check_missing(Z)
+        self._check_missing_components(Z)
         X = np.empty(Z.shape, dtype=floating(Z.dtype))
         with np.errstate(under="ignore"):
             for rows in batches(Z):
@@ -326,6 +326,10 @@ class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 f"columns; got shape {column_std.shape}."
             )
         return self.component_noise(column_std)
+
+    def _check_missing_components(self, Z):
+        """Raise if components hold NaN and the basis mixes them."""
+        self.check_missing(Z)
 
     def check_missing(self, X):
         """Raise if X has missing values that the basis would mix with other columns.

@@ -247,6 +247,10 @@ class BlockBasis(Basis, _BaseComposition):
             for _, basis, columns in self.blocks_:
                 basis.check_missing(X[:, columns])
 
+    def _check_missing_components(self, Z):
+        for _, basis, _, members in self._slices():
+            basis.check_missing(Z[:, members])
+
     def component_noise(self, column_std):
         """Compute the noise of the components; see `Basis.component_noise`."""
         noise = [basis.component_noise(column_std[columns]) for _, basis, columns in self.blocks_]

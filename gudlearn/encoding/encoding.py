@@ -18,12 +18,12 @@ _DEQUANTISE, _BINS = 11, 6
 # masses, and where they are smooth. A denoiser that does not know that values are whole numbers
 # pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
 _TAU, _TAU_SMOOTH = 0.12, 0.35
-# Images of more values than this share one table of bins for each channel.
+# Images with more values than this have one table of bins for each channel.
 _MOST_TABLES = 1024
-# Tables of wide images are fitted to at most so many rows, and fewer where they would have more
-# entries than this.
+# Tables of wide images are fitted to at most _WIDE_ROWS rows, and to fewer (at least _FEWEST_ROWS)
+# where these would have more than _WIDE_ENTRIES entries.
 _WIDE_ROWS, _FEWEST_ROWS, _WIDE_ENTRIES = 4096, 512, 2**24
-# The middle value of a column is found among at most so many rows.
+# Number of rows, at most, among which the middle value of a column is found.
 _MOST_TYPICAL = 512
 # Mass outside the one value of a constant column.
 _CONSTANT_TAIL = 1e-12
@@ -83,7 +83,7 @@ class Encoding:
 
     @property
     def is_wide(self):
-        """Whether rows are images of so many values that they share tables of bins."""
+        """Whether rows are images with too many values for a table of bins each."""
         return self.shape is not None and len(self.bins.width) > _MOST_TABLES
 
     def some_rows(self, n_rows):

@@ -32,7 +32,7 @@ from gudlearn.diffusion.process import marginal_std, perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.nn.denoiser import LabelledDenoiser
 
-# Rows times noise draws that go through the network at once, and at most so many of their values.
+# Largest number of rows times noise draws in one call of the network, and of their values.
 _BATCH, _IMAGE_BATCH, MOST_VALUES = 1024, 128, 2**20
 # Streams of keyed noise.
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS = range(6)

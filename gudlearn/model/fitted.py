@@ -22,7 +22,7 @@ _FLOW_STEPS = 40
 _FLOW_DRAWS = 8
 # Up to this many components the trace of the flow's Jacobian is summed exactly.
 _EXACT_TRACE = 16
-# So many standard deviations from the mean a density cannot be told from zero.
+# Beyond this many standard deviations from the mean a density cannot be distinguished from zero.
 _FARTHEST = 1e30
 
 

@@ -18,8 +18,8 @@ from gudlearn.nn.rotated import (
     SplitRotation,
 )
 
-# The network's condition holds the mean noise levels of at most so many groups of components,
-# which are alike in order.
+# The network's condition holds the mean noise levels of at most this many groups of components of
+# similar order.
 _N_GROUPS = 12
 
 

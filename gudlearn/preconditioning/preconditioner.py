@@ -82,9 +82,9 @@ class ReferenceSet:
 
     def index(self, keys):
         """Place of each row of these keys, (n,), in the set; -1 for rows that are not in it."""
-        wanted = keys.cpu().numpy()
-        place = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
-        return torch.from_numpy(np.where(self.keys[place] == wanted, place, -1)).to(keys.device)
+        own = keys.cpu().numpy()
+        place = np.searchsorted(self.keys, own).clip(max=len(self.keys) - 1)
+        return torch.from_numpy(np.where(self.keys[place] == own, place, -1)).to(keys.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,7 @@ class Trainer:
     compiled : bool
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
-        A batch goes through the network in so many parts, whose gradients are summed.
+        Number of parts in which a batch goes through the network; their gradients are summed.
     masks : RandomMasks
         Which components of each row are target, observed or missing.
     loss_normalization : float in [0, 1]

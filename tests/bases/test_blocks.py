@@ -129,3 +129,14 @@ def test_unknown_names_are_refused():
         BlockBasis([("a", P, ["a", "z"])]).fit(FRAME)
     with pytest.raises(ValueError, match="Column 'e' of X is in no block"):
         BlockBasis([("a", P, list("abcd"))]).fit(FRAME)
+
+
+def test_missing_components_are_those_of_the_block_that_does_not_mix():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    basis = BlockBasis([("mixed", PCABasis(), [0, 2]), ("own", IdentityBasis(), 1)]).fit(X)
+    Z = basis.transform(X)
+    Z[0, 2] = np.nan
+    assert np.isnan(basis.inverse_transform(Z)[0]).tolist() == [False, True, False]
+    Z[0, :2] = np.nan
+    with pytest.raises(ValueError, match="mixes columns"):
+        basis.inverse_transform(Z)
