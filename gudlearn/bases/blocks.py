@@ -248,7 +248,7 @@ class BlockBasis(Basis, _BaseComposition):
                 basis.check_missing(X[:, columns])
 
     def _check_missing_components(self, Z):
-        for _, basis, _, members in self._slices():
+        for basis, _, members in self._slices():
             basis.check_missing(Z[:, members])
 
     def component_noise(self, column_std):
