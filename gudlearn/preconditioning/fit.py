@@ -185,7 +185,7 @@ class _ClusterSearch:
         missing = None if self.missing is None else torch.from_numpy(self.missing[held_out])
         z = torch.from_numpy(self.z[held_out])
         joint = self.preconditioner.joint_of(fitted)
-        return clusters.denoising_nll(joint, z, missing, *self.preconditioner.levels())
+        return clusters.denoising_nll(joint, z, missing, *self.preconditioner.noise_levels())
 
     def _undivided(self, train):
         tables = self._tables_of(train)
@@ -213,7 +213,7 @@ class _ClusterSearch:
         if missing is None:
             return z
         joint, found = preconditioner.joint_of([preconditioner.distribution]), z.copy()
-        gamma_0, gamma_1, log_variances = preconditioner.levels()
+        gamma_0, gamma_1, log_variances = preconditioner.noise_levels()
         lost = missing_gamma(log_variances, gamma_1)
         for some in row_batches(z):
             absent = torch.from_numpy(missing[some])

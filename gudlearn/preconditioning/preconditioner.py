@@ -175,14 +175,14 @@ class Preconditioner:
         """Place of rows of these keys in the reference set, -1 where they are not; or None."""
         return None if self.reference is None else self.reference.index(keys)
 
-    def levels(self):
+    def noise_levels(self):
         """gamma_0, gamma_1 and log-variances of the active components; tensors (D',)."""
         levels = self.gamma_0, self.gamma_1, np.log(self.variances)
         return [torch.from_numpy(v) for v in levels]
 
     def missing_above(self):
         """Noise levels above which active components are missing; Tensor (D',)."""
-        _, gamma_1, log_variances = self.levels()
+        _, gamma_1, log_variances = self.noise_levels()
         return (gamma_1 + missing_gamma(log_variances, gamma_1)) / 2
 
     def covariance(self):
