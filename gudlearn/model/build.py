@@ -3,6 +3,7 @@
 import operator
 import threading
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from gudlearn.nn.denoiser import Denoiser
 # Models on their devices by the preconditioner around which they are built: nothing of them is
 # pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
-# Layers draw their first weights from torch's global state, which is put back.
+# Held while torch's global state is another.
 _GLOBAL_STATE = threading.RLock()
 
 
@@ -68,14 +69,26 @@ def new_network(encoding, preconditioner, spec, seed, n_classes):
     """An untrained network for the components that diffuse; None if there are none."""
     if not encoding.ends.active.any():
         return None
-    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+    with _seeded(seed):
         if isinstance(spec, ImageNetwork):
             return make_image_network(encoding, preconditioner.marginals(), spec, n_classes)
         marginals, kernels = preconditioner.marginals(), preconditioner.kernels()
         n_channels = Denoiser.n_channels(marginals, preconditioner.joint(), kernels)
         n_estimates = 0 if kernels is None else kernels.n_bandwidths
         return build_network(spec, len(marginals.mean), n_channels, n_classes, n_estimates)
+
+
+@contextmanager
+def _seeded(seed):
+    """Let layers draw their first weights from a seed, in float32, and put global state back."""
+    dtype = torch.get_default_dtype()
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def build_denoiser(state):
