@@ -17,7 +17,7 @@ from gudlearn._random import distinct_keys, keyed_uniform, row_keys
 from gudlearn.data.columns import check_n_samples
 from gudlearn.data.containers import cast_like, clip_to, rows_held_by
 from gudlearn.transforms.determinants import check_step, flatten_steps, step_log_det
-from gudlearn.transforms.grid import levels_of, resolve_bin_width
+from gudlearn.transforms.grid import bin_indices, resolve_bin_width
 from gudlearn.transforms.inversion import draw_through
 
 __all__ = ["GenerativePipeline"]
@@ -167,7 +167,7 @@ class GenerativePipeline(Pipeline):
         self.bin_width_ = resolve_bin_width(self, self._dtypes())
         if self.bin_width_ is None:
             return X
-        levels = levels_of(self, checked)
+        levels = bin_indices(self, checked)
         # Equal rows must not be given equal noise here.
         values = self._inside_bins(levels, distinct_keys(levels))
         return self._like_input(
@@ -266,7 +266,7 @@ class GenerativePipeline(Pipeline):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         binned = getattr(self, "bin_width_", None) is not None
         if binned:
-            levels = levels_of(self, X)
+            levels = bin_indices(self, X)
             X = self._inside_bins(levels, row_keys(levels))
         own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
         kind = getattr(self, "_trained_on", X)
@@ -337,7 +337,7 @@ class GenerativePipeline(Pipeline):
         widths = getattr(self, "bin_width_", None)
         if widths is None:
             return self._log_density(X, reference)
-        levels = levels_of(self, X)
+        levels = bin_indices(self, X)
         keys = row_keys(levels)
         shift, stride = (
             keyed_uniform(keys, X.shape[1], stream).numpy() for stream in (_SHIFT, _STRIDE)

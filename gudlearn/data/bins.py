@@ -1,4 +1,4 @@
-"""The grids that discrete columns lie on: value = origin + level * width."""
+"""Bins of discrete columns: value = origin + index * width."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,26 @@ import numpy as np
 
 from gudlearn.data.missing import extremes, row_batches
 
-# Longer tables of levels are not kept: such a column is treated as continuous inside its bins.
-MAX_LEVELS = 1 << 16
-# A value may miss its grid point by this share of a bin: decimal fractions are not exact.
+# A column with more bins has no table of them: it is treated as continuous inside its bins.
+MAX_BINS = 1 << 16
+# A value may be off its grid by this fraction of a bin: decimal fractions are not exact.
 _OFF_GRID = 1e-3
 
 
 @dataclass(frozen=True)
 class Bins:
-    """The grids of the discrete columns.
+    """The bins of the discrete columns.
 
     Parameters
     ----------
     width : ndarray of shape (F,)
         Bin width, NaN where a column is continuous.
     origin : ndarray of shape (F,)
-        Value of level 0.
+        Value of bin 0.
     low, high : ndarray of shape (F,)
-        Least and greatest level that can be, NaN where nothing bounds it.
+        Bounds of the bin indices, NaN where there is none.
     names : list of str
-        For messages.
+        Names of the columns, for messages.
     """
 
     width: np.ndarray
@@ -36,13 +36,21 @@ class Bins:
 
     @property
     def discrete(self):
-        """Which columns are discrete."""
+        """Which columns are discrete, (F,)."""
         return ~np.isnan(self.width)
 
-    def levels(self, X, first=0):
-        """Levels of the discrete columns, whole numbers or NaN; others are 0. Shape (n, F).
+    def indices(self, X, first_row=0):
+        """Bin indices of the discrete columns, whole numbers or NaN; 0 in the others.
 
-        To messages the rows are those from `first` on.
+        Parameters
+        ----------
+        X : ndarray of shape (n, F)
+        first_row : int
+            Number of the first row, for messages.
+
+        Returns
+        -------
+        ndarray of shape (n, F)
 
         Raises
         ------
@@ -59,7 +67,7 @@ class Bins:
         outside = ((found[:, discrete] < low) | (found[:, discrete] > high)).any(0)
         for j in np.flatnonzero(discrete)[off_grid]:
             self._refuse(
-                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j, first,
+                ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j, first_row,
                 f"is not a whole multiple of bin_width={self.width[j]:g}"
                 + (f" from {self.origin[j]:g}" if self.origin[j] else ""),
                 "Pass the width of the grid the column lies on, or None (or NaN for the column) "
@@ -67,23 +75,23 @@ class Bins:
             )  # fmt: skip
         for j in np.flatnonzero(discrete)[outside]:
             self._refuse(
-                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j, first,
+                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j, first_row,
                 f"lies outside bin_range={self._range(j)}",
                 "Widen bin_range, or pass bin_range=None to allow any value.",
             )  # fmt: skip
         return found
 
     def check(self, X):
-        """Raise where rows X do not lie on the grids, whatever their dtype; see `levels`."""
+        """Raise if rows X of any dtype are off their grids or out of bounds; see `indices`."""
         if _lies_on_integers(X, self.width) and not self.origin.any():
             try:
-                # Whole numbers lie on the grid of whole numbers: their extremes tell the rest.
-                self.levels(np.stack(extremes(X)))
+                # Integers lie on the grid of whole numbers: only their extremes need a check.
+                self.indices(np.stack(extremes(X)))
                 return
             except ValueError:
                 pass
         for rows in row_batches(X):
-            self.levels(X[rows], rows.start)
+            self.indices(X[rows], rows.start)
 
     def _range(self, j):
         return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
@@ -91,21 +99,23 @@ class Bins:
     def _bounds(self, j):
         return np.array([self.low[j], self.high[j]])
 
-    def _refuse(self, wrong, column, j, first, rule, cure):
+    def _refuse(self, wrong, column, j, first_row, rule, cure):
+        """Raise for the first wrong row of column j, if there is any."""
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
-                f"Column {self.names[j]!r} holds {column[row]:g} in row {first + row}, which "
+                f"Column {self.names[j]!r} holds {column[row]:g} in row {first_row + row}, which "
                 f"{rule}. {cure}"
             )
 
-    def values(self, levels, X):
-        """X with its discrete columns replaced by the values of levels."""
+    def values(self, indices, X):
+        """X (n, F) with the values of bins (n, F) in its discrete columns."""
         per_unit = 1 / self.width
         whole = np.abs(per_unit - np.rint(per_unit)) < 1e-9 * per_unit
-        # 9978 / 10000 is the float a user wrote, 9978 * 0.0001 is not.
+        # 9978 / 10000 is the float that a user wrote, 9978 * 0.0001 is not. The quotient is used
+        # only where bins per unit are a whole number, and may be anything elsewhere.
         with np.errstate(invalid="ignore", divide="ignore"):
-            step = np.where(whole, levels / np.rint(per_unit), levels * self.width)
+            step = np.where(whole, indices / np.rint(per_unit), indices * self.width)
         return np.where(self.discrete, self.origin + step, X)
 
 
@@ -120,7 +130,7 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
     X : ndarray of shape (n, F)
     names : list of str
     alike : bool
-        Whether all columns lie on one grid, as the pixels of an image do.
+        Whether all columns share one grid, as the pixels of an image do.
 
     Returns
     -------
@@ -129,7 +139,7 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
     Raises
     ------
     ValueError
-        If a width is not positive, has the wrong length, or the data do not obey it.
+        If a width is not positive or has the wrong length, or a value is off its grid.
     """
     n_columns = X.shape[1]
     width = _resolve_width(bin_width, container, n_columns)
@@ -141,20 +151,20 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
 
 
 def _origins(X, width, alike):
-    """Where the grid of each column begins: at 0, or at its least value if that fits better."""
+    """Origin of each column's grid: 0, or its least value if that fits more values; (F,)."""
     if _lies_on_integers(X, width):
         return np.zeros(X.shape[1])
     low = extremes(X)[0].astype(np.float64)
     if alike:
         low = np.full_like(low, low.min())
-    on_plain, on_own = np.zeros(len(low)), np.zeros(len(low))
+    on_multiples, from_low = np.zeros(len(low)), np.zeros(len(low))
     for rows in row_batches(X):
-        on_plain += _on_grid(X[rows] / width).sum(0)
-        on_own += _on_grid((X[rows] - low) / width).sum(0)
+        on_multiples += _on_grid(X[rows] / width).sum(0)
+        from_low += _on_grid((X[rows] - low) / width).sum(0)
     if alike:
-        on_plain[:], on_own[:] = on_plain.mean(), on_own.mean()
-    # Where most values lie on neither grid, it is the plain one that they are told to miss.
-    return np.where(on_own > np.maximum(on_plain, 0.5 * len(X)), low, 0.0)
+        on_multiples[:], from_low[:] = on_multiples.mean(), from_low.mean()
+    # Where most values lie on neither grid, messages refer to the multiples of the width.
+    return np.where(from_low > np.maximum(on_multiples, 0.5 * len(X)), low, 0.0)
 
 
 def _lies_on_integers(X, width):
@@ -163,12 +173,13 @@ def _lies_on_integers(X, width):
 
 
 def _on_grid(position):
-    """Whether positions are whole numbers; what is missing is on any grid."""
+    """Whether positions are whole numbers; missing values are on any grid."""
     off = np.abs(position - np.rint(position))
     return ~(off > _OFF_GRID + 1e-9 * np.abs(position))
 
 
 def _resolve_width(bin_width, container, n_columns):
+    """Bin widths (F,), NaN for continuous columns, of a valid parameter; see `make_bins`."""
     if isinstance(bin_width, str):
         if bin_width != "auto":
             raise ValueError(
@@ -201,6 +212,7 @@ def _resolve_width(bin_width, container, n_columns):
 
 
 def _resolve_range(bin_range, width, origin, n_columns):
+    """Bounds of the bin indices, each (F,), of a valid parameter; see `make_bins`."""
     if bin_range is None:
         return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
     try:
@@ -218,6 +230,6 @@ def _resolve_range(bin_range, width, origin, n_columns):
         raise ValueError(f"bin_range={bin_range!r} must have low <= high.")
     if np.isnan(width).all():
         raise ValueError("bin_range needs discrete columns: pass bin_width too.")
-    # Bounds need not lie on the grid: the levels inside them count.
+    # Bounds need not lie on the grid: the bins between them are allowed.
     position = (bounds - origin[:, None]) / width[:, None]
     return np.ceil(position[:, 0] - _OFF_GRID), np.floor(position[:, 1] + _OFF_GRID)

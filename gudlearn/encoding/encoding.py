@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from gudlearn._random import keyed_uniform
-from gudlearn.data.bins import MAX_LEVELS
+from gudlearn.data.bins import MAX_BINS
 from gudlearn.data.missing import column_moments, extremes, row_batches
 from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
 from gudlearn.encoding.end_points import fit_ends
@@ -72,7 +72,7 @@ class Encoding:
         self.column_mean, self.column_std = column_moments(X, rows.missing)
         self.basis.fit(self._named(X))
         n_bins = self._n_bins(low, high)
-        self._choose_binned(bins.discrete & (n_bins <= MAX_LEVELS), n_bins)
+        self._choose_binned(bins.discrete & (n_bins <= MAX_BINS), n_bins)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
         if self.dequantised.any():
             self.basis.fit(self._named(self._dequantise(X, rows.keys, 0)))
@@ -100,7 +100,7 @@ class Encoding:
 
     def _n_bins(self, low, high):
         """Number of bins between the bounds of each column; 1 where it is continuous."""
-        ends = self.bins.levels(np.stack([low, high]))
+        ends = self.bins.indices(np.stack([low, high]))
         low = np.where(np.isnan(self.bins.low), ends[0], self.bins.low)
         high = np.where(np.isnan(self.bins.high), ends[1], self.bins.high)
         return high - low + 1
@@ -222,7 +222,7 @@ class Encoding:
 
     def bin_indices(self, X):
         """Bin indices (n, F) inside the tables, and the log-probability of what lies beyond."""
-        indices = self.bins.levels(X)
+        indices = self.bins.indices(X)
         clipped, log_beyond = indices.copy(), np.zeros(indices.shape)
         for j, table in self.tables.items():
             if any(table.open_ends):
@@ -253,7 +253,7 @@ class Encoding:
         """Active components of `Rows` inside the tables, (n, D'), and which are missing."""
         X, active = rows.filled(self.fill_values), self.ends.active
         z = [
-            self.encode(X[some], self.bins.levels(X[some]), rows.keys[some])[:, active]
+            self.encode(X[some], self.bins.indices(X[some]), rows.keys[some])[:, active]
             for some in row_batches(X)
         ]
         missing = rows.missing

@@ -57,7 +57,7 @@ def resolve_bin_width(pipeline, dtypes):
     return np.full(n_features, widths)
 
 
-def levels_of(pipeline, X):
+def bin_indices(pipeline, X):
     """Bin indices of values, whole numbers; (n, n_features).
 
     Raises

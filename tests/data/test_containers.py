@@ -159,14 +159,14 @@ def test_a_grid_need_not_hold_zero():
     )
 
 
-def test_levels_are_the_distance_from_the_origin_in_bins():
+def test_bin_indices_are_the_distance_from_the_origin_in_bins():
     X = np.array([[0.5, 7.0], [2.5, 9.3]])
     bins = bins_of(X, [1.0, np.nan])
     assert isinstance(bins, Bins)
     np.testing.assert_array_equal(bins.discrete, [True, False])
-    levels = bins.levels(X)
-    np.testing.assert_array_equal(levels, [[0, 0], [2, 0]])
-    np.testing.assert_array_equal(bins.values(levels, X), X)
+    indices = bins.indices(X)
+    np.testing.assert_array_equal(indices, [[0, 0], [2, 0]])
+    np.testing.assert_array_equal(bins.values(indices, X), X)
 
 
 def test_a_range_of_all_columns_and_one_per_column_agree():
