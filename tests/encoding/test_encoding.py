@@ -97,7 +97,7 @@ def test_the_most_extreme_column_is_named_in_any_basis(basis):
     X = frame(continuous(100))
     X.loc[5, "b"] = 1e12
     gen = GUDGenerator(basis=basis, bin_width=None, max_iter=0).fit(frame(continuous(100)))
-    encoding = gen._encoding
+    encoding = gen.state_.encoding
     rows = X.to_numpy()
     z = gen.basis_.transform(X) if basis == "pca" else (rows - gen.basis_.mean_) / gen.basis_.scale_
     assert encoding.extreme_column(torch.from_numpy(np.asarray(z))) == "b"

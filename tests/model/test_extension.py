@@ -11,11 +11,11 @@ import torch
 from scipy import stats
 
 from gudlearn import BlockBasis, DPMSolver, IdentityBasis, PCABasis, UNet, WaveletBasis
-from gudlearn._extension import local_components
 from gudlearn._random import seed_keys
 from gudlearn.diffusion.noise import alpha, sigma
 from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.diffusion.solvers import integrate
+from gudlearn.model.extension import local_components
 from gudlearn.model.rolling import Strip, roll
 from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
@@ -41,16 +41,18 @@ def exact_engine():
         device=torch.device("cpu"),
         dtype=torch.float64,
         denoiser=SimpleNamespace(marginals=GaussianMarginals(0 * ones, ones)),
-        given=lambda labels: denoise,
+        labelled=lambda labels: denoise,
         null=0,
         arithmetic=nullcontext,
     )
     encoding = SimpleNamespace(
         fill_values=np.zeros(WIDTH),
-        decode=lambda z, keys, model: z,
+        decode=lambda z, keys: z,
         basis=IdentityBasis(whiten=False).fit(np.zeros((2, WIDTH))),
     )
-    return SimpleNamespace(model=model, encoding=encoding, components=torch.from_numpy)
+    return SimpleNamespace(
+        components=model, encoding=encoding, encode=lambda rows: torch.from_numpy(rows.values)
+    )
 
 
 @pytest.mark.parametrize("n_active", [1, 4])
@@ -209,7 +211,7 @@ def test_only_the_context_counts():
 def test_a_model_of_classes_goes_on_with_none():
     X = crops()
     gen = small(class_conditional=True, conditional_rate=0.5).fit(X, np.arange(60) % 2)
-    network = gen._engine().model.denoiser.network
+    network = gen.fitted_model().components.denoiser.network
     told = []
     network.register_forward_pre_hook(lambda module, inputs: told.append(inputs[2:]))
     assert np.isfinite(gen.extend(X[:2], 2)).all()

@@ -9,10 +9,11 @@ import torch
 from sklearn.preprocessing import PowerTransformer, StandardScaler
 from torch import nn
 
-from gudlearn import GenerativePipeline, GUDGenerator, GUDImputer, GUDOutlierDetector, _fitting
-from gudlearn._learner import _MOST_REMEMBERED
+from gudlearn import GenerativePipeline, GUDGenerator, GUDImputer, GUDOutlierDetector
 from gudlearn._random import row_keys
 from gudlearn.preconditioning.kernels import KernelDensities
+from gudlearn.training import fit as training_fit
+from gudlearn.training.options import _MOST_REFERENCE
 from small import continuous, small, whole
 
 
@@ -48,36 +49,36 @@ def test_before_training_nothing_is_different():
 @pytest.mark.parametrize("random_state", [0, None])
 def test_rows_that_judge_are_not_kept(monkeypatch, random_state):
     judges = []
-    make = _fitting.make_validation
+    make = training_fit.make_validation
     monkeypatch.setattr(
-        _fitting, "make_validation", lambda *a: judges.append(a[1]) or make(*a)
+        training_fit, "make_validation", lambda *a: judges.append(a[1]) or make(*a)
     )
     X = families()
     gen = small(retrieval="auto", random_state=random_state).fit(X)
     (held_out,) = judges
-    remembered = gen._encoding.remembered.keys
+    remembered = gen.state_.preconditioner.reference.keys
     assert len(held_out) == 24 and len(remembered) == 216
-    assert not np.isin(row_keys(held_out).numpy(), remembered).any()
+    assert not np.isin(held_out.keys.numpy(), remembered).any()
 
 
 def test_rows_are_found_by_their_values(kept):
     X = families()
-    places = kept._encoding.places(row_keys(X), "cpu").numpy()
+    places = kept.state_.preconditioner.self_index(row_keys(X)).numpy()
     found = places >= 0
-    assert found.sum() == len(kept._encoding.remembered.keys)
+    assert found.sum() == len(kept.state_.preconditioner.reference.keys)
     expected = kept.basis_.transform(X[found])
-    np.testing.assert_allclose(kept._encoding.remembered.rows[places[found]], expected, rtol=1e-5)
-    assert (kept._encoding.places(row_keys(families(seed=1)), "cpu") == -1).all()
+    np.testing.assert_allclose(kept.state_.preconditioner.reference.rows[places[found]], expected, rtol=1e-5)
+    assert (kept.state_.preconditioner.self_index(row_keys(families(seed=1))) == -1).all()
 
 
 def test_in_training_no_row_is_told_of_itself(monkeypatch):
     asked = []
     posteriors = KernelDensities.posteriors
 
-    def spy(self, x, gamma, own=None):
+    def spy(self, x, gamma, self_index=None):
         if torch.is_grad_enabled():
-            asked.append(own)
-        return posteriors(self, x, gamma, own)
+            asked.append(self_index)
+        return posteriors(self, x, gamma, self_index)
 
     monkeypatch.setattr(KernelDensities, "posteriors", spy)
     gen = small(max_iter=1, retrieval="auto", accumulation_steps=2, batch_size=108)
@@ -90,8 +91,8 @@ def test_in_training_no_row_is_told_of_itself(monkeypatch):
 
 def test_a_row_counts_as_new_if_it_is_to(kept):
     X = families()
-    told, as_new = kept.score_samples(X), kept._scores_as_new(X)
-    remembered = (kept._encoding.places(row_keys(X), "cpu") >= 0).numpy()
+    told, as_new = kept.score_samples(X), kept.score_samples_leave_one_out(X)
+    remembered = (kept.state_.preconditioner.self_index(row_keys(X)) >= 0).numpy()
     np.testing.assert_allclose(told[~remembered], as_new[~remembered], rtol=1e-9)
     assert (told - as_new)[remembered].mean() > 0.01
 
@@ -116,16 +117,16 @@ def test_rows_count_as_new_where_their_ties_are_spread():
     X[:, 0] = np.round(X[:, 0])
     detector = GUDOutlierDetector(small(retrieval="auto", validation_fraction=0)).fit(X)
     assert 0 in detector._ties.columns
-    encoding = detector.generator_._encoding
+    reference = detector.generator_.state_.preconditioner.reference
     itself = detector._ties.spread(X, row_keys(X))
-    assert (encoding.places(row_keys(itself), "cpu") >= 0).all()
+    assert (reference.index(row_keys(itself)) >= 0).all()
     # No score is of the very values that are kept.
     asked = []
-    score = detector.generator_._scores_as_new
-    detector.generator_._scores_as_new = lambda rows, own: asked.append(rows) or score(rows, own)
+    score = detector.generator_.score_samples_leave_one_out
+    detector.generator_.score_samples_leave_one_out = lambda rows, own: asked.append(rows) or score(rows, own)
     detector.score_samples(X)
     assert len(asked) == 2
-    assert all((encoding.places(row_keys(rows), "cpu") == -1).all() for rows in asked)
+    assert all((reference.index(row_keys(rows)) == -1).all() for rows in asked)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -134,11 +135,11 @@ def test_rows_in_bins_count_as_new_to_a_pipeline(dtype):
     model = small(max_iter=30, retrieval="auto", validation_fraction=0)
     steps = [("scale", StandardScaler()), ("model", model)]
     pipeline = GenerativePipeline(steps, bin_width=0.1).fit(X)
-    told, as_new = pipeline.score_samples(X), pipeline._scores_as_new(X)
+    told, as_new = pipeline.score_samples(X), pipeline.score_samples_leave_one_out(X)
     assert (told - as_new).mean() > 0.01
     new = np.round(families(seed=1), 1).astype(dtype)
     new = new[~np.isin(row_keys(new), row_keys(X))]
-    np.testing.assert_allclose(pipeline._scores_as_new(new), pipeline.score_samples(new))
+    np.testing.assert_allclose(pipeline.score_samples_leave_one_out(new), pipeline.score_samples(new))
 
 
 @pytest.mark.parametrize("dtype", ["Int64", np.int64, np.float32])
@@ -151,23 +152,23 @@ def test_rows_that_no_dtype_of_training_holds_are_new(dtype):
     new.iloc[0, 0] += 0.4
     new.iloc[1, 0] = 1e39
     new.iloc[2, 0] = 0.4
-    told, as_new = pipeline.score_samples(new), pipeline._scores_as_new(new)
+    told, as_new = pipeline.score_samples(new), pipeline.score_samples_leave_one_out(new)
     np.testing.assert_allclose(as_new[:3], told[:3])
-    kept = pipeline[-1]._encoding
+    reference = pipeline[-1].state_.preconditioner.reference
     own = pipeline._as_trained(frame)
-    assert (kept.places(row_keys(own), "cpu") >= 0).sum() >= len(kept.remembered.keys)
+    assert (reference.index(row_keys(own)) >= 0).sum() >= len(reference.keys)
 
 
 def test_no_row_is_told_of_its_copy():
     X = np.repeat(families(120), 2, axis=0)
     gen = small(retrieval="auto", validation_fraction=0).fit(X)
-    keys = gen._encoding.remembered.keys
+    keys = gen.state_.preconditioner.reference.keys
     assert len(keys) == len(np.unique(keys)) == 120
-    assert (gen._encoding.places(row_keys(X), "cpu") >= 0).all()
+    assert (gen.state_.preconditioner.self_index(row_keys(X)) >= 0).all()
     # Where rows take few values copies are the law.
     few = np.random.default_rng(0).integers(0, 2, (60, 2)).astype(float)
     gen = small(retrieval="auto", validation_fraction=0).fit(few)
-    assert len(gen._encoding.remembered.keys) == 60
+    assert len(gen.state_.preconditioner.reference.keys) == 60
 
 
 def test_a_copy_remembers(kept):
@@ -199,14 +200,14 @@ def test_what_is_missing_is_found_among_the_neighbours():
 
 def test_only_so_many_rows_are_kept():
     X = continuous(60)
-    assert len(small(retrieval=20).fit(X)._encoding.remembered.keys) == 20
+    assert len(small(retrieval=20).fit(X).state_.preconditioner.reference.keys) == 20
     # A row alone would have nobody to be told of.
-    assert small(retrieval=1).fit(X)._encoding.remembered is None
-    many = continuous(_MOST_REMEMBERED + 1)
-    assert small(max_iter=0, retrieval="auto").fit(many)._encoding.remembered is None
+    assert small(retrieval=1).fit(X).state_.preconditioner.reference is None
+    many = continuous(_MOST_REFERENCE + 1)
+    assert small(max_iter=0, retrieval="auto").fit(many).state_.preconditioner.reference is None
     images = whole(20, 16).astype(np.uint8).reshape(20, 4, 4)
     fitted = small(network="auto", max_iter=0, retrieval="auto").fit(images)
-    assert fitted._encoding.remembered is None
+    assert fitted.state_.preconditioner.reference is None
 
 
 class Linear(nn.Module):
@@ -252,14 +253,14 @@ def test_labels_and_discrete_columns_go_with_it():
 
 def test_fits_go_on_with_the_rows_that_they_began_with():
     gen = small(retrieval="auto", warm_start=True).fit(families())
-    before = gen._encoding.remembered
+    before = gen.state_.preconditioner.reference
     gen.fit(families(seed=1))
-    assert gen._encoding.remembered is before
+    assert gen.state_.preconditioner.reference is before
     with pytest.raises(ValueError, match="retrieval=0 was 'auto'"):
         gen.set_params(retrieval=0).fit(families())
     parts = small(retrieval="auto").partial_fit(families(60))
-    remembered = parts._encoding.remembered
-    assert parts.partial_fit(families(60, seed=1))._encoding.remembered is remembered
+    remembered = parts.state_.preconditioner.reference
+    assert parts.partial_fit(families(60, seed=1)).state_.preconditioner.reference is remembered
 
 
 @pytest.mark.parametrize("retrieval", [-1, 1.5, "all"])

@@ -75,14 +75,14 @@ def test_a_network_that_saw_parts_of_rows_goes_on_seeing_them():
     assert gen.conditional_rate_ == 0.3
     assert gen.conditioning_method([0]) == "exact"
     gen.set_params(conditional_rate=0.0).partial_fit(X)
-    assert gen.conditional_rate_ == _TRAINERS[gen].states.rate == 0
+    assert gen.conditional_rate_ == _TRAINERS[gen].masks.rate == 0
 
 
 def test_a_network_begins_to_see_parts_of_rows_with_the_first_hole():
     gen = small().partial_fit(continuous())
-    assert gen.conditional_rate_ == _TRAINERS[gen].states.rate == 0
+    assert gen.conditional_rate_ == _TRAINERS[gen].masks.rate == 0
     gen.partial_fit(one_hole())
-    assert gen.conditional_rate_ == _TRAINERS[gen].states.rate == 0.3
+    assert gen.conditional_rate_ == _TRAINERS[gen].masks.rate == 0.3
 
 
 def test_later_rows_may_lack_a_column():

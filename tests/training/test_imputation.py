@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from gudlearn import GUDGenerator, UNet
-from gudlearn._fitting import model_in_training
-from gudlearn.model.fitted import Engine
-from gudlearn.training.imputation import Filling
+from gudlearn.data.rows import Rows
+from gudlearn.training.fit import model_in_training
+from gudlearn.training.imputation import Imputation
+from gudlearn.training.options import make_trainer
+from gudlearn.training.sources import rows_on_device
 from gudlearn.training.trainer import Trainer
 from small import small
 
@@ -30,13 +32,13 @@ class ObservedDenoiser(list):
 
     labels = None
 
-    def fill(self, X):
+    def impute(self, X):
         self.append(X)
 
 
 def filling_of(gen, X, told):
-    """The Filling of rows X by what a fitted estimator has learned."""
-    return Filling(gen._engine(), X, told, seed=0)
+    """The Imputation of rows X by what a fitted estimator has learned."""
+    return Imputation(gen.fitted_model(), Rows.of(X), told, seed=0)
 
 
 def test_holes_are_filled_by_draws_given_the_rest():
@@ -94,16 +96,16 @@ def test_filled_rows_are_seen_whole(shape):
     X = with_holes(gaussian_rows(40)[:, [0, 1, 2, 0]] + np.arange(4.0))
     network = {} if shape is None else {"network": UNet(width=8)}
     gen = small(max_iter=0, shape=shape, conditional_rate=0.3, **network).fit(X)
-    data = gen._rows_on_device(X, None, gen._make_trainer(len(X), 0))
-    data.renew(0)
+    data = rows_on_device(gen.state_, Rows.of(X), make_trainer(gen, gen.state_, len(X), 0), False)
+    data.begin_epoch(0)
     everything = torch.arange(40)
     before, _, missing, _ = data.take(everything, torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(missing, np.isnan(X))
-    assert not data.filled
-    data.fill(np.where(np.isnan(X), 7.5, X))
-    data.renew(1)
+    assert not data.imputed
+    data.impute(np.where(np.isnan(X), 7.5, X))
+    data.begin_epoch(1)
     after, _, still, _ = data.take(everything, torch.Generator().manual_seed(0))
-    assert data.filled
+    assert data.imputed
     torch.testing.assert_close(still, missing)
     torch.testing.assert_close(before[~missing], after[~missing])
     expected = (7.5 - gen.basis_.mean_) / gen.basis_.scale_
@@ -114,14 +116,14 @@ def test_filled_rows_are_seen_whole(shape):
 def test_what_was_filled_in_is_shown_and_not_learned():
     X = with_holes(gaussian_rows(64))
     gen = small(max_iter=0, conditional_rate=0.3).fit(X)
-    trainer = gen._make_trainer(len(X), 0)
-    data = gen._rows_on_device(X, None, trainer)
-    data.renew(0)
+    trainer = make_trainer(gen, gen.state_, len(X), 0)
+    data = rows_on_device(gen.state_, Rows.of(X), trainer, False)
+    data.begin_epoch(0)
     batch = data.take(torch.arange(64), trainer.generator)
     seen, missing, count = [], batch.missing, np.isnan(X).sum(0)
 
     def loss(denoise, path, x0, t, eps):
-        seen.append(path.wanted)
+        seen.append(path.target)
         return torch.where(missing, 1e6, 1.0).expand_as(x0)
 
     trainer._loss = loss
@@ -153,7 +155,7 @@ def test_a_fit_with_holes_fills_them(monkeypatch):
     def call(self, *args):
         calls.append(args)
 
-    monkeypatch.setattr(Filling, "__call__", call)
+    monkeypatch.setattr(Imputation, "__call__", call)
     X = with_holes(gaussian_rows(300))
     small(max_iter=4).fit(X)
     assert calls == [(k / 4, k) for k in range(4)]
@@ -173,14 +175,14 @@ def test_weights_of_before_rows_were_filled_are_not_kept():
 def test_patience_fills_rows_before_it_ends():
     X = with_holes(gaussian_rows(300))
     filled = []
-    original = Filling.__call__
+    original = Imputation.__call__
 
     def call(self, *args):
         filled.append(original(self, *args))
         return filled[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Filling, "__call__", call)
+        patch.setattr(Imputation, "__call__", call)
         gen = small(
             max_iter=200, early_stopping=True, n_iter_no_change=1, tol=1.0, learning_rate_init=1e-6
         ).fit(X)
@@ -203,8 +205,8 @@ def test_levels_beyond_float32_are_filled():
     X[::3, 0] = np.nan
     gen = small(bin_width=[1.0, None], max_iter=0, conditional_rate=0.3).fit(X)
     told = ObservedDenoiser()
-    model = model_in_training(gen._encoding, gen._make_trainer(300, 0), 0)
-    Filling(Engine(gen._encoding, model), X, told, seed=0)(0.5, 20)
+    fitted = model_in_training(gen.state_, make_trainer(gen, gen.state_, 300, 0))
+    Imputation(fitted, Rows.of(X), told, seed=0)(0.5, 20)
     assert len(np.unique(told[0][::3, 0])) > 25
 
 
@@ -213,9 +215,11 @@ def test_flipped_images_keep_their_holes_beside_a_constant_pixel():
     X[:, 0, 0] = 1.0
     X[::2, 1, 3] = np.nan
     gen = small(network=UNet(width=8), random_flips=True, max_iter=0, basis="identity").fit(X)
-    data = gen._rows_on_device(X.reshape(50, 8), None, gen._make_trainer(50, 0))
+    data = rows_on_device(
+        gen.state_, Rows.of(X.reshape(50, 8)), make_trainer(gen, gen.state_, 50, 0), True
+    )
     missing = data.take(torch.arange(50), torch.Generator().manual_seed(0)).missing
-    columns = gen._encoding.columns[gen._encoding.ends.active]
+    columns = gen.state_.encoding.columns[gen.state_.encoding.ends.active]
     places = [{int(columns[j]) for j in row.nonzero()[:, 0]} for row in missing]
     # Pixel 7 lies opposite pixel 4.
     assert set(map(tuple, places[::2])) == {(7,), (4,)} and not any(places[1::2])
@@ -225,7 +229,7 @@ def test_an_error_after_rows_were_filled_keeps_good_weights(monkeypatch):
     X = gaussian_rows(2000)
     X[:, 2] = X[:, 0] ** 2
     filled = []
-    original, step = Filling.__call__, Trainer.step
+    original, step = Imputation.__call__, Trainer.step
 
     def call(self, *args):
         filled.append(original(self, *args))
@@ -236,7 +240,7 @@ def test_an_error_after_rows_were_filled_keeps_good_weights(monkeypatch):
             raise FloatingPointError("spoilt")
         return step(self, *args)
 
-    monkeypatch.setattr(Filling, "__call__", call)
+    monkeypatch.setattr(Imputation, "__call__", call)
     monkeypatch.setattr(Trainer, "step", fail)
     gen = small(max_iter=200)
     with pytest.raises(FloatingPointError, match="spoilt"):

@@ -10,15 +10,19 @@ import pytest
 import torch
 
 from gudlearn import GUDGenerator, PCABasis
-from gudlearn._fitting import autocast_type, hold_out, resolve_network
 from gudlearn.conditioning.random_masks import RandomMasks
 from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath
+from gudlearn.data.rows import Rows
 from gudlearn.diffusion.paths import WindowedGamma
+from gudlearn.model.device import autocast_type, to_arrays
 from gudlearn.networks import MLP
 from gudlearn.nn.denoiser import Denoiser
 from gudlearn.preconditioning.marginals import GaussianMarginals
-from gudlearn.training.loop import Budget, learning_rate_factor, run_epochs
-from gudlearn.training.trainer import LOSSES, Batch, Trainer, Validation, to_arrays, to_tensors
+from gudlearn.training.loop import Budget, Hooks, learning_rate_factor, run_epochs
+from gudlearn.training.options import make_trainer, n_epochs, resolve_network
+from gudlearn.training.split import hold_out
+from gudlearn.training.trainer import LOSSES, Batch, Trainer
+from gudlearn.training.validation import Validation
 from small import continuous, small, whole
 
 CORRELATION = 0.95
@@ -30,7 +34,7 @@ def rows(n=256, seed=0):
     return torch.stack([x[:, 0], CORRELATION * x[:, 0] + (1 - CORRELATION**2) ** 0.5 * x[:, 1]], 1)
 
 
-def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=0):
+def toy_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)
         network = MLP(width=16, n_blocks=1).build(2, 1)
@@ -46,14 +50,14 @@ def make_trainer(loss="likelihood", optimizer="adamw", learning_rate=5e-3, seed=
         weight_decay=0.01,
         autocast=None,
         generator=torch.Generator().manual_seed(seed),
-        states=RandomMasks(torch.arange(2), (2,), 0.0, torch.zeros(2)),
+        masks=RandomMasks(torch.arange(2), (2,), 0.0, torch.zeros(2)),
     )
 
 
-class Rows:
+class Source:
     """Rows for a trainer; a function of the number of the pass, or the same in all."""
 
-    filled = False
+    imputed = False
 
     def __init__(self, x):
         self.of_pass = x if callable(x) else lambda _: x
@@ -62,7 +66,7 @@ class Rows:
     def __len__(self):
         return len(self.of_pass(0))
 
-    def renew(self, draw):
+    def begin_epoch(self, draw):
         self.x = self.of_pass(self.passes)
         self.passes += 1
 
@@ -78,8 +82,8 @@ def validation(n=256, **parameters):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("loss", ["likelihood", "uniform"])
 def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
-    trainer = make_trainer(loss, optimizer)
-    log = run_epochs(trainer, Rows(rows(1024)), Budget(25, None), validation=validation())
+    trainer = toy_trainer(loss, optimizer)
+    log = run_epochs(trainer, Source(rows(1024)), Budget(25, None), validation=validation())
     # The untrained network is the product of the marginals: it adds nothing.
     assert log.validation_scores[0] == 0
     # -1/2 log(1 - 0.95^2) = 1.16 nats, over two dimensions; blurred by exp(-6) and half learned.
@@ -88,20 +92,20 @@ def test_validation_approaches_what_correlation_is_worth(loss, optimizer):
 
 
 def test_the_best_weights_are_kept():
-    trainer = make_trainer()
-    log = run_epochs(trainer, Rows(rows()), Budget(30, None), validation=validation())
+    trainer = toy_trainer()
+    log = run_epochs(trainer, Source(rows()), Budget(30, None), validation=validation())
     assert log.best_score == max(log.validation_scores)
     trainer.averaged.network.load_state_dict(log.best_state)
-    again = validation().score(trainer.given, trainer.observed, trainer.times)
+    again = validation().score(trainer)
     assert again > log.best_score - 0.05
 
 
 def test_weights_that_grow_worse_are_not_kept():
-    trainer = make_trainer()
+    trainer = toy_trainer()
     scores = iter([0.0, 1.0, 0.5, 0.2, 0.1, 0.0, -1.0, -2.0])
 
     class Falling:
-        def score(self, given, observed, times):
+        def score(self, trainer):
             return next(scores)
 
     states = []
@@ -109,7 +113,7 @@ def test_weights_that_grow_worse_are_not_kept():
     def note(n_passes, state, log):
         states.append(state())
 
-    log = run_epochs(trainer, Rows(rows()), Budget(6, None), validation=Falling(), after_pass=note)
+    log = run_epochs(trainer, Source(rows()), Budget(6, None), validation=Falling(), hooks=Hooks(after_epoch=note))
     assert log.best_score == 1.0
     for name, value in log.best_state.items():
         assert torch.equal(value, states[0][name])
@@ -118,11 +122,11 @@ def test_weights_that_grow_worse_are_not_kept():
 
 def test_patience_ends_the_run():
     class Flat:
-        def score(self, given, observed, times):
+        def score(self, trainer):
             return 0.0
 
     log = run_epochs(
-        make_trainer(), Rows(rows()), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
+        toy_trainer(), Source(rows()), Budget(100, None), validation=Flat(), patience=3, tol=1e-4
     )
     # The first score is progress; a hundred passes have 30 evaluations, one every four passes.
     assert log.stale == 3 and len(log.losses) < 20
@@ -132,14 +136,14 @@ def test_progress_below_tol_is_none():
     class Creeping:
         value = 0.0
 
-        def score(self, given, observed, times):
+        def score(self, trainer):
             self.value += 1e-5
             return self.value
 
     creeping = Creeping()
     log = run_epochs(
-        make_trainer(),
-        Rows(rows()),
+        toy_trainer(),
+        Source(rows()),
         Budget(60, None),
         validation=creeping,
         patience=2,
@@ -152,14 +156,14 @@ def test_progress_below_tol_is_none():
 
 def test_a_callback_can_stop_the_run():
     log = run_epochs(
-        make_trainer(), Rows(rows()), Budget(50, None), after_pass=lambda n, *_: n == 3
+        toy_trainer(), Source(rows()), Budget(50, None), hooks=Hooks(after_epoch=lambda n, *_: n == 3)
     )
     assert len(log.losses) == 3
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
-    trainer = make_trainer()
+    trainer = toy_trainer()
     good = rows()
     spoilt = good.clone()
     spoilt[:, 1] = bad
@@ -167,11 +171,13 @@ def test_a_loss_that_is_not_finite_names_the_column_and_keeps_good_weights(bad):
     with pytest.raises(FloatingPointError, match="'tall' are the most extreme"):
         run_epochs(
             trainer,
-            Rows(lambda k: spoilt if k == 4 else good),
+            Source(lambda k: spoilt if k == 4 else good),
             Budget(10, None),
             validation=validation(),
-            blame=lambda rows: ["tall", "wide"][int(rows.isfinite().all(0)[1])],
-            keep=kept.append,
+            hooks=Hooks(
+                extreme_column=lambda rows: ["tall", "wide"][int(rows.isfinite().all(0)[1])],
+                keep=kept.append,
+            ),
         )
     (log,) = kept
     assert all(torch.isfinite(v).all() for v in log.best_state.values())
@@ -210,7 +216,7 @@ def test_seconds_bind_where_they_end_first(monkeypatch):
     # A pass is one step here, and looks at the clock twice.
     gen = small(max_iter=10**6, max_time=3.0).fit(continuous(100))
     assert 10 <= gen.n_iter_ <= 16
-    assert small(max_iter="auto", max_time=3.0)._n_passes(100) is None
+    assert n_epochs("auto", 3.0, 100) is None
 
 
 def test_passes_bind_where_they_end_first():
@@ -240,7 +246,7 @@ def test_learning_rate_rises_and_falls_to_zero():
 
 @pytest.mark.parametrize("n_rows", [1, 5, 64, 100, 257])
 def test_a_pass_sees_every_row_as_often_as_every_other(n_rows):
-    trainer = make_trainer()
+    trainer = toy_trainer()
     index = trainer.batches(n_rows)
     assert index.shape[1] == min(64, n_rows)
     assert index.min() >= 0 and index.max() < n_rows
@@ -251,7 +257,7 @@ def test_a_pass_sees_every_row_as_often_as_every_other(n_rows):
 
 
 def test_the_average_follows_the_weights():
-    trainer = make_trainer()
+    trainer = toy_trainer()
     expected = [p.detach().clone() for p in trainer.denoiser.parameters()]
     for k in range(5):
         trainer.step(Batch(rows(64)), 1.0)
@@ -265,7 +271,7 @@ def test_the_average_follows_the_weights():
 def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     gradients = []
     for n_parts in (1, 3):
-        trainer = make_trainer()
+        trainer = toy_trainer()
         trainer.n_parts = n_parts
         weight = trainer._parameters[0]
 
@@ -302,11 +308,11 @@ class Fixed:
     ("state", "width"), [(TARGET, 1.0), (MISSING, 1.0), (OBSERVED, 1.0), (TARGET, 0.1)]
 )
 def test_parts_and_windows_count_as_they_are_asked_to(state, width, loss_normalization, loss):
-    trainer = make_trainer(loss)
-    trainer.states, trainer.loss_normalization = Fixed(TARGET, 1.0), loss_normalization
+    trainer = toy_trainer(loss)
+    trainer.masks, trainer.loss_normalization = Fixed(TARGET, 1.0), loss_normalization
     batch = Batch(rows(20_000))
     whole, of_whole, _, _ = trainer.batch_loss(batch)
-    trainer.states = Fixed(state, width)
+    trainer.masks = Fixed(state, width)
     loss, mean, _, _ = trainer.batch_loss(batch)
     share = (0.5 if state != TARGET else 1.0) * width
     # A component is worth the same nats in any state: nothing is known of one by the other here.
@@ -317,9 +323,9 @@ def test_parts_and_windows_count_as_they_are_asked_to(state, width, loss_normali
 
 @pytest.mark.parametrize("hole", [False, True])
 def test_every_row_is_seen_when_something_moves_that_it_tells(hole):
-    trainer, at, densities = make_trainer(), [], []
+    trainer, at, densities = toy_trainer(), [], []
     trainer.times.update(torch.arange(32), torch.linspace(1, 9, 32))
-    trainer.states, measure, sample = Fixed(TARGET, 0.1), trainer._loss, trainer.times.sample
+    trainer.masks, measure, sample = Fixed(TARGET, 0.1), trainer._loss, trainer.times.sample
 
     def loss_at(denoise, path, x0, t, eps):
         at.append(t)
@@ -332,7 +338,7 @@ def test_every_row_is_seen_when_something_moves_that_it_tells(hole):
 
     trainer._loss, trainer.times.sample = loss_at, times
     missing = torch.tensor([False, True]).expand(400, 2) if hole else None
-    loss, _, terms, _ = trainer.batch_loss(Batch(rows(400), missing=missing), filled=hole)
+    loss, _, terms, _ = trainer.batch_loss(Batch(rows(400), missing=missing), imputed=hole)
     # The first component moves before 0.1, the second, which is drawn but not told, after 0.9.
     early, late = at[0] < 0.1, at[0] > 0.9
     assert (early if hole else early | late).all() and late.any() == (not hole)
@@ -344,35 +350,35 @@ def test_every_row_is_seen_when_something_moves_that_it_tells(hole):
 def test_a_step_follows_its_generator_alone():
     losses = []
     for _ in range(2):
-        trainer = make_trainer(seed=7)
+        trainer = toy_trainer(seed=7)
         losses.append([float(trainer.step(Batch(rows(64)), 1.0)) for _ in range(4)])
         torch.rand(3)
     assert losses[0] == losses[1]
-    other = make_trainer(seed=8)
+    other = toy_trainer(seed=8)
     assert [float(other.step(Batch(rows(64)), 1.0)) for _ in range(4)] != losses[0]
 
 
 def test_validation_has_the_same_noise_at_every_call():
-    trainer, held_out = make_trainer(), validation()
+    trainer, held_out = toy_trainer(), validation()
     for _ in range(60):
         trainer.step(Batch(rows(256)), 1.0)
-    first = held_out.score(trainer.given, trainer.observed, trainer.times)
-    assert first == held_out.score(trainer.given, trainer.observed, trainer.times)
+    first = held_out.score(trainer)
+    assert first == held_out.score(trainer)
     trainer.times.update(torch.tensor([0]), torch.tensor([1e6]))
-    assert first == held_out.score(trainer.given, trainer.observed, trainer.times)
+    assert first == held_out.score(trainer)
 
 
 def test_validation_does_not_depend_on_the_chunk():
-    trainer = make_trainer()
+    trainer = toy_trainer()
     for _ in range(30):
         trainer.step(Batch(rows(256)), 1.0)
-    whole_set = validation().score(trainer.given, trainer.observed, trainer.times)
-    chunked = validation(chunk=64).score(trainer.given, trainer.observed, trainer.times)
+    whole_set = validation().score(trainer)
+    chunked = validation(chunk=64).score(trainer)
     assert chunked == pytest.approx(whole_set, abs=1e-6)
 
 
 def test_times_of_scores_are_dense_where_the_correction_is_noisy():
-    trainer = make_trainer()
+    trainer = toy_trainer()
     np.testing.assert_array_equal(trainer.time_weights(Batch(rows(32))), np.ones(32))
     for _ in range(100):
         trainer.step(Batch(rows(256)), 1.0)
@@ -383,8 +389,8 @@ def test_times_of_scores_are_dense_where_the_correction_is_noisy():
 
 
 def test_weights_survive_the_way_through_numpy():
-    state = make_trainer().denoiser.network.state_dict()
-    back = to_tensors(to_arrays(state))
+    state = toy_trainer().denoiser.network.state_dict()
+    back = {k: torch.from_numpy(v) for k, v in to_arrays(state).items()}
     assert list(back) == list(state)
     assert all(torch.equal(back[k], state[k]) for k in state)
     # Copies: training goes on without changing what was kept.
@@ -448,7 +454,7 @@ def test_batches_of_one_row_and_of_all():
 
 def test_copies_of_a_row_are_held_out_together():
     X = np.repeat(continuous(50), [3] * 5 + [1] * 45, axis=0)
-    held_out = hold_out(X, 12, 0)
+    held_out = hold_out(Rows.of(X), 12, 0)
     assert 12 <= len(held_out) <= 14
     kept = np.delete(X, held_out, axis=0)
     assert not (X[held_out][:, None] == kept[None]).all(2).any()
@@ -456,12 +462,12 @@ def test_copies_of_a_row_are_held_out_together():
 
 def test_the_rows_held_out_do_not_depend_on_units():
     X = continuous(50)
-    np.testing.assert_array_equal(hold_out(X, 12, 0), hold_out(X / 16, 12, 0))
+    np.testing.assert_array_equal(hold_out(Rows.of(X), 12, 0), hold_out(Rows.of(X / 16), 12, 0))
 
 
 def test_rows_of_few_values_are_held_out_one_by_one():
     X = np.repeat(np.arange(4.0)[:, None], 25, axis=0)
-    held_out = hold_out(X, 20, 0)
+    held_out = hold_out(Rows.of(X), 20, 0)
     assert len(held_out) == 20
     # Each value has 25 copies: none may be missing from what is trained on.
     assert set(np.delete(X, held_out)) == set(range(4))
@@ -477,7 +483,7 @@ def test_weights_decay():
 
 
 def test_gradients_are_clipped():
-    trainer = make_trainer()
+    trainer = toy_trainer()
     trainer.step(Batch(1e3 * rows()), 0.0)
     norm = sum(float(p.grad.square().sum()) for p in trainer.denoiser.parameters()) ** 0.5
     assert norm <= trainer.MAX_GRADIENT_NORM * (1 + 1e-5)
@@ -528,7 +534,7 @@ def test_training_sets_itself_by_the_number_of_rows():
         (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (9999, 1024, 150 / 9000, 1.0),
         (10_000, 1024, 150 / 9000, 0.5), (20_000, 1024, 0.01, 0.5),
     ]:  # fmt: skip
-        trainer = gen._make_trainer(n, 0)
+        trainer = make_trainer(gen, gen.state_, n, 0)
         adamw, muon = (optimizer.param_groups[0] for optimizer in trainer._optimizers)
         assert (trainer.batch_size, trainer.loss_normalization) == (batch, loss_normalization)
         assert adamw["weight_decay"] == pytest.approx(decay)
