@@ -2,10 +2,10 @@
 From diffusion to autoregression
 ================================
 
-Diffusion draws everything at once; autoregression one thing after another. Between them lies
-softness: how much of one part is still open when the next one begins. One network that sees the
-noise level of every component serves all of them, and this page goes from one end to the other
-with one fit.
+Diffusion generates all components at once; autoregression generates one after another. Softness
+lies between the two: it says how noisy a component still is when the next one starts. The network
+sees the noise level of every component, so one fit covers the whole range, and this page goes from
+one end to the other.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ X_train, X_test = train_test_split(load_digits().data, test_size=0.2, random_sta
 # %%
 # The schedules
 # -------------
-# The columns of a digit, from left to right. ``window`` columns are on their way at once: all
-# eight, half of them, two, one. Dark is decided, white is noise.
+# The columns of a digit are generated from left to right. ``window`` columns are active at the same
+# time: all eight, half of them, two, one. Dark is finished, white is noise.
 
 column = np.tile(np.arange(8), 8)
 windows = [np.inf, 4, 2, 1]
@@ -37,19 +37,20 @@ for ax, window in zip(axes, windows, strict=True):
 # %%
 # One fit
 # -------
-# ``conditional_rate`` shows the network rows whose parts are known, missing, or on their way one
-# after another, beside rows whose parts travel together.
+# ``conditional_rate`` sets how many training rows have noise levels that differ between components:
+# some components are observed, missing, or generated one after another.
 
 gen = GUDGenerator(
-    bin_width=1.0, conditional_rate=0.5, sampler=DPMSolver(steps=64), max_time=14, random_state=0
+    bin_width=1.0, conditional_rate=0.5, sampler=DPMSolver(steps=64), max_time=10, random_state=0
 ).fit(X_train)
 
 # %%
-# One sample on its way, under each schedule
-# ------------------------------------------
-# The expected digit, given the state: at first a blur of all digits. Where all columns travel
-# together the blur makes up its mind as a whole; where they follow one another the left is
-# settled while the right is still open. The schedule is put in place after the fit.
+# How a sample emerges, under each schedule
+# -----------------------------------------
+# Each image is the expected digit given the current noisy state. At first it is an average of all
+# digits. When all columns are active, the whole image becomes sharp at once; when they are
+# sequential, the left is finished while the right is still undecided. The schedule is set after the
+# fit.
 
 figure, axes = plt.subplots(4, 9, figsize=(9, 4.4), layout="constrained")
 for row, window in zip(axes, windows, strict=True):
@@ -63,17 +64,17 @@ for row, window in zip(axes, windows, strict=True):
 # %%
 # What it costs
 # -------------
-# For an exact denoiser the bound is the same along every path. What differs here is what this
-# network knows of the states on each of them; and at window 1 the sum over columns is the chain
-# rule.
+# An exact denoiser has the same bound along every path. The differences here show how well this
+# network knows the states of each path. At window 1 the sum over columns is the chain rule. Scores
+# of sequential schedules need many noise levels, so a dozen digits have to do.
 
 for window in windows:
     gen.schedule_ = SequentialSchedule(window=window, order=column)
-    print(f"window {window:>3}: {gen.bits_per_dim(X_test[:150]):.3f} bits per pixel")
+    print(f"window {window:>3}: {gen.bits_per_dim(X_test[:12]):.3f} bits per pixel")
 
 # %%
-# Finished columns are never touched again: halfway through window 1 the left half of the state is
-# what it will be in the end, to the bit.
+# Finished columns never change again: halfway through window 1 the left half of the state already
+# has its final values, bit for bit.
 
 gen.schedule_ = SequentialSchedule(window=1, order=column)
 states = gen.sample_trajectory(1, n_states=9, random_state=2).components[:, 0]

@@ -2,19 +2,19 @@
 Handwritten digits
 ==================
 
-Fit a generator to the handwritten digits that come with scikit-learn, draw new ones, and ask how
-probable digits are that it has never seen.
+Fit a generator to the handwritten digits that come with scikit-learn, draw new digits, and compute
+the probability of digits that it has not seen.
 
-The training is cut short by ``max_iter`` to keep this page quick. Without it the figures are
-better: ``python -m gudlearn demo`` trains for as long as the defaults ask for.
+Training stops early (``max_iter``) to keep this page quick. Results are better without it:
+``python -m gudlearn demo`` trains for as long as the defaults ask for.
 """
 
 # %%
 # The data
 # --------
 # A digit is a row of 64 pixels, each a whole number from 0 to 16. The rows are stored as floats, so
-# we say with ``bin_width=1.0`` that they are discrete: scores are then log-probabilities, and
-# sampled pixels are whole numbers again.
+# ``bin_width=1.0`` says that they are discrete: scores are then log-probabilities, and sampled
+# pixels are whole numbers again.
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -28,26 +28,27 @@ gen = GUDGenerator(bin_width=1.0, max_iter=25, random_state=0).fit(X_train)
 # %%
 # New digits
 # ----------
-# To the left held-out digits, to the right generated ones.
+# Held-out digits on the left, generated digits on the right.
 SampleGridDisplay.from_estimator(gen, X_test, shape=(8, 8), random_state=0)
 
 # %%
-# How probable are digits it has never seen?
-# ------------------------------------------
-# ``score`` is the mean log-likelihood of a row in nats. ``bits_per_dim`` is the same per pixel, in
-# bits, with the sign turned: 0 would mean that every pixel is foreseen with certainty, and
-# log2(17) = 4.09 that all 17 levels are equally likely.
-print(f"mean log-probability of a digit: {gen.score(X_test):.1f} nats")
-print(f"bits per pixel: {gen.bits_per_dim(X_test):.3f}")
+# How probable are digits it has not seen?
+# ----------------------------------------
+# ``score`` is the mean log-likelihood of a row in nats. ``bits_per_dim`` is its negative, per pixel
+# and in bits: 0 would mean that every pixel is predicted with certainty, and log2(17) = 4.09 that
+# all 17 levels are equally likely.
+held_out = X_test[:60]
+print(f"mean log-probability of a digit: {gen.score(held_out):.1f} nats")
+print(f"bits per pixel: {gen.bits_per_dim(held_out):.2f}")
 
 # %%
 # A digit upside down is less probable than the digit itself.
-upside_down = X_test[:, ::-1]
-print(f"bits per pixel, upside down: {gen.bits_per_dim(upside_down):.3f}")
+upside_down = held_out[:, ::-1]
+print(f"bits per pixel, upside down: {gen.bits_per_dim(upside_down):.2f}")
 
 # %%
 # The training
 # ------------
-# Both curves are bounds on the negative log-likelihood, in nats per pixel: of the rows that are
-# trained on, with the network's units silenced at random, and of those held out to choose weights.
+# Both curves are bounds on the negative log-likelihood, in nats per pixel: one for the training
+# rows, with dropout in the network, and one for the validation rows that choose the weights.
 LossCurveDisplay.from_estimator(gen)

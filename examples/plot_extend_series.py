@@ -1,10 +1,10 @@
 """
-Series and fields that go on
+Continuing series and fields
 ============================
 
-Train on crops of one width, and continue beyond it: columns that are finished become the context of
-those that follow. With ``active`` columns on their way at once, the next one is known softly while
-the one before it is drawn.
+Train on crops of one width, then continue beyond it: finished columns become the context of the
+columns that follow. With ``active`` columns generated at the same time, the next column is partly
+denoised while the current one is being drawn.
 """
 
 import matplotlib.pyplot as plt
@@ -17,11 +17,11 @@ rng = np.random.default_rng(0)
 # %%
 # A series
 # --------
-# A noisy oscillation that forgets its phase: an autoregressive process of order two.
+# A noisy oscillation that loses its phase: an autoregressive process of order two.
 
 
 def oscillation(n, rng):
-    """A process that turns once in some 14 steps and whose memory lasts as long."""
+    """Draw a process with a period of about 14 steps and a memory of about the same length."""
     x = np.zeros(n + 200)
     noise = rng.normal(size=len(x))
     for t in range(2, len(x)):
@@ -32,7 +32,7 @@ def oscillation(n, rng):
 series = oscillation(4000, rng)
 crops = np.lib.stride_tricks.sliding_window_view(series, 12)
 gen = GUDGenerator(
-    conditional_rate=0.6, sampler=DPMSolver(steps=30), max_time=8, random_state=0
+    conditional_rate=0.6, sampler=DPMSolver(steps=30), max_time=7, random_state=0
 ).fit(crops)
 
 start = series[None, -40:]
@@ -43,21 +43,24 @@ ax.plot(start[0], color="black")
 ax.set(xlabel="step", title="one past, five futures")
 
 # %%
-# Long continuations have the law of the series.
+# Long continuations have the distribution of the series.
 
-long = gen.extend(series[None, -12:], 1500, context=8, active=4, steps_per_column=8)[0, 12:]
-for name, x in (("series", series), ("continued", long)):
-    lags = [np.corrcoef(x[:-k], x[k:])[0, 1] for k in (1, 5, 10)]
-    print(f"{name:>9}: deviation {x.std():.2f}, correlation at lags 1, 5, 10", np.round(lags, 2))
+many = gen.extend(crops[:3000:100], 100, context=8, active=4, steps_per_column=8)[:, 12:]
+for name, x in (("series", series[None]), ("continued", many)):
+    lags = [np.corrcoef(x[:, :-k].ravel(), x[:, k:].ravel())[0, 1] for k in (1, 5, 10)]
+    print(
+        f"{name:>9}: standard deviation {x.std():.2f}, correlation at lags 1, 5, 10",
+        np.round(lags, 2),
+    )
 
 # %%
 # A field
 # -------
-# Pictures 12 columns wide, of a field that is smooth in both directions; then one of 60.
+# Images 12 columns wide, of a field that is smooth in both directions; then one of 60 columns.
 
 
 def field(n_columns, rng, height=12, rho=0.85):
-    """Columns of an autoregressive field, each smoothed along its height."""
+    """Draw an autoregressive sequence of columns, each smooth along its height."""
     kernel = np.exp(-0.5 * (np.subtract.outer(range(height), range(height)) / 1.5) ** 2)
     root = np.linalg.cholesky(kernel + 1e-2 * np.eye(height))
     out = np.zeros((height, n_columns + 50))
@@ -69,14 +72,14 @@ def field(n_columns, rng, height=12, rho=0.85):
 wide = field(4000, rng)
 crops = np.lib.stride_tricks.sliding_window_view(wide, 12, axis=1).transpose(1, 0, 2)
 gen = GUDGenerator(
-    conditional_rate=0.6, network=UNet(width=32), sampler=DPMSolver(steps=20), max_time=12,
+    conditional_rate=0.6, network=UNet(width=32), sampler=DPMSolver(steps=20), max_time=9,
     random_state=0,
 ).fit(crops)  # fmt: skip
 longer = gen.extend(crops[:1], 48, context=6, active=4, steps_per_column=6)[0]
 
 figure, axes = plt.subplots(2, 1, figsize=(8, 3.6), layout="constrained")
-for ax, picture, title in zip(
+for ax, image, title in zip(
     axes, [wide[:, :60], longer], ["the field", "12 columns, continued by 48"], strict=True
 ):
-    ax.imshow(picture, cmap="RdBu", vmin=-3, vmax=3)
+    ax.imshow(image, cmap="RdBu", vmin=-3, vmax=3)
     ax.set(title=title, xticks=[], yticks=[])

@@ -5,15 +5,15 @@ Grid search over the softness
 ``schedule__softness`` is a hyper-parameter like any other, so scikit-learn's ``GridSearchCV`` can
 choose it. The score is the mean log-likelihood of held-out rows in nats.
 
-The budget of each fit is small (``max_iter``) to keep this page quick, and so are the differences.
+Each fit is short (``max_iter``) to keep this page quick, so the differences are small.
 """
 
 # %%
 # The data
 # --------
-# 178 wines, 13 measurements each. The measurements have different units, so the columns are
+# 178 wines with 13 measurements each. The measurements have different units, so the columns are
 # standardised first: softness 1 is diffusion with white noise in the units that the basis sees.
-# ``GenerativePipeline`` adds the log-determinant of the scaling to the score, which is therefore in
+# ``GenerativePipeline`` adds the log-determinant of the scaling to the score, so the score is in
 # the units of the table, whatever the steps.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,8 +51,8 @@ search.fit(X)
 print(f"best softness: {search.best_params_['gud__schedule__softness']}")
 
 # %%
-# The folds differ far more than the settings do, so the picture shows the gain over softness
-# infinity on the same fold: its mean over the three folds and the standard error.
+# The folds differ far more than the settings do. The figure therefore shows the gain over infinite
+# softness on the same fold: its mean over the three folds and its standard error.
 scores = np.array([search.cv_results_[f"split{fold}_test_score"] for fold in range(3)])
 gain = scores - scores[:, [-1]]
 error = gain.std(axis=0, ddof=1) / np.sqrt(3)
@@ -66,6 +66,6 @@ ax.spines[["top", "right"]].set_visible(False)
 # %%
 # What it samples
 # ---------------
-# The columns of as many generated wines as there are real ones.
+# The marginals of as many generated wines as there are real ones.
 MarginalsDisplay.from_estimator(search.best_estimator_, X, random_state=0, name="generated")
 plt.show()

@@ -2,9 +2,10 @@
 Inpainting and super-resolution
 ===============================
 
-One model of the digits fills in any part of them. With ``conditional_rate`` above 0 it has seen
-parts given and parts missing, and ``given=`` is exact, as far as the network is. Other knowledge,
-such as the mean of each block of pixels, is a linear observation, which guides the same model.
+One model of the digits completes any part of them. With ``conditional_rate`` above 0 it is trained
+on rows with observed and missing parts, and sampling with ``given=`` is as exact as the network.
+Other information, such as the mean of each block of pixels, is a linear observation, which guides
+the same model.
 """
 
 import matplotlib.pyplot as plt
@@ -27,7 +28,7 @@ gen = GUDGenerator(
 
 
 def show(columns, titles):
-    """Draw columns of pictures side by side."""
+    """Draw columns of images side by side."""
     figure, axes = plt.subplots(
         len(columns[0]), len(columns), figsize=(1.1 * len(columns), 1.1 * len(columns[0])),
         layout="constrained",
@@ -43,7 +44,7 @@ def show(columns, titles):
 # %%
 # The lower half, given the upper
 # -------------------------------
-# NaN marks what is wanted. Known pixels come back as they are, to the bit.
+# NaN marks the targets. Observed pixels come back unchanged, bit for bit.
 
 truth = X_test[:5]
 partial = truth.copy()
@@ -52,7 +53,7 @@ draws = gen.sample(4, given=partial)
 show([truth, partial, *draws], ["truth", "given", "drawn", "drawn", "drawn", "drawn"])
 
 # %%
-# How well it knows what it draws is told in bits per pixel of held-out digits.
+# Bits per pixel of held-out digits measure how good these conditional distributions are.
 
 upper = np.zeros((8, 8), bool)
 upper[:4] = True
@@ -75,13 +76,13 @@ show([truth, partial, *draws], ["truth", "given", "drawn", "drawn", "drawn", "dr
 # %%
 # Super-resolution
 # ----------------
-# Known are the means of blocks of 2 x 2 pixels: y = A x, with A a matrix of 16 rows.
+# Here the means of blocks of 2 x 2 pixels are observed: y = A x, with a matrix A of 16 rows.
 
 blocks = np.kron(np.eye(4), np.full((1, 2), 0.5))
 A = np.kron(blocks, blocks)
 coarse = truth.reshape(5, 64) @ A.T
 draws = gen.sample(4, observation=(A, coarse, 0.1))
 shown = np.kron(coarse.reshape(5, 4, 4), np.ones((2, 2)))
-show([truth, shown, *draws], ["truth", "known", "drawn", "drawn", "drawn", "drawn"])
+show([truth, shown, *draws], ["truth", "observed", "drawn", "drawn", "drawn", "drawn"])
 error = np.abs(draws.reshape(4, 5, 64) @ A.T - coarse).mean()
-print(f"mean distance of the blocks' means: {error:.2f} of 16 levels")
+print(f"mean absolute error of the block means: {error:.2f} of 16 levels")

@@ -2,8 +2,8 @@
 Schedules and softness
 ======================
 
-A schedule says how the signal-to-noise ratio of each component falls from data (t = 0) to noise
-(t = 1). Sampling runs it backwards: components that lose their signal first get it back last.
+A schedule sets how the signal-to-noise ratio of each component falls from data (t = 0) to noise
+(t = 1). Sampling runs it backwards: the components that lose their signal first regain it last.
 
 Nothing is trained on this page.
 """
@@ -11,13 +11,13 @@ Nothing is trained on this page.
 # %%
 # Softness
 # --------
-# Eight components whose variances fall off like those of natural images. ``softness`` moves between
-# three ways to generate them:
+# Eight components with variances that decrease like those of natural images. ``softness`` moves
+# between three ways to generate them:
 #
 # - infinity: all components at once, on one curve;
 # - 1: ordinary diffusion with white noise in the units of the data, where strong components emerge
 #   from the noise before weak ones;
-# - towards 0: one component after another, each when the one before is finished.
+# - towards 0: one component after another, each starting when the one before it is finished.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -43,7 +43,7 @@ for ax, softness in zip(axes, [np.inf, 1.0, 0.02], strict=True):
 # One after another
 # -----------------
 # ``SequentialSchedule`` ignores the variances. Its components, or groups of them, are generated in
-# the order given, ``window`` of them at a time. With ``window=1`` this is autoregression.
+# the given order, ``window`` of them at a time. With ``window=1`` this is autoregression.
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
 for ax, window in zip(axes, [1, 3], strict=True):
     ScheduleDisplay.from_schedule(
@@ -59,8 +59,9 @@ for ax, window in zip(axes, [1, 3], strict=True):
 # %%
 # The same curve for all
 # ----------------------
-# The classical schedules differ only in how long they dwell at each noise level. The end points
-# belong to the data, so all of them begin and end at the same place, and their scores compare.
+# The classical schedules differ only in how long they stay at each noise level. The end points
+# belong to the data, so all schedules start and end at the same noise levels, and their scores can
+# be compared.
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 colors = ["#0072b2", "#d55e00", "#009e73"]
 for schedule, color in zip([LinearSchedule(), CosineSchedule(), VPSchedule()], colors, strict=True):
