@@ -9,7 +9,7 @@ PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 # Changes all keyed noise and every seed of training: the tests hold for any salt.
 SALT ?= 0
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs docs-fast clean
 .SECONDARY:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test   run the tests and the doctests"
 	@echo "make lint   run ruff"
 	@echo "make docs   build the documentation into docs/_build/html"
+	@echo "make docs-fast  the same in less than a minute, without running the examples"
 	@echo "make clean  remove what docs and demo wrote (the environment stays)"
 
 demo: $(VENV)/.installed-plot
@@ -31,6 +32,10 @@ lint: $(VENV)/.installed-ruff
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	@echo "The documentation is in docs/_build/html/index.html"
+
+docs-fast: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html -D plot_gallery=0 docs docs/_build/fast
+	@echo "The documentation, without figures of examples, is in docs/_build/fast/index.html"
 
 clean:
 	rm -rf gud-demo docs/_build docs/generated docs/auto_examples docs/sg_execution_times.rst

@@ -4,7 +4,8 @@ import os
 import warnings
 from importlib.metadata import version as installed_version
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Read when the numerical libraries are imported. A second thread slows examples on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "gudlearn"
 author = "The gudlearn developers"
@@ -25,7 +26,7 @@ templates_path = ["_templates"]
 
 autosummary_generate = True
 autodoc_typehints = "none"
-# Members are listed on the page of their class, those of our mixins too; scikit-learn's are not.
+# The template of classes lists the members.
 numpydoc_show_class_members = False
 myst_heading_anchors = 2
 
@@ -37,6 +38,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "within_subsection_order": "ExampleTitleSortKey",
+    # No text such as <SampleGridDisplay object at 0x...> below a figure.
+    "capture_repr": ("_repr_html_",),
 }
 suppress_warnings = ["config.cache"]
 
@@ -64,6 +67,10 @@ def only_rst_heads_a_gallery(app, config):
 
 def setup(app):
     """Connect the hooks of this file."""
+    # sphinx-gallery looks up the names that an example imports even if it does not run it, and
+    # scikit-learn provides IterativeImputer only after this import.
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+
     # After sphinx-gallery has filled in its defaults.
     app.connect("config-inited", only_rst_heads_a_gallery, priority=900)
     app.connect("autodoc-skip-member", skip_methods_of_others)
