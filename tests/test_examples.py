@@ -1,4 +1,4 @@
-"""The benchmark scripts run, on few rows and in few seconds."""
+"""The benchmark scripts run, on few rows and for few seconds."""
 
 import importlib
 import json
@@ -85,8 +85,8 @@ def test_haar_coefficients_lie_in_their_coarse_columns(images_benchmark, shape, 
     n_features = shape[0] * shape[1] * channels
     basis = WaveletBasis(shape, levels=3, channels=channels, joint_channels=channels > 1)
     basis.fit(np.random.default_rng(0).normal(size=(9, n_features)))
-    pictures = basis.inverse_transform(np.eye(n_features)) - basis.mean_
-    touched = (np.abs(pictures) > 1e-12).reshape(-1, *shape, channels).any((1, 3))
+    images = basis.inverse_transform(np.eye(n_features)) - basis.mean_
+    touched = (np.abs(images) > 1e-12).reshape(-1, *shape, channels).any((1, 3))
     columns = images_benchmark.parts.column_order("haar3", (*shape, channels))
     assert set(columns) == set(range(-(-shape[1] // 8)))
     for column, pixels in zip(columns, touched, strict=True):
@@ -100,7 +100,7 @@ def test_pixels_lie_in_their_columns(images_benchmark):
 
 
 @pytest.mark.parametrize("basis", ["auto", "pca", "fourier", "haar"])
-def test_columns_are_refused_where_components_spread(images_benchmark, basis, capsys):
+def test_columns_are_refused_for_components_that_lie_in_none(images_benchmark, basis, capsys):
     options = ["--data", "DIR", "--softness", "columns", "--basis", basis]
     with pytest.raises(SystemExit):
         images_benchmark.script.main(options)
@@ -115,39 +115,37 @@ def test_an_interrupted_fit_goes_on(images_benchmark, tmp_path, monkeypatch):
     def generator():
         return GUDGenerator(network=UNet(width=8, n_blocks=1), batch_size=18, random_state=0)
 
-    def interrupted(n_passes):
-        def write_and_stop(checkpoint, learned):
-            write(checkpoint, learned)
-            if len(checkpoint.iters) and learned["n_iter_"] == n_passes:
+    def interrupted(n_epochs):
+        def write_and_stop(checkpoint, fitted):
+            write(checkpoint, fitted)
+            if fitted.n_iter_ == n_epochs:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(parts.Checkpoint, "write", write_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            parts.fit(generator(), X, 600.0, path, every=0.0)
+            parts.fit(generator(), X, 60.0, path, every=0.0)
         return joblib.load(path)
 
     first, second = interrupted(2), interrupted(3)
-    assert [s["starts"] for s in (first, second)] == [1, 2]
-    # 36 images train, 18 a step.
-    assert [s["steps"] for s in (first, second)] == [4, 6]
+    assert [progress["starts"] for progress in (first, second)] == [1, 2]
+    # 36 training images, 18 in each step.
+    assert [progress["steps"] for progress in (first, second)] == [4, 6]
     assert second["seconds"] > first["seconds"] > 0
-    scores, iters = (second["learned"][f"validation_{name}_"] for name in ("scores", "iters"))
-    assert len(scores) == len(iters)
-    known = first["learned"]["validation_scores_"]
-    assert scores[: len(known)] == known
-    assert iters[0] == 0 and iters.count(2) >= 1
-    assert len(second["learned"]["loss_curve_"]) == 3
-    # With no time left the saved model is what comes back.
-    gen = generator()
-    spent = parts.fit(gen, X, second["seconds"], path)
-    assert spent["steps"] == 6 and gen.n_iter_ == 3
-    saved = second["learned"]["weights_"]
-    for name, weights in gen.weights_.items():
-        np.testing.assert_array_equal(weights, saved[name])
-    assert np.isfinite(gen.score(X[:2]))
+    earlier, later = first["generator"], second["generator"]
+    assert len(later.validation_scores_) == len(later.validation_iters_)
+    n_scores = len(earlier.validation_scores_)
+    assert later.validation_scores_[:n_scores] == earlier.validation_scores_
+    assert later.validation_iters_[0] == 0 and 2 in later.validation_iters_
+    assert len(later.loss_curve_) == 3
+    # When no time is left, the saved model comes back.
+    spent = parts.fit(generator(), X, second["seconds"], path)
+    assert spent["steps"] == 6 and spent["generator"].n_iter_ == 3
+    for name, weights in spent["generator"].weights_.items():
+        np.testing.assert_array_equal(weights, later.weights_[name])
+    assert np.isfinite(spent["generator"].score(X[:2]))
 
 
-def test_the_table_leaves_out_what_is_there(images_benchmark, tmp_path, monkeypatch):
+def test_the_table_skips_runs_that_the_file_has(images_benchmark, tmp_path, monkeypatch):
     script, commands, out = images_benchmark.script, [], tmp_path / "results.jsonl"
 
     def record(command):

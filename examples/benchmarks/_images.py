@@ -1,4 +1,4 @@
-"""What the image benchmark stands on: images, components' columns, interrupted fits, features."""
+"""Parts of the image benchmark: images, bases and networks by name, resumable fits, features."""
 
 from __future__ import annotations
 
@@ -29,20 +29,10 @@ N_CHOICE = 2000
 BASES = ("auto", "identity", "pca", "fourier", "haar", "haar3")
 HAAR_LEVELS = 3
 FEATURE_SIZE = 64
-# What a fitted estimator needs to go on from: all else is fitted again, to the same result.
-LEARNED = (
-    "weights_",
-    "time_weights_",
-    "_measured_on",
-    "n_iter_",
-    "loss_curve_",
-    "validation_scores_",
-    "validation_iters_",
-)
 
 
 def load_images(folder, name):
-    """Images to train on, to choose by, and to test on: uint8 (n, h, w[, c])."""
+    """Images for training, for choosing settings and for testing: uint8 (n, h, w[, c])."""
     sys.path.insert(0, str(folder))
     source = importlib.import_module("load")
     if name == "cifar10":
@@ -58,7 +48,7 @@ def load_images(folder, name):
 
 
 def make_basis(name, n_channels):
-    """The basis of a name; colours are rotated together, as the estimator's own names do."""
+    """The basis of a name; colours are rotated jointly, as the estimator's own names do."""
     if name == "haar3":
         return WaveletBasis(levels=HAAR_LEVELS, joint_channels=n_channels > 1)
     return {"haar": "wavelet"}.get(name, name)
@@ -94,9 +84,10 @@ def make_network(text, mirror=False):
 
 
 def column_order(basis, shape):
-    """The image column that each component of a basis lies in, (D,) whole numbers.
+    """The image column in which each component of a basis lies, (D,) whole numbers.
 
-    Pixels have columns of their own; three-level Haar wavelets those of the coarsest cells.
+    For pixels these are the columns of the image, for three-level Haar wavelets those of the
+    coarsest cells.
     """
     height, width, n_channels = shape
     if basis == "identity":
@@ -105,15 +96,15 @@ def column_order(basis, shape):
         return coarse_columns((height, width), HAAR_LEVELS, n_channels)
     raise ValueError(
         f"--softness columns needs components that lie in columns of the image, but those of "
-        f"--basis {basis} spread over it. Pass --basis identity or haar3."
+        f"--basis {basis} extend over all of it. Pass --basis identity or haar3."
     )
 
 
 def coarse_columns(shape, n_levels, n_channels):
-    """Column, in the grid of coarsest cells, of the cell that holds each Haar coefficient.
+    """Column, in the grid of the coarsest cells, of the cell that contains each Haar coefficient.
 
-    The coefficients lie as `WaveletBasis` lays them out: split k leaves on each axis the
-    approximation first and the details after it, both in cells of side 2^(k + 1).
+    Coefficients are in the layout of `WaveletBasis`: on each axis, split k puts the approximation
+    first and the details after it, both in cells of side 2^(k + 1).
     """
     rows, columns = np.indices(shape)
     found = columns.copy()
@@ -126,12 +117,12 @@ def coarse_columns(shape, n_levels, n_channels):
     return np.repeat(found.ravel(), n_channels)
 
 
-# ---------------------------------------------------------------- fits that may be interrupted
+# ---------------------------------------------------------------- resumable fits
 
 
 @contextmanager
 def counted_steps():
-    """Count the steps of AdamW, of which a training step makes one, in a list of one number."""
+    """Count the steps of AdamW, one in each training step, in a list of one number."""
     count = [0]
 
     def after_step(optimizer, args, kwargs):
@@ -145,23 +136,22 @@ def counted_steps():
 
 
 class Checkpoint:
-    """scikit-learn callback that saves a fit in progress at ends of passes.
+    """scikit-learn callback that saves a fit in progress at the end of epochs.
 
     Parameters
     ----------
     path : Path
     every : float
-        Seconds between saves, at least.
-    state : dict
-        What was used and learned before this fit, as `fresh_state` returns it.
+        Least number of seconds between saves.
+    before : dict
+        The progress of earlier fits, as `fresh` returns it.
     steps : list of one int
         Steps made in this fit, see `counted_steps`.
     """
 
-    def __init__(self, path, every, state, steps):
-        self.path, self.every, self.before, self.steps = path, every, state, steps
+    def __init__(self, path, every, before, steps):
+        self.path, self.every, self.before, self.steps = path, every, before, steps
         self.start = self.saved = time.monotonic()
-        self.iters = []
 
     def setup(self, estimator, context):
         """Nothing to set up."""
@@ -173,92 +163,83 @@ class Checkpoint:
         """Nothing to do."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Save at the end of a pass, if the last save is old enough."""
-        if context.task_name != "pass":
-            return
-        # The estimator of a pass knows of this fit alone; earlier ones are added here.
-        before = self.before["learned"]
-        passes = before.get("n_iter_", 0) + fitted_estimator.n_iter_
-        while len(self.iters) < len(fitted_estimator.validation_scores_):
-            self.iters.append(passes if self.iters else before.get("n_iter_", 0))
-        if time.monotonic() - self.saved < self.every:
-            return
-        learned = {name: getattr(fitted_estimator, name) for name in LEARNED}
-        for name in ("loss_curve_", "validation_scores_"):
-            learned[name] = before.get(name, []) + learned[name]
-        learned["validation_iters_"] = before.get("validation_iters_", []) + self.iters
-        learned["n_iter_"] = passes
-        self.write(learned)
-        self.saved = time.monotonic()
+        """Save at the end of an epoch if the last save is old enough."""
+        if context.task_name == "epoch" and time.monotonic() - self.saved >= self.every:
+            self.write(fitted_estimator)
+            self.saved = time.monotonic()
 
-    def write(self, learned):
-        """Write the state as it is now; a broken write leaves the old one."""
-        state = {
-            "learned": learned,
+    def write(self, generator):
+        """Write a fitted generator and what it took; an interrupted write leaves the old file."""
+        progress = {
+            "generator": generator,
             "seconds": self.before["seconds"] + time.monotonic() - self.start,
             "steps": self.before["steps"] + self.steps[0],
             "starts": self.before["starts"],
         }
         unfinished = self.path.with_suffix(".tmp")
-        joblib.dump(state, unfinished)
+        joblib.dump(progress, unfinished)
         os.replace(unfinished, self.path)
-        return state
+        return progress
 
 
-def fresh_state():
-    """The state of a fit that has not begun."""
-    return {"learned": {}, "seconds": 0.0, "steps": 0, "starts": 0}
+def fresh():
+    """The progress of a fit that has not begun."""
+    return {"generator": None, "seconds": 0.0, "steps": 0, "starts": 0}
 
 
 def fit(generator, images, seconds, path=None, every=300.0):
-    """Fit for these seconds, those of an earlier, interrupted call included.
+    """Fit for some seconds, including those of earlier, interrupted calls.
 
     Parameters
     ----------
     generator : GUDGenerator, not fitted
     images : ndarray
     seconds : float
-        0 fits basis and marginals alone.
+        0 fits the basis and the marginals only.
     path : Path or None
-        Where the fit in progress is kept; None keeps nothing.
+        Where the fit in progress is saved; None saves nothing.
     every : float
-        Seconds between saves, at least.
+        Least number of seconds between saves.
 
     Returns
     -------
     dict
-        `seconds` of all fits, `steps` and `starts`.
+        The fitted `generator` (a saved one if an earlier call had begun), `seconds` of all fits,
+        `steps` and `starts`.
     """
-    state = joblib.load(path) if path is not None and path.exists() else fresh_state()
-    state["starts"] += 1
-    if state["learned"] or not seconds:
+    progress = joblib.load(path) if path is not None and path.exists() else fresh()
+    progress["starts"] += 1
+    if not seconds:
         start = time.monotonic()
         generator.set_params(max_iter=0, max_time=None).fit(images)
-        if not seconds:
-            return state | {"seconds": time.monotonic() - start}
-        for name, value in state["learned"].items():
-            setattr(generator, name, value)
-        generator.set_params(max_iter="auto", warm_start=True)
-    left = seconds - state["seconds"]
+        return progress | {"generator": generator, "seconds": time.monotonic() - start}
+    if progress["generator"] is not None:
+        generator = progress["generator"].set_params(warm_start=True)
+    left = seconds - progress["seconds"]
     if left <= 0:
-        return state
+        return progress
     with counted_steps() as steps:
-        checkpoint = Checkpoint(path, every, state, steps)
+        checkpoint = Checkpoint(path, every, progress, steps)
         if path is not None:
             generator.set_callbacks(checkpoint)
         generator.set_params(max_time=left).fit(images)
     if path is not None:
-        # Scores may take long: they too can be interrupted.
-        return checkpoint.write({name: getattr(generator, name) for name in LEARNED})
+        # Scoring may take long and can be interrupted, too.
+        return checkpoint.write(generator)
     spent = time.monotonic() - checkpoint.start
-    return state | {"seconds": state["seconds"] + spent, "steps": state["steps"] + steps[0]}
+    return {
+        "generator": generator,
+        "seconds": progress["seconds"] + spent,
+        "steps": progress["steps"] + steps[0],
+        "starts": progress["starts"],
+    }
 
 
 # ---------------------------------------------------------------- samples
 
 
 def frechet_features(folder):
-    """Features of images by the reader in `folder/featnet`; None where there is none."""
+    """Features of images by the network in `folder/featnet`; None if there is none."""
     featnet = Path(folder) / "featnet"
     if not (featnet / "effnet_lite0.py").exists():
         return None
@@ -269,7 +250,7 @@ def frechet_features(folder):
 
 
 def draw_pictures(generator, real, fake, shape, folder, name):
-    """Write samples beside real images, and the learning curve if there is one."""
+    """Write samples next to real images, and the learning curve if there is one."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -283,6 +264,3 @@ def draw_pictures(generator, real, fake, shape, folder, name):
     if generator.loss_curve_:
         curve = LossCurveDisplay.from_estimator(generator)
         curve.figure_.savefig(folder / f"{name}-curve.png", dpi=150)
-
-
-# ---------------------------------------------------------------- where it ran

@@ -6,23 +6,23 @@
 
 `DIR` is a folder with a `load.py`: `load.cifar10("train")` and `load.cifar10("test")` return
 images, uint8 (n, 32, 32, 3), and labels; `load.npz("mnist")` and `load.npz("fashion_mnist")`
-return a dict with `x_train` and `x_test`. Of the training images the last 2,000 (a tenth of fewer
-than 20,000) are never trained on: whoever chooses between settings does it by `--n-choice` of them.
-The first `--n-test` test images are scored once.
+return a dict with `x_train` and `x_test`. The last 2,000 training images (a tenth of fewer than
+20,000) are held back from training: use `--n-choice` of them to choose between settings. The first
+`--n-test` test images are scored once.
 
-The schedule is `--softness`: a number is 1/a of `SoftConditioningSchedule` (inf is a = 0),
-`columns` generates the image column after column: of pixels with the identity basis, of the cells
-of the coarsest approximation with three-level Haar wavelets (`haar3`).
+`--softness` sets the schedule: a number is 1/a of `SoftConditioningSchedule` (inf is a = 0);
+`columns` generates the image column by column. These are columns of pixels with the identity basis
+and columns of the coarsest cells with three-level Haar wavelets (`haar3`).
 
-Each run appends one JSON line; settings whose line is there are skipped. `--table` makes one run
-after another, each in a process of its own. `--print` prints what the file holds as tables.
+Each run appends one JSON line; settings that are in the file are skipped. `--table` makes one run
+after another, each in a process of its own. `--print` prints the results of the file as tables.
 
-A run in progress is saved beside `--out` at ends of passes, and a later start goes on for the
-minutes that are left (`--no-resume`: neither). What that costs: the pass that was cut short is
-lost; basis and marginals are fitted again, outside the minutes; the optimizer's moments, the
-averages of the weights over steps and the adapted density of noise levels start anew; the learning
-rate warms up again and falls to zero once more over the minutes left; and the random numbers are
-those of the first start. A run that was resumed says so by `starts` in its line.
+A run in progress is saved next to `--out` at the end of epochs, and a later start continues it for
+the minutes that are left (`--no-resume` does neither). An interruption costs the unfinished epoch.
+The optimizer's moments, the averages of the weights over steps and the adapted density of noise
+levels start again; the learning rate warms up again and falls to zero over the minutes that are
+left; and the random numbers are those of the first start. The entry `starts` of a result counts
+the starts.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ TABLE = [
     ("identity", "columns"),
     ("haar3", "columns"),
 ]
-# What makes two runs the same.
+# Two runs with the same settings are the same run.
 SETTINGS = (
     "set", "minutes", "basis", "softness", "network", "preconditioning", "loss", "flips", "mirror",
     "batch", "lr", "seed", "device", "precision", "steps", "n_test", "n_choice", "n_generate",
 )  # fmt: skip
-# With fewer images the distance tells more of their number than of their law.
+# With fewer images the distance depends more on their number than on their distribution.
 LEAST_FOR_FRECHET = 256
 
 
@@ -77,7 +77,7 @@ LEAST_FOR_FRECHET = 256
 
 
 def settings_of(options, **changes):
-    """What a run rests on, as a dict that JSON returns as it was."""
+    """Settings of a run, as a dict that JSON can store without change."""
     return {name: getattr(options, name) for name in SETTINGS} | changes
 
 
@@ -117,7 +117,7 @@ def bits_of(generator, images, prefix=""):
 
 
 def samples_of(generator, n_images, test, train, folder):
-    """Generated images, how fast they came, and how far they are from test images."""
+    """Generated images, samples per second, and their distance from test images."""
     start = time.perf_counter()
     fake = generator.sample(n_images)
     seconds = time.perf_counter() - start
@@ -126,15 +126,15 @@ def samples_of(generator, n_images, test, train, folder):
     if features is not None:
         n = min(n_images, len(test), len(train))
         found["frechet"] = frechet_distance(test[:n], fake[:n], features=features)
-        # The distance of two samples of one law: what their number alone makes of it.
+        # The distance of two real samples shows what the number of images alone contributes.
         found["frechet_of_train"] = frechet_distance(test[:n], train[:n], features=features)
         found["n_frechet"] = n
     return fake, found
 
 
-def learning(generator, spent, settings, n_train):
-    """What training did, as the line tells it."""
-    # The estimator's own batch of images, of more than 32, is 32.
+def training_summary(generator, spent, settings, n_train):
+    """What training did, for the result line."""
+    # The estimator's default batch size for more than 32 images is 32.
     batch = settings["batch"] or 32
     nats = np.asarray(generator.validation_scores_)
     return {
@@ -161,16 +161,17 @@ def peak_memory(device):
 
 
 def measure(options, settings):
-    """Fit, score and sample by some settings: one result line, and the file of the saved run."""
+    """Fit, score and sample with some settings; return the result line and the saved run's file."""
     train, choice, test = load_images(options.data, settings["set"])
     shape = (*train.shape[1:], 1)[:3]
     generator = make_generator(settings, shape)
     name = digest(settings)
     path = options.out.with_name(f"{options.out.stem}-{name}.joblib") if options.resume else None
     spent = fit(generator, train, 60 * settings["minutes"], path, 60 * options.save_every)
+    generator = spent["generator"]
     result = {"settings": settings, "n_train": len(train)}
-    result |= learning(generator, spent, settings, len(train))
-    # Untrained with --minutes 0: then these are the bits of the marginals.
+    result |= training_summary(generator, spent, settings, len(train))
+    # With --minutes 0 the model is untrained, and these are the bits of the marginals.
     result |= bits_of(generator, test[: settings["n_test"]])
     if settings["n_choice"]:
         result |= bits_of(generator, choice[: settings["n_choice"]], "choice_")
@@ -185,7 +186,7 @@ def measure(options, settings):
 
 
 def run(options):
-    """Make the run of the options unless its line is in the file."""
+    """Make the run of the options unless the file has its result."""
     settings = settings_of(options)
     if settings in [result["settings"] for result in read(options.out)]:
         print(f"{label_of(settings)}: in {options.out} already", flush=True)
@@ -209,7 +210,7 @@ def run(options):
 
 
 def label_of(settings):
-    """The settings that a table tells apart, in words."""
+    """The settings that tables distinguish, as text."""
     return (
         f"{settings['set']} {settings['basis']}, softness {settings['softness']}, "
         f"{settings['minutes']:g} min, seed {settings['seed']}"
@@ -220,7 +221,7 @@ def label_of(settings):
 
 
 def read(path):
-    """Read the results of a file; lines of `image_peers.py` are passed over."""
+    """Read the results of a file, without those of `image_peers.py`."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -236,7 +237,7 @@ def run_table(options, argv):
             settings = settings_of(options, basis=basis, softness=softness, seed=seed)
             if settings in [result["settings"] for result in read(options.out)]:
                 continue
-            # The last of an option that stands twice counts.
+            # If an option is given twice, the last one counts.
             own = ["--basis", basis, "--softness", softness, "--seed", str(seed), "--no-table"]
             code = subprocess.run([sys.executable, __file__, *argv, *own]).returncode
             if code:
@@ -281,7 +282,7 @@ def costs_table(frame):
     """Means over the seeds of what each run took."""
     columns = {
         "n_parameters": ("weights", "{:.0f}"),
-        "n_iter": ("passes", "{:.1f}"),
+        "n_iter": ("epochs", "{:.1f}"),
         "images_seen": ("images seen", "{:.0f}"),
         "fit_seconds": ("fit, s", "{:.0f}"),
         "score_seconds": ("score, s", "{:.0f}"),
@@ -304,18 +305,18 @@ def print_tables(results):
         shared = {k: v for k, v in settings.items() if k not in ("basis", "softness", "seed")}
         own = {"basis": settings["basis"], "schedule": schedule_name(settings["softness"])}
         groups.setdefault(json.dumps(shared), []).append(result | own)
-    for shared, members in groups.items():
-        frame = pd.DataFrame(members)
-        told = ", ".join(f"{k} {v}" for k, v in json.loads(shared).items() if v is not None)
-        print(f"\n**{told}**\n\n{bits_table(frame)}\n")
+    for shared, runs in groups.items():
+        frame = pd.DataFrame(runs)
+        title = ", ".join(f"{k} {v}" for k, v in json.loads(shared).items() if v is not None)
+        print(f"\n**{title}**\n\n{bits_table(frame)}\n")
         print(
             "Bits/dim, mean over seeds ± standard error over seeds. The choice of the test images "
-            f"adds a standard error of {frame['standard_error'].max():.4f} at most, nearly the "
+            f"adds a standard error of at most {frame['standard_error'].max():.4f}, nearly the "
             f"same for all.\n\n{costs_table(frame)}"
         )
         if "n_frechet" in frame:
             n, real = frame["n_frechet"].max(), frame["frechet_of_train"].mean()
-            print(f"\nFrechet distances of {n:.0f} images; of as many training images {real:.1f}.")
+            print(f"\nFrechet distances of {n:.0f} images; as many training images: {real:.1f}.")
         for where in sorted(set(zip(frame["machine"], frame["date"], strict=True))):
             print(f"\nMeasured on {where[0]}, {where[1]}.")
 
@@ -324,7 +325,7 @@ def print_tables(results):
 
 
 def softness(text):
-    """A number above 0 in one spelling, "linear" or "columns"."""
+    """A positive number in a unique spelling, "linear" or "columns"."""
     if text in ("linear", "columns"):
         return text
     if not float(text) > 0:
@@ -339,14 +340,14 @@ def arguments(argv):
     add("--data", type=Path, help="folder with load.py")
     add("--out", type=Path, default=Path("results.jsonl"), help="file to append to")
     add("--set", choices=SETS, default="cifar10")
-    add("--minutes", type=float, default=30.0, help="of fitting; 0 leaves the model untrained")
+    add("--minutes", type=float, default=30.0, help="of training; 0 leaves the model untrained")
     add("--basis", choices=BASES, default="auto")
     add("--softness", type=softness, default="linear", help="number, inf, linear or columns")
     add("--network", default="auto", help="auto, transformer, unet:WIDTH or unet:WIDTH:BLOCKS")
     add("--preconditioning", choices=("marginal", "gaussian"), default="marginal")
-    add("--loss", choices=("likelihood", "uniform"), default="likelihood", help="its weighting")
+    add("--loss", choices=("likelihood", "uniform"), default="likelihood", help="weighting")
     add("--flips", action="store_true", help="mirror half of the images in training")
-    add("--mirror", action="store_true", help="the mean over images and their mirror images")
+    add("--mirror", action="store_true", help="average over each image and its mirror")
     add("--batch", type=int, help="images per step")
     add("--lr", type=float, help="largest learning rate")
     add("--seed", type=int, default=0)
@@ -355,18 +356,18 @@ def arguments(argv):
     add("--threads", type=int, help="of torch")
     add("--steps", type=int, help="of the sampler; auto: 50, with columns up to 1000")
     add("--n-test", type=int, default=2000, help="test images to score")
-    add("--n-choice", type=int, default=0, help="images held back to score, for choosing by")
+    add("--n-choice", type=int, default=0, help="held-back images to score, for choices")
     add(
         "--n-generate", type=int, default=LEAST_FOR_FRECHET,
-        help="samples to draw; with fewer than the default no Frechet distance, with 0 no pictures",
+        help="samples to draw; fewer than the default: no Frechet distance; 0: no figures",
     )  # fmt: skip
-    add("--pictures", type=Path, help="folder for samples and learning curves; beside --out")
+    add("--pictures", type=Path, help="folder for figures; default: next to --out")
     add(
         "--resume", action=argparse.BooleanOptionalAction, default=True,
-        help="save the run in progress, go on with a saved one",
+        help="save the run in progress, continue a saved one",
     )  # fmt: skip
-    add("--save-every", type=float, default=5.0, help="minutes between saves, at least")
-    add("--table", action=argparse.BooleanOptionalAction, help="run the table of bases, schedules")
+    add("--save-every", type=float, default=5.0, help="least minutes between saves")
+    add("--table", action=argparse.BooleanOptionalAction, help="run the table of bases")
     add("--seeds", nargs="+", type=int, default=[0, 1], help="of the table")
     add("--print", action="store_true", help="run nothing, print the tables of --out")
     options = parser.parse_args(argv)
