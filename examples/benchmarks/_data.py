@@ -1,4 +1,4 @@
-"""Data sets and splits of the benchmarks: what every method sees, the same for all."""
+"""Data sets and splits of the benchmarks, the same for all methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 TABLES = ("letter", "magic", "california", "wine_quality")
 SETS = ("digits", *TABLES)
-# Tables of some hundred rows, where `retrieval` is measured.
+# Tables of some hundred rows, for measuring `retrieval`.
 FEW_ROWS = ("breast_cancer", "diabetes", "concrete", "letter_2000")
 EXTRA_SETS = ("digits_scaled", "small", "small_density", *FEW_ROWS)
 
@@ -23,26 +23,26 @@ AGREEMENT = 0.999
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of one data set, the widths of its bins, and what its split must respect."""
+    """Rows of one data set, the widths of its bins, and the strata of its split."""
 
     name: str
     X: np.ndarray  # (n, F)
     columns: tuple[str, ...]
-    bin_width: np.ndarray | None  # (F,), None where the data are continuous
-    labels: np.ndarray | None = None  # strata of the split; None splits groups of equal rows
+    bin_width: np.ndarray | None  # (F,), None if the data are continuous
+    labels: np.ndarray | None = None  # strata; None keeps groups of equal rows together
 
 
 def decimals_of(column):
-    """Decimals in which a column was recorded: the fewest that do as well as six.
+    """Number of decimals in which a column was recorded: the smallest that represents its values.
 
-    "As well" is 99.9 % of the values that six decimals represent exactly: the rest are typing
-    errors, or thirds written out (9.53333333333333 in `alcohol`), which no grid holds.
+    That is, 99.9 % of the values that six decimals represent exactly. The rest are typing errors,
+    or thirds (9.53333333333333 in `alcohol`), which are on no grid.
     """
-    shares = [
+    fractions = [
         np.mean(np.isclose(np.round(column, k), column, rtol=1e-9, atol=1e-9))
         for k in range(MOST_DECIMALS + 1)
     ]
-    return next(k for k, share in enumerate(shares) if share >= AGREEMENT * shares[-1])
+    return next(k for k, f in enumerate(fractions) if f >= AGREEMENT * fractions[-1])
 
 
 def to_decimal_grid(X):
@@ -96,13 +96,13 @@ def groups_of_equal_rows(X):
 
 
 def group_split(X, fraction, seed):
-    """Split indices so that equal rows stay together; `fraction` of the distinct rows go right."""
+    """Split indices in two; equal rows stay together, the second part has `fraction` of them."""
     splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
     return next(splitter.split(X, groups=groups_of_equal_rows(X)))
 
 
 def split(dataset, seed):
-    """80 % of the rows to train on, 20 % to test on: by class where there are labels."""
+    """80 % of the rows for training and 20 % for testing, stratified if there are labels."""
     if dataset.labels is None:
         train, test = group_split(dataset.X, 0.2, seed)
     else:
@@ -114,7 +114,7 @@ def split(dataset, seed):
 
 
 def head(dataset, n_rows):
-    """Return the data set with `n_rows` rows, drawn once and for all: for smoke runs."""
+    """Return the data set with a fixed random choice of `n_rows` rows, for smoke runs."""
     if n_rows is None or n_rows >= len(dataset.X):
         return dataset
     kept = np.sort(np.random.default_rng(0).permutation(len(dataset.X))[:n_rows])

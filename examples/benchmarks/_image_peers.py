@@ -9,9 +9,9 @@ for each image. The bound (Kingma et al. 2021, https://arxiv.org/abs/2107.00630)
     -\log p(k) \le KL(q(x_1|x_0) \| prior) - E \log p(k | y)
     + \tfrac12 \int_{\gamma_0}^{\gamma_1} E \frac{\alpha^2}{\sigma^2} |x_0 - \hat x_0|^2 d\gamma
 
-holds for every function of (x, gamma). At gamma_0 white noise of tau bins is left, y = k + tau eps,
-and p(k|y) is proportional to exp(-(y - k)^2/(2 tau^2)) over the 256 levels. The prior is
-N(0, alpha^2 V + sigma^2) in every dimension, with the fixed V below.
+holds for every function of (x, gamma). At gamma_0 the data have white noise of tau bins,
+y = k + tau eps, and p(k|y) is proportional to exp(-(y - k)^2/(2 tau^2)) over the 256 levels. The
+prior is N(0, alpha^2 V + sigma^2) in every dimension, with the fixed V below.
 
 Every `fit_*` takes uint8 images (n, h, w, c), the seconds of training, the number of weights and a
 seed, and returns a denoiser and a dict of what was run.
@@ -29,12 +29,12 @@ from _where import versions
 
 LEVELS = 256
 HALF_RANGE = (LEVELS - 1) / 2
-# Any value is valid; this one is near the mean square of photographs scaled to [-1, 1].
+# Any value gives a valid bound; this one is near the mean square of photographs in [-1, 1].
 PRIOR_VARIANCE = 0.25
-# A denoiser that knows nothing of the grid of levels pays at small tau, the blur costs at large.
+# At small tau a denoiser that ignores the grid of levels pays for it, at large tau blur costs.
 TAUS = (0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 1.5, 2.2)
 
-# Its multiples modulo 1 are evenly spread, however many are taken.
+# Its multiples modulo 1 are evenly spaced, whatever their number.
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -42,7 +42,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def gamma_of_tau(tau):
-    """Negative log-SNR at which white noise of tau bins is left."""
+    """Negative log-SNR of white noise of tau bins."""
     return 2 * math.log(tau / HALF_RANGE)
 
 
@@ -50,7 +50,7 @@ def reconstruction_bits(tau):
     """Mean of -log2 p(k | k + tau eps) over the normal eps, for each level k; (256,), float64."""
     eps = np.linspace(-8, 8, 1601)
     weight = np.exp(-0.5 * eps**2)
-    # Levels further away weigh nothing where |eps| <= 8.
+    # For |eps| <= 8 the weight of more distant levels is negligible.
     reach = math.ceil(16 * tau) + 2
     offset = np.arange(-reach, reach + 1)
     exponent = eps[:, None] ** 2 / 2 - (tau * eps[:, None] - offset) ** 2 / (2 * tau**2)
@@ -70,7 +70,7 @@ def white_divergence(x0, gamma):
 
 
 def strata(taus, gamma_1, n_times):
-    """Edges of about n_times equal strata of gamma, every gamma_0 among them; increasing."""
+    """Increasing edges of about n_times equal strata of gamma, including every gamma_0."""
     ends = [*(gamma_of_tau(tau) for tau in sorted(taus)), gamma_1]
     width = (ends[-1] - ends[0]) / n_times
     edges = [ends[:1]]
@@ -80,17 +80,17 @@ def strata(taus, gamma_1, n_times):
 
 
 def excess(denoise, x0, gamma, generator):
-    """One draw of the integrand, less that of the denoiser of N(0, V); (n,), in nats.
+    """One draw of the integrand minus that of the denoiser of N(0, V); (n,), in nats.
 
-    The integral of the latter is known (`white_divergence` at gamma_0 less that at gamma_1), and
-    it takes away the noise of |eps|^2, which is most of the noise at low gamma.
+    The integral of the latter is known: `white_divergence` at gamma_0 minus its value at gamma_1.
+    As a control variate it removes the variance of |eps|^2, the largest part at low gamma.
     """
-    broad = gamma[:, None, None, None]
-    alpha, sigma = torch.sigmoid(-broad).sqrt(), torch.sigmoid(broad).sqrt()
+    gamma_of_image = gamma[:, None, None, None]
+    alpha, sigma = torch.sigmoid(-gamma_of_image).sqrt(), torch.sigmoid(gamma_of_image).sqrt()
     x = alpha * x0 + sigma * torch.randn(x0.shape, generator=generator)
     reference = alpha * PRIOR_VARIANCE / (alpha**2 * PRIOR_VARIANCE + sigma**2) * x
-    error, known = (x0 - denoise(x, gamma)).double(), (x0 - reference).double()
-    difference = (error.square() - known.square()).flatten(1).sum(1)
+    error, control = (x0 - denoise(x, gamma)).double(), (x0 - reference).double()
+    difference = (error.square() - control.square()).flatten(1).sum(1)
     return 0.5 * torch.exp(-gamma.double()) * difference
 
 
@@ -103,11 +103,11 @@ def denoiser_bits(denoise, X, *, tau=TAUS, log_sigma_max=4.0, n_times=32, seed, 
     denoise : callable (x, gamma) -> x0_hat
     X : ndarray of shape (n, h, w, c), uint8
     tau : sequence of float
-        Bins of noise where the diffusion may end; one integral serves all of them.
+        Noise, in bins, at which the diffusion may end; one integral serves all of them.
     log_sigma_max : float
-        log(sigma/alpha) where it begins.
+        log(sigma/alpha) at which it begins.
     n_times : int
-        About this many noise levels for each image, stratified, linear in gamma.
+        Approximate number of noise levels for each image, stratified, linear in gamma.
     seed, batch : int
 
     Returns
@@ -123,7 +123,7 @@ def denoiser_bits(denoise, X, *, tau=TAUS, log_sigma_max=4.0, n_times=32, seed, 
     for start in range(0, len(X), batch):
         x0 = levels[start : start + batch].float() / HALF_RANGE - 1
         for j in range(len(low)):
-            # Evenly spread over the images, for the levels of an image are shared by its pixels.
+            # Evenly spaced over the images, because all pixels of an image share a noise level.
             u = torch.rand(1, generator=generator, dtype=torch.float64) + golden[: len(x0)]
             gamma = (low[j] + (high[j] - low[j]) * (u % 1)).float()
             value = excess(denoise, x0, gamma, generator)
@@ -142,11 +142,11 @@ def denoiser_bits(denoise, X, *, tau=TAUS, log_sigma_max=4.0, n_times=32, seed, 
 
 
 class Average:
-    """Exponential moving average of weights, with a decay that grows to the one asked for.
+    """Exponential moving average of weights, with a decay that grows to the given one.
 
-    With (1 + n)/(10 + n) the n-th update looks back on a tenth of the run. A fixed 0.999 would
-    leave the initial weights in after a thousand steps, and ema-pytorch's 1 - n^(-2/3) the early
-    ones.
+    With a decay of (1 + n)/(10 + n), update n averages over the last tenth of the run. A fixed
+    0.999 would still contain the initial weights after a thousand steps, and ema-pytorch's
+    1 - n^(-2/3) the early ones.
     """
 
     def __init__(self, model, decay, every):
@@ -155,7 +155,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, model):
-        """Count a step of the model, and take it in if it is one of `every`."""
+        """Count a step of the model, and include every `every`-th in the average."""
         self.steps += 1
         if self.steps % self.every:
             return
@@ -177,7 +177,7 @@ def batches(train, batch_size, generator):
 
 
 def training_step(model, optimizer, loss, x, precision, max_norm):
-    """One step of the optimizer; bfloat16 by autocast where the precision says so."""
+    """One step of the optimizer, with autocast if the precision is bfloat16."""
     x = x.contiguous(memory_format=PRECISIONS[precision])
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         value = loss(model, x)
@@ -192,9 +192,9 @@ PRECISIONS = {"float32": torch.contiguous_format, "bfloat16": torch.channels_las
 
 
 def faster_precision(model, make_optimizer, loss, draw, max_norm, seconds):
-    """Name of the precision whose median step on a copy is shorter, and steps a second in each.
+    """Name of the precision with the shorter median step on a copy, and steps per second of each.
 
-    The steps alternate, for what else runs on the machine must slow both alike.
+    The steps alternate, so that other work on the machine slows both equally.
     """
     trials, durations = {}, {precision: [] for precision in PRECISIONS}
     for precision, layout in PRECISIONS.items():
@@ -207,7 +207,7 @@ def faster_precision(model, make_optimizer, loss, draw, max_norm, seconds):
             began = time.perf_counter()
             training_step(*trial, loss, x, precision, max_norm)
             durations[precision].append(time.perf_counter() - began)
-    # The first step of each prepares its kernels.
+    # The first step of each compiles its kernels.
     rates = {precision: 1 / float(np.median(d[1:])) for precision, d in durations.items()}
     return max(rates, key=rates.get), rates
 
@@ -258,9 +258,9 @@ def nearest_width(build, widths, n_weights):
 
 
 def azula_backbone(width):
-    """U-Net of azula's CIFAR-10 tutorial, which has width 128; no labels.
+    """U-Net of azula's CIFAR-10 tutorial, which has width 128, without labels.
 
-    Its attention went out of `azula.nn.UNet` before version 0.11.
+    `azula.nn.UNet` has no attention since version 0.11.
     """
     from azula.nn.layers import SineEncoding
     from azula.nn.unet import UNet
@@ -316,7 +316,7 @@ def fit_azula(train, seconds, n_weights, seed, threads=2, probe_seconds=10, **ch
     def by_gamma(gamma):
         return torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
 
-    # The preconditioned network sees log(sigma/alpha) alone: the schedule may be replaced.
+    # The preconditioned network sees log(sigma/alpha) only, so the schedule can be replaced.
     model.schedule = by_gamma
 
     def denoise(x, gamma):
@@ -345,10 +345,10 @@ def ddpm_unet(width):
 
 
 def fit_ddpm(train, seconds, n_weights, seed, threads=2, probe_seconds=10, **changes):
-    """denoising-diffusion-pytorch: GaussianDiffusion's defaults, the README's and Trainer's rest.
+    """denoising-diffusion-pytorch: the defaults of GaussianDiffusion, Trainer and the README.
 
-    `changes` replace entries of DDPM. The README accumulates two batches for a step; one gives
-    twice the steps in the seconds.
+    `changes` replace entries of DDPM. The README accumulates two batches for a step; one batch
+    gives twice the number of steps in the same time.
     """
     from denoising_diffusion_pytorch import GaussianDiffusion
 
@@ -370,9 +370,9 @@ def fit_ddpm(train, seconds, n_weights, seed, threads=2, probe_seconds=10, **cha
 def ddpm_denoiser(model):
     r"""Denoiser of a GaussianDiffusion that predicts v, at every gamma.
 
-    Between its time steps the time is interpolated. Below its first (2.2 bins of noise) the score
-    of x/alpha is held, which by Tweedie's formula leaves of the correction the share
-    :math:`\sigma^2/\sigma_{first}^2`; above its last the last is taken.
+    Between its time steps the time is interpolated. Below the first step (2.2 bins of noise) the
+    score of x/alpha is held constant, which by Tweedie's formula scales the correction by
+    :math:`\sigma^2/\sigma_{first}^2`; above the last step its time is used.
     """
     signal = model.alphas_cumprod.double()
     table = torch.log1p(-signal).sub(signal.log()).numpy()
@@ -381,12 +381,12 @@ def ddpm_denoiser(model):
     def denoise(x, gamma):
         inside = gamma.double().clamp(table[0], table[-1])
         t = torch.from_numpy(np.interp(inside.numpy(), table, steps)).float()
-        broad, known = gamma[:, None, None, None], inside.float()[:, None, None, None]
-        clean = x / torch.sigmoid(-broad).sqrt()
-        state = torch.sigmoid(-known).sqrt() * clean
+        gamma, inside = gamma[:, None, None, None], inside.float()[:, None, None, None]
+        scaled = x / torch.sigmoid(-gamma).sqrt()
+        state = torch.sigmoid(-inside).sqrt() * scaled
         v = model.model(state, t)
-        x0 = torch.sigmoid(-known).sqrt() * state - torch.sigmoid(known).sqrt() * v
-        return clean + torch.exp((broad - known).clamp(max=0)) * (x0 - clean)
+        x0 = torch.sigmoid(-inside).sqrt() * state - torch.sigmoid(inside).sqrt() * v
+        return scaled + torch.exp((gamma - inside).clamp(max=0)) * (x0 - scaled)
 
     return denoise
 

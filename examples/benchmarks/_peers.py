@@ -1,4 +1,4 @@
-"""The methods gudlearn is compared with, each tuned on validation rows within the same seconds.
+"""The methods gudlearn is compared with, each tuned on validation rows in the same time.
 
 Every `fit_*` takes the training rows, the bin widths (None: continuous data), a budget of seconds
 and a seed. It returns a function from rows to log-likelihoods in nats, in the units of the rows
@@ -37,12 +37,12 @@ class Clock:
         return time.perf_counter() - self.start
 
     def left(self, fraction=1.0):
-        """Whether less than this fraction of the budget is spent."""
+        """Whether less than this fraction of the budget has been spent."""
         return self.elapsed < fraction * self.seconds
 
 
 def dequantise(X, bin_width, rng):
-    """Spread each row uniformly over its bin; continuous rows pass unchanged."""
+    """Draw each value uniformly within its bin; continuous rows are returned unchanged."""
     if bin_width is None:
         return X
     return X + bin_width * rng.uniform(-0.5, 0.5, size=X.shape)
@@ -65,7 +65,7 @@ class Standardiser:
 
 
 def dequantised_score(log_density, standardise, bin_width, seed):
-    """Score of raw rows from a log-density of standardised ones, the mean of several draws."""
+    """Score of raw rows from a log-density of standardised rows, the mean of several draws."""
 
     def score(X):
         if bin_width is None:
@@ -78,7 +78,7 @@ def dequantised_score(log_density, standardise, bin_width, seed):
 
 
 def prepare(train, bin_width, seed):
-    """Fixed draw of dequantised standardised rows, indices to fit and to validate, standardiser."""
+    """A fixed draw of standardised rows, indices to fit and to validate, and the standardiser."""
     standardise = Standardiser(train, bin_width)
     Z = standardise(dequantise(train, bin_width, np.random.default_rng([seed, 0])))
     kept, held = group_split(train, VALIDATION_FRACTION, seed)
@@ -89,7 +89,7 @@ def prepare(train, bin_width, seed):
 
 
 class GMMCandidate:
-    """One mixture trained a few EM steps at a time; keeps its best state on the validation rows."""
+    """A mixture trained a few EM steps at a time; keeps its best state on the validation rows."""
 
     def __init__(self, n_components, covariance_type, seed):
         self.name = (n_components, covariance_type)
@@ -116,7 +116,7 @@ class GMMCandidate:
 
 
 def halve(candidates, Z, held, clock):
-    """Successive halving: all a little, the better ones on, the best two to the end."""
+    """Successive halving: train all a little, the better ones longer, the best two to the end."""
     for keep, iterations, fraction in ((None, 5, 0.5), (6, 45, 0.75), (2, 500, 0.9)):
         candidates = sorted(candidates, key=lambda c: -c.best_score)[:keep]
         for candidate in candidates:
@@ -125,7 +125,7 @@ def halve(candidates, Z, held, clock):
 
 
 def best_gmm(Z, kept, held, components, types, clock, seed):
-    """Mixture chosen on the held rows, then five EM steps on all the rows."""
+    """The mixture that is best on the validation rows, after five EM steps on all rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         candidates = [
@@ -136,13 +136,13 @@ def best_gmm(Z, kept, held, components, types, clock, seed):
         if clock.left():
             try:
                 model.fit(Z)
-            except ValueError:  # the state that validation chose is kept
+            except ValueError:  # keep the state that validation chose
                 model = best.best
     return model, best.name
 
 
 def fit_gmm(train, bin_width, seconds, seed):
-    """GaussianMixture over 1 to 80 components and both kinds of covariance."""
+    """GaussianMixture with 1 to 80 components and both kinds of covariance."""
     clock = Clock(seconds)
     Z, kept, held, standardise = prepare(train, bin_width, seed)
     model, (n, kind) = best_gmm(Z, Z[kept], Z[held], COMPONENTS, ("full", "diag"), clock, seed)
@@ -154,7 +154,7 @@ def fit_gmm(train, bin_width, seconds, seed):
 
 
 def fit_kde(train, bin_width, seconds, seed):
-    """KernelDensity (Gaussian kernel); the bandwidth climbs the validation score."""
+    """KernelDensity (Gaussian kernel); hill climbing of the bandwidth on the validation score."""
     clock = Clock(seconds)
     Z, kept, held, standardise = prepare(train, bin_width, seed)
     scores = {}
@@ -184,7 +184,7 @@ def fit_kde(train, bin_width, seconds, seed):
 
 
 def train_flow(flow, draw, held, learning_rate, seconds, batch_size=512):
-    """Adam with cosine decay over the seconds; returns the best validation loss and its weights."""
+    """Adam with cosine decay in time; returns the best validation loss, its weights, the steps."""
     optimizer = torch.optim.Adam(flow.parameters(), lr=learning_rate)
     clock, checking, steps = Clock(seconds), 0.0, 0
     best_loss, best_weights = math.inf, copy.deepcopy(flow.state_dict())
@@ -215,7 +215,7 @@ def train_flow(flow, draw, held, learning_rate, seconds, batch_size=512):
 
 
 def fit_nsf(train, bin_width, seconds, seed):
-    """zuko's NSF, 5 transforms, 256 x 256; the better of two learning rates, half the time each."""
+    """zuko's NSF, 5 transforms, 256 x 256; two learning rates with half of the time each."""
     import zuko  # from the extra "bench"; the other methods run without it
 
     clock = Clock(seconds)
@@ -257,18 +257,19 @@ def fit_nsf(train, bin_width, seconds, seed):
 
 
 def histogram_log_probability(levels, merge, alpha):
-    """Log-probability of whole levels by a smoothed histogram of bins of `merge` levels.
+    """Log-probability of integer levels by a smoothed histogram of bins of `merge` levels.
 
-    Inside the observed range each bin has `alpha` added to its count; outside, a geometric tail
-    on each side shares the mass 1/(n + 2).
+    Inside the observed range `alpha` is added to the count of each bin; outside, a geometric tail
+    on each side has half of the mass 1/(n + 2).
     """
     n, low, high = len(levels), levels.min(), levels.max()
     size = high - low + 1
     n_bins = -(-size // merge)
-    members = np.minimum(merge, size - merge * np.arange(n_bins))
+    levels_in_bin = np.minimum(merge, size - merge * np.arange(n_bins))
     counts = np.bincount((levels - low) // merge, minlength=n_bins)
     tail = 1 / (n + 2)
-    inside = np.log1p(-tail) + np.log((counts + alpha * members / merge) / members)
+    smoothed = (counts + alpha * levels_in_bin / merge) / levels_in_bin
+    inside = np.log1p(-tail) + np.log(smoothed)
     inside -= np.log(n + alpha * size / merge)
     stop = 1 / max(2.0, size / 10)
 
@@ -282,7 +283,7 @@ def histogram_log_probability(levels, merge, alpha):
 
 
 def fit_histogram(levels, kept, held):
-    """Histogram of one discrete column: bins and smoothing chosen on the held rows."""
+    """Histogram of one discrete column; bins and smoothing are chosen on the validation rows."""
     size = np.ptp(levels) + 1
     merges = [m for m in (1, 2, 5, 10, 20, 50, 100, 200, 500) if m == 1 or m <= size / 4]
     choices = [(m, alpha) for m in merges for alpha in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)]
@@ -306,14 +307,14 @@ def fit_discrete_marginals(train, bin_width, seed):
 
 
 def fit_continuous_marginals(train, seconds, seed):
-    """Independent one-dimensional Gaussian mixtures, components chosen on the held rows."""
+    """Independent one-dimensional Gaussian mixtures, sizes chosen on the validation rows."""
     clock = Clock(seconds)
     Z, kept, held, standardise = prepare(train, None, seed)
     models, counts = [], []
     for j in range(Z.shape[1]):
-        share = Clock((seconds - clock.elapsed) / (Z.shape[1] - j))
+        budget = Clock((seconds - clock.elapsed) / (Z.shape[1] - j))
         z = Z[:, j : j + 1]
-        model, (n, _) = best_gmm(z, z[kept], z[held], COMPONENTS[:8], ("full",), share, seed)
+        model, (n, _) = best_gmm(z, z[kept], z[held], COMPONENTS[:8], ("full",), budget, seed)
         models.append(model)
         counts.append(n)
 

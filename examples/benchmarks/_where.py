@@ -1,4 +1,4 @@
-"""Where a figure was made: the machine, and the versions of what it rests on."""
+"""Where a result was measured: the machine, and the versions of the packages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def machine():
 
 
 def versions(*others):
-    """Versions of Python, of the packages that every figure rests on, and of others."""
+    """Versions of Python, of the packages that every result depends on, and of others."""
     found = {"python": platform.python_version()}
     for package in (*PACKAGES, *others):
         try:

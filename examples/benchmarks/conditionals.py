@@ -1,14 +1,15 @@
-"""Every conditional of the digits from one fit, beside a Gaussian mixture's exact ones.
+"""Conditionals of the digits from one fit, next to the exact ones of a Gaussian mixture.
 
     python conditionals.py --seconds 120 --seeds 0
 
 Discrete bits/dim of held-out digits: joint, lower half given the upper, upper half alone, and the
-same total by the chain rule. The gap between joint and chain rule is what the network's answers
-disagree by. Windows: columns of the picture one after another, so many at once.
+total of the halves by the chain rule. The gap between joint and chain rule measures how far the
+network's conditionals are from consistent. With `--windows` the columns of the image are generated
+one after another, a window of them at a time.
 
-The mixture (full covariances, 1 to 40 components by a tenth of the training rows) is fitted to
-digits that are dequantised uniformly; its scores are the mean log-density of four draws, a lower
-bound of its log-probability, its marginals and conditionals are those of its formula.
+The mixture (full covariances, 1 to 40 components, chosen on a tenth of the training rows) is fitted
+to digits that are dequantised uniformly. Its scores are the mean log-density of four draws, a lower
+bound of its log-probability; its marginals and conditionals are exact.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ COLUMN = np.tile(np.arange(8), 8)
 
 
 def of_gudlearn(X, X_test, options, seed):
-    """Bits per scored entry of each part, and along windows."""
+    """Bits per scored entry of each part, and under sequential schedules."""
     gen = GUDGenerator(
         bin_width=1.0, conditional_rate=options.rate, max_time=options.seconds, random_state=seed
     ).fit(X)
@@ -51,16 +52,16 @@ def of_gudlearn(X, X_test, options, seed):
 def log_density(mixture, X, columns):
     """Log-density of some columns under a mixture of full Gaussians."""
     block = np.ix_(columns, columns)
-    members = zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
+    components = zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
     parts = [
         np.log(w) + multivariate_normal(m[columns], c[block]).logpdf(X[:, columns])
-        for w, m, c in members
+        for w, m, c in components
     ]
     return logsumexp(parts, axis=0)
 
 
 def of_mixture(X, X_test, seed):
-    """The same of the best Gaussian mixture."""
+    """The same for the best Gaussian mixture."""
     rng = np.random.default_rng(seed)
     noisy = X + rng.uniform(-0.5, 0.5, X.shape)
     order = rng.permutation(len(X))
@@ -84,7 +85,7 @@ def of_mixture(X, X_test, seed):
 
 
 def show(name, seed, found):
-    """One line for a method."""
+    """Print one line for a method."""
     chain = (found["lower | upper"] + found["upper"]) / 2
     found = {**found, "chain rule": chain, "gap": abs(chain - found["joint"])}
     values = (f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
@@ -98,7 +99,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rate", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--windows", action="store_true", help="score along windows too")
+    parser.add_argument("--windows", action="store_true", help="sequential scores, too")
     parser.add_argument("--no-mixture", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

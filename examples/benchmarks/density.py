@@ -1,11 +1,11 @@
-"""Test log-likelihood of gudlearn and its peers: same splits, same seconds, one thread each.
+"""Test log-likelihood of gudlearn and other methods: same splits, same time, one thread each.
 
     python density.py --data DIR --out results.jsonl
 
-Discrete sets (digits, letter, wine_quality) are scored in bits per column of the log-probability,
-continuous ones (magic, california) in bits per column of the density in raw units. Each result is
-appended to the file as one JSON line; a second run skips what is there. The seconds cover all the
-tuning that a method does, and every method keeps its validation rows inside the training rows.
+Discrete sets (digits, letter, wine_quality) are scored by the log-probability, continuous sets
+(magic, california) by the density in raw units, both in bits per column. Each result is appended to
+the file as one JSON line; a second run skips results that the file has. The seconds include all
+tuning, and every method takes its validation rows from the training rows.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from _peers import PEERS
 from _where import machine, versions
 from threadpoolctl import threadpool_limits
 
-# Parameters beside bin_width, max_time and random_state. None removes a parameter.
+# Parameters besides bin_width, max_time and random_state. None removes a parameter.
 GUDLEARN = {
     "gudlearn": {},  # the defaults, with the budget as max_time
     "gudlearn-plain": {"max_time": None},  # the defaults and nothing else
-    "gudlearn-retrieval": {"retrieval": "auto"},  # and a network that looks rows up
-    "gudlearn-conditional": {"conditional_rate": 0.3},  # and a network that sees parts of rows
-    # behind a MarginalGaussianizer, whose columns are normal already; continuous sets only
+    "gudlearn-retrieval": {"retrieval": "auto"},
+    "gudlearn-conditional": {"conditional_rate": 0.3},
+    # Behind a MarginalGaussianizer, whose columns are normal already; continuous sets only.
     "gudlearn-gaussianized": {"preconditioning": "gaussian"},
 }
 METHODS = ("gudlearn", "gudlearn-gaussianized", *PEERS)
 CONTINUOUS_ONLY = {"gudlearn-gaussianized"}
-# The same rows in other units: their bits must agree with the set named here.
+# The same rows in other units: their bits must agree with those of the set named here.
 SAME_AS = {"digits_scaled": "digits"}
 
 
@@ -54,7 +54,7 @@ def fit_gudlearn(method, train, bin_width, seconds, seed):
     if method in CONTINUOUS_ONLY:
         gaussianizer = MarginalGaussianizer().fit(train)
         gaussianizer.transform(train)
-        # The pipeline does the same again: both count.
+        # The pipeline fits and transforms once more; both count.
         generator.set_params(max_time=seconds - 2 * (time.perf_counter() - start))
         model = GenerativePipeline([("gaussianize", gaussianizer), ("gud", generator)])
     model.fit(train)
@@ -101,12 +101,12 @@ def measure(dataset, method, seconds, seed):
 
 
 def key(result):
-    """Return what makes two runs the same."""
+    """Return the identity of a run."""
     return result["set"], result["method"], float(result["seconds"]), result["seed"]
 
 
 def read(path):
-    """Read the results of a file, the last line where a run stands there twice."""
+    """Read the results of a file; of several results of one run the last."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -115,7 +115,7 @@ def read(path):
 
 
 def jobs(options):
-    """List the runs asked for; methods that are compared run next to each other."""
+    """List the requested runs; methods to be compared run next to each other."""
     for name in options.sets:
         methods = options.methods
         if name in SAME_AS:
@@ -127,7 +127,7 @@ def jobs(options):
 
 
 def run(options):
-    """Run what is not yet in the file; return the number of runs that failed."""
+    """Run what the file does not have yet; return the number of failed runs."""
     done = {key(result) for result in read(options.out)}
     datasets, failures = {}, 0
     for name, method, seconds, seed in jobs(options):
@@ -195,12 +195,12 @@ def table(results):
 
 
 def report(results, names):
-    """Print one table for each set and budget, then the comparisons of units."""
+    """Print a table for each set and budget, then the comparisons of units."""
     for name in names:
         for seconds in sorted({r["seconds"] for r in results if r["set"] == name}):
             chosen = [r for r in results if (r["set"], r["seconds"]) == (name, seconds)]
             kind = "discrete" if chosen[0]["discrete"] else "density in raw units"
-            sizes = f"{chosen[0]['n_train']} rows to train on, {chosen[0]['n_test']} to test on"
+            sizes = f"{chosen[0]['n_train']} training rows, {chosen[0]['n_test']} test rows"
             print(f"\n**{name}, {seconds:g} s** ({kind}; {sizes})\n\n{table(chosen)}")
     by_key = {key(result): result["bits_per_dim"] for result in results}
     for (name, method, seconds, seed), bits in by_key.items():
@@ -208,7 +208,7 @@ def report(results, names):
         if other is not None:
             print(
                 f"\n{name} minus {SAME_AS[name]}, {method} {seconds:g} s, seed {seed}: "
-                f"{bits - other:+.5f} bits/dim (to reach: within 0.005)"
+                f"{bits - other:+.5f} bits/dim (target: within 0.005)"
             )
     for where in sorted({(r["machine"], r["date"]) for r in results}):
         print(f"\nMeasured on {where[0]}, {where[1]}.")

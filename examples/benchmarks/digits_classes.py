@@ -1,9 +1,9 @@
-"""Labels and images: accuracy of GUDClassifier on the digits, and bits with and without the class.
+"""Accuracy of GUDClassifier on images of digits, and bits given the class and without it.
 
     python digits_classes.py --seconds 120 --seeds 0
 
-Each seed has its own split of the digits, 80 % to train on. The class-conditional model and the
-plain one have the same network and the same seconds.
+Each seed has its own split of the digits, with 80 % for training. The class-conditional model and
+the unconditional one have the same network and the same training time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A field that goes on for ten times the width that was trained on: its law beside the true one.
+"""A field that is continued by ten times its training width, and its distribution.
 
     python extension.py --seconds 300
 
-Columns of the field are an autoregressive process, x_c = rho x_(c-1) + noise, whose noise is
-smooth along the height. Trained on crops of one width, strips are continued by ten widths; printed
-are the variance and the autocorrelation of the second half of what was drawn, and of as much of a
-field drawn from the law itself.
+Columns of the field are an autoregressive process, x_c = rho x_(c-1) + noise, with noise that is
+smooth along the height. The model is trained on crops of one width and continues strips by ten
+widths. Printed are the variance and the autocorrelation of the last six widths, and those of fields
+of the same size from the true distribution.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main():
     )  # fmt: skip
     seconds = time.perf_counter() - start
     half = 6 * options.width
-    show("true law", statistics(field(2000, half, rng)))
+    show("truth", statistics(field(2000, half, rng)))
     show("one draw", statistics(field(options.rows, half, rng)))
     show("continued", statistics(longer[:, :, -half:]))
     print(f"{options.rows} strips by {10 * options.width} columns in {seconds:.0f} s")

@@ -8,16 +8,15 @@ uint8 (n, 32, 32, 3), and labels. The peers are
 
 - `azula`: the U-Net, preconditioning, schedule and training of its CIFAR-10 tutorial;
 - `ddpm`: those of the README of denoising-diffusion-pytorch (`Unet`, `GaussianDiffusion`);
-- `nsf` and `marginals`: zuko's neural spline flow and independent histograms, as `density.py` fits
-  them to tables, on flat images; `load.npz("mnist")` and `load.npz("fashion_mnist")` return a dict
-  with `x_train` and `x_test`.
+- `nsf` and `marginals`: zuko's neural spline flow and independent histograms on flat images, as
+  `density.py` fits them to tables; `load.npz("mnist")` and `load.npz("fashion_mnist")` return a
+  dict with `x_train` and `x_test`.
 
-Each of the first two is trained on all but the last 2,000 training images, by the wall clock;
-building the model and choosing between float32 and bfloat16, whichever makes more steps a second,
-are not counted. The width is the one whose number of weights is nearest to the one asked for. The
-score is the bound of `_image_peers.denoiser_bits` on the first test images; the noise tau at which
-the diffusion ends is the best one on the first of the 2,000 images held back. One JSON line is
-appended to the file.
+The first two are trained on all but the last 2,000 training images, for a wall-clock time that does
+not include building the model and choosing the faster of float32 and bfloat16. The width is the one
+with the number of weights nearest to `--weights`. The score is the bound of
+`_image_peers.denoiser_bits` on the first test images; the noise tau at which the diffusion ends is
+the best one for the first of the 2,000 held-back images. One JSON line is appended to the file.
 
 `--batch` and `--lr` replace a library's own batch size and learning rate.
 """
@@ -40,7 +39,7 @@ FLAT = ("nsf", "marginals")
 
 
 def load(folder, name):
-    """Images to train on, held back, and to test on."""
+    """Images for training, held back, and for testing."""
     sys.path.insert(0, str(folder))
     import load
 
@@ -53,13 +52,13 @@ def load(folder, name):
 
 
 def best_tau(denoise, images, seed):
-    """Return the tau with the fewest bits on some images, and the bits of all of them."""
+    """Return the tau with the fewest bits on some images, and the bits for every tau."""
     bits = {tau: float(b.mean()) for tau, b in denoiser_bits(denoise, images, seed=seed).items()}
     return min(bits, key=bits.get), bits
 
 
 def measure(options):
-    """Train a peer and score it: one result line."""
+    """Train a peer and score it; return the result line."""
     train, held, test = load(options.data, options.set)
     if options.peer in FLAT:
         return measure_flat(options, train, test[: options.n_test])
@@ -94,7 +93,7 @@ def measure(options):
 
 
 def measure_flat(options, train, test):
-    """Fit a peer of tables to flat images and score it: one result line."""
+    """Fit a peer for tables to flat images and score it; return the result line."""
     train, test = (X.reshape(len(X), -1).astype(np.float64) for X in (train, test))
     width = np.ones(train.shape[1])
     start = time.perf_counter()
@@ -124,7 +123,7 @@ def arguments():
     sets = ("cifar10", "mnist", "fashion_mnist")
     parser.add_argument("--set", choices=sets, default="cifar10")
     parser.add_argument("--minutes", type=float, required=True, help="of training")
-    parser.add_argument("--weights", type=int, default=1_000_000, help="number to come near")
+    parser.add_argument("--weights", type=int, default=1_000_000, help="number to approximate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="file to append to")
     parser.add_argument("--n-test", type=int, default=2000, help="test images")
@@ -132,8 +131,8 @@ def arguments():
     parser.add_argument("--times", type=int, default=32, help="noise levels for each test image")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--probe-seconds", type=float, default=10.0, help="for each precision")
-    parser.add_argument("--batch", type=int, help="in place of the library's own")
-    parser.add_argument("--lr", type=float, help="in place of the library's own")
+    parser.add_argument("--batch", type=int, help="instead of the library's own")
+    parser.add_argument("--lr", type=float, help="instead of the library's own")
     options = parser.parse_args()
     if options.set != "cifar10" and options.peer not in FLAT:
         parser.error(f"--peer {options.peer} is made for cifar10. Pass --peer nsf or marginals.")

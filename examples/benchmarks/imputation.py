@@ -3,18 +3,17 @@
     python imputation.py --data DIR --seeds 0 1 2 --out FILE
     python imputation.py --report --out FILE
 
-Of 80 % of the rows a fifth of the entries is hidden, completely at random. Every method fills them
-in five times by draws, and once by its best guess:
+In 80 % of the rows a fifth of the entries are hidden, completely at random. Every method imputes
+them five times by draws, and once by its best guess:
 
 - MinMAE, AvgMAE: least and mean absolute error of the five draws of an entry;
-- W1: Wasserstein distance, by absolute differences, of the completed rows and the true ones, mean
-  of five;
-- downstream: macro F1 or R2 of a random forest that learns from completed rows, on the 20 % that
-  were never touched, mean of five;
+- W1: Wasserstein distance, with absolute differences, between imputed and true rows, mean of five;
+- downstream: macro F1 or R2 of a random forest that is trained on imputed rows, for the other 20 %
+  of the rows, mean of five;
 - MAE, RMSE: errors of the best guess.
 
-All on columns scaled to [0, 1] by the training rows. What a method cannot do is left out, and it
-ranks over what it can. miceforest and ForestDiffusion take part where they are installed.
+Columns are scaled to [0, 1] by the training rows. miceforest and ForestDiffusion take part if they
+are installed.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ SETS = (
     "blood", "wine_quality", "abalone", "letter",
 )  # fmt: skip
 N_DRAWS = 5
-# More rows are left out of the distance, whose cost is cubic.
+# The distance uses no more rows than this, because its cost is cubic.
 MOST_FOR_DISTANCE = 1000
 
 
 def read(name, directory):
-    """Numbers, target and whether it is a class."""
+    """Numeric columns, target, and whether the target is a class."""
     bundled = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
     if name in bundled:
         X, y = bundled[name](return_X_y=True)
@@ -75,7 +74,7 @@ def by_gudlearn(X, seed, options):
 
 
 def by_iterative(X, seed, options):
-    """IterativeImputer, BayesianRidge: posterior draws, and its means."""
+    """IterativeImputer with BayesianRidge: posterior draws, and means."""
     draws = [
         IterativeImputer(sample_posterior=True, random_state=seed + k).fit_transform(X)
         for k in range(N_DRAWS)
@@ -84,13 +83,13 @@ def by_iterative(X, seed, options):
 
 
 def by_neighbours(X, seed, options):
-    """KNNImputer: one guess, which also stands for its five draws."""
+    """KNNImputer: one guess, used as the five draws as well."""
     found = KNNImputer().fit_transform(X)
     return np.repeat(found[None], N_DRAWS, 0), found
 
 
 def by_miceforest(X, seed, options):
-    """Mean matching by LightGBM, five data sets; their mean as the guess."""
+    """Predictive mean matching by LightGBM, five imputations; their mean as the guess."""
     import miceforest
 
     frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
@@ -123,13 +122,13 @@ METHODS = {
 
 
 def wasserstein(A, B):
-    """Distance of two samples of equal size, mean absolute differences summed over columns."""
+    """Distance of two samples of equal size; the cost sums absolute differences over columns."""
     cost = cdist(A, B, "cityblock")
     return cost[linear_sum_assignment(cost)].mean()
 
 
 def downstream(completed, y, X_test, y_test, is_class, seed):
-    """Score on untouched rows of a forest that learnt from completed ones."""
+    """Score on complete rows of a forest that was trained on imputed rows."""
     if is_class:
         model = RandomForestClassifier(random_state=seed).fit(completed, y)
         return f1_score(y_test, model.predict(X_test), average="macro")
@@ -138,7 +137,7 @@ def downstream(completed, y, X_test, y_test, is_class, seed):
 
 
 def measure(name, method, seed, options):
-    """One line of results."""
+    """One result."""
     X, y, is_class = read(name, options.data)
     X, X_test, y, y_test = train_test_split(
         X, y, test_size=0.2, random_state=seed, stratify=y if is_class else None
@@ -173,7 +172,7 @@ def measure(name, method, seed, options):
 
 
 def report(path):
-    """Means and average ranks over the sets that every method has."""
+    """Print means and average ranks over the sets for which every method has results."""
     table = pd.DataFrame(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
     metrics = ["MinMAE", "AvgMAE", "W1", "downstream", "MAE", "RMSE"]
     mean = table.groupby(["set", "method"])[metrics].mean()
@@ -189,15 +188,15 @@ def report(path):
 
 
 def main():
-    """Measure what the file does not hold yet, and report."""
+    """Measure what the file does not have yet, and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", metavar="DIR")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--duplicates", type=int, default=50, help="of rows, for ForestDiffusion")
+    parser.add_argument("--duplicates", type=int, default=50, help="for ForestDiffusion")
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines")
-    parser.add_argument("--report", action="store_true", help="print what the file holds")
+    parser.add_argument("--report", action="store_true", help="print the results of the file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     done = set()

@@ -1,9 +1,9 @@
-"""What it costs to learn from rows of which three entries in ten are missing.
+"""What missing values in training cost: 30 % of the entries, completely at random.
 
     python missing.py --data DIR --sets digits letter --seconds 120 --seeds 0 1
 
-Bits/dim of complete held-out rows, of a model that learnt from complete rows and of one that learnt
-from the same rows with entries hidden completely at random, in equal seconds.
+Bits/dim of complete test rows, for a model that was trained on complete rows and for one that was
+trained on the same rows with missing entries, for the same time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main():
     parser.add_argument("--sets", nargs="+", default=["digits", "letter"])
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--share", type=float, default=0.3, help="of the entries that is hidden")
+    parser.add_argument("--share", type=float, default=0.3, help="fraction of hidden entries")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.sets:

@@ -1,8 +1,8 @@
-"""Outlier detection by density: ROC AUC beside scikit-learn's detectors with their defaults.
+"""Outlier detection by density: ROC AUC, next to scikit-learn's detectors with their defaults.
 
     python outliers.py --data DIR --seeds 0 1 2
 
-Every method is fitted to 60 % of the normal rows and ranks the rest of them and all others.
+Every method is fitted to 60 % of the normal rows and ranks the other normal rows and all outliers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NORMAL = {"mammography": "-1", "breast_cancer": "1", "ionosphere": "g", "credit_
 
 
 def read(directory, name):
-    """Numbers (n, F), NaN where missing, and whether each row is normal."""
+    """Numeric columns (n, F), NaN for missing values, and whether each row is normal."""
     if name == "breast_cancer":
         X, y = load_breast_cancer(return_X_y=True)
         return X, y == 1
@@ -59,14 +59,14 @@ def main():
     parser.add_argument("--data", metavar="DIR", required=True)
     parser.add_argument("--sets", nargs="+", choices=sorted(NORMAL), default=sorted(NORMAL))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--seconds", type=float, help="of training; the default budget without")
+    parser.add_argument("--seconds", type=float, help="of training; default: the estimator's own")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for name in options.sets:
         X, normal = read(options.data, name)
-        known = ~np.isnan(X).any(1)
-        X, normal = X[known], normal[known]
+        complete = ~np.isnan(X).any(1)
+        X, normal = X[complete], normal[complete]
         for seed in options.seeds:
             inside = np.random.default_rng(seed).permutation(np.flatnonzero(normal))
             train, rest = np.split(inside, [int(0.6 * len(inside))])

@@ -1,9 +1,9 @@
-"""What gudlearn adds to the arithmetic it cannot do without: ratios and their targets.
+"""The overhead of gudlearn over the arithmetic that it needs: ratios and their targets.
 
     python overhead.py                    # digits, and patches of a photograph; all parts
     python overhead.py --only import step
 
-Times are medians over alternating blocks, so that a busy machine slows both sides alike.
+Times are medians over alternating blocks, so that a busy machine slows both sides equally.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def show(what, ours, bare, unit, ratio, target):
     verdict = "reached" if ratio <= target else "MISSED"
     print(
         f"{what}: {ours:.2f} {unit} against {bare:.2f} {unit}, "
-        f"ratio {ratio:.3f} (to reach: <= {target:.2f}, {verdict})",
+        f"ratio {ratio:.3f} (target: <= {target:.2f}, {verdict})",
         flush=True,
     )
 
@@ -68,7 +68,7 @@ def digits():
 
 
 def spied(owner, method, work):
-    """Run some work; return the object whose method it called last, and the arguments."""
+    """Call `work`; return the object whose method it called last, and the arguments."""
     calls = []
     original = getattr(owner, method)
 
@@ -97,14 +97,14 @@ def image_step(options):
         compare_steps(generator, X, 1, options)
 
 
-def compare_steps(generator, X, passes, options):
-    """Compare passes of `fit` with a bare loop of as many steps."""
+def compare_steps(generator, X, n_epochs, options):
+    """Compare epochs of `fit` with a bare loop of the same number of steps."""
     trainer, (batch, *_) = spied(Trainer, "step", lambda: generator.fit(X))
     rows = rows_on_device(generator.state_, Rows.of(X.reshape(len(X), -1)), trainer, False)
-    steps = passes * len(trainer.batches(len(rows)))
+    steps = n_epochs * len(trainer.batches(len(rows)))
     bare = bare_loop(trainer, batch.x0, steps, generator.optimizer)
     seconds, bare_seconds, ratio = compare(
-        lambda: run_epochs(trainer, rows, Budget(passes, None)), bare, options.blocks
+        lambda: run_epochs(trainer, rows, Budget(n_epochs, None)), bare, options.blocks
     )
     show(
         f"training step, batch {len(batch.x0)}, {generator.optimizer}, {generator.network_}, "
@@ -198,26 +198,26 @@ def image_sampling(options):
 
 
 def scoring_noise(options):
-    """Print the spread of the mean score of the test digits over keys of its internal noise."""
+    """Print the standard deviation of the mean test score over keys of its internal noise."""
     X, X_test = digits()
     generator = GUDGenerator(bin_width=1.0, max_time=options.seconds, random_state=0).fit(X)
     scores = []
     for k in range(10):
-        generator.set_params(random_state=k)  # of a fitted model: the key of the scores' noise
+        generator.set_params(random_state=k)  # the key of the noise inside scores
         scores.append(generator.score(X_test) / X_test.shape[1])
     std = np.std(scores, ddof=1)
     if std == 0:
-        raise RuntimeError("The ten keys gave one score: the noise was not re-keyed.")
+        raise RuntimeError("Ten keys gave the same score: the noise did not change.")
     verdict = "reached" if std <= 0.0005 else "MISSED"
     print(
         f"mean score of {len(X_test)} digits over 10 keys: {np.mean(scores):.5f} nats/dim, "
-        f"standard deviation {std:.6f} (to reach: <= 0.0005, {verdict}); "
+        f"standard deviation {std:.6f} (target: <= 0.0005, {verdict}); "
         f"fitted {options.seconds:g} s"
     )
 
 
 def import_time(options):
-    """Compare `import gudlearn` with the imports it rests on, in fresh processes."""
+    """Compare `import gudlearn` with the imports that it needs, in new processes."""
 
     def process(statement):
         return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
@@ -235,7 +235,7 @@ PARTS = {
 
 
 def main():
-    """Run the parts asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--blocks", type=int, default=15, help="repetitions of each side")

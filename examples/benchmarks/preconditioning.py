@@ -1,10 +1,10 @@
-"""What a table's model knows before it is trained, and what that is worth after training.
+"""How good the untrained model of a table is, and what its start is worth after training.
 
     python preconditioning.py --data DIR
     python preconditioning.py --data DIR --seconds 60 --sets digits california magic
 
-Test bits/dim of `preconditioning="marginal"`, `"joint"` and `"mixture"`, of one split: untrained,
-or after equal seconds. `small_density` is 160 rows of breast cancer.
+Test bits/dim of `preconditioning="marginal"`, `"joint"` and `"mixture"`: untrained, or after the
+same training time. `small_density` has 160 training rows of breast cancer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--data", metavar="DIR")
     parser.add_argument("--sets", nargs="+", choices=SETS + EXTRA_SETS, default=[*SETS, "small"])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--seconds", type=float, default=0, help="of training; 0 is none")
+    parser.add_argument("--seconds", type=float, default=0, help="of training; 0: untrained")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", type=int, default=1500, help="test rows at most")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def main():
                 print(
                     f"{name} seed {seed} {kind}: "
                     f"{gen.bits_per_dim(X_test[: options.rows]):.4f} bits/dim, "
-                    f"{gen.n_iter_} passes",
+                    f"{gen.n_iter_} epochs",
                     flush=True,
                 )
 

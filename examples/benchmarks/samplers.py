@@ -1,13 +1,13 @@
-"""Few steps against many: DPM-Solver++ 2M at 20 steps and 500 ancestral steps of one fitted model.
+"""Few steps against many: 20 steps of DPM-Solver++ 2M and 500 ancestral steps, one fitted model.
 
     python samplers.py                                # a mixture of Gaussians in five dimensions
     python samplers.py --set letter --data DIR        # 16 whole-number columns
 
-Both samples are compared with the same held-out rows: by a classifier (C2ST: cross-validated
-accuracy of gradient-boosted trees; 0.5 is perfect) and by the sliced Wasserstein distance. A copy
-of the ancestral sample with a planted error, 10 % of its rows with every column permuted, shows
-what the comparison is able to see. 300 steps of the first solver tell how much of a difference is
-that of the steps, and how much that of the two processes.
+Both samples are compared with the same test rows: by a classifier (C2ST: cross-validated accuracy
+of gradient-boosted trees; 0.5 is perfect) and by the sliced Wasserstein distance. A copy of the
+ancestral sample with a planted error (the columns of 10 % of its rows are permuted) shows which
+differences the comparison can detect. 300 steps of DPM-Solver++ separate the effect of the number
+of steps from that of the process.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ PLANTED = 0.1
 
 def toy(n, seed):
     """Rows of a mixture of five correlated Gaussians in five dimensions."""
-    law = np.random.default_rng(0)
-    means = law.normal(scale=3, size=(5, 5))
+    means = np.random.default_rng(0).normal(scale=3, size=(5, 5))
     roots = [np.linalg.cholesky(make_spd_matrix(5, random_state=k)) for k in range(5)]
     rng = np.random.default_rng(seed)
     component = rng.integers(5, size=n)
@@ -53,7 +52,7 @@ def rows(options):
 
 
 def plant_error(X, rng):
-    """Permute every column on its own within a tenth of the rows: marginals stay, relations go."""
+    """Permute each column within a tenth of the rows: marginals remain, dependence is lost."""
     planted = X.copy()
     wrong = rng.permutation(len(X))[: int(PLANTED * len(X))]
     for j in range(X.shape[1]):
@@ -62,7 +61,7 @@ def plant_error(X, rng):
 
 
 def c2st(held, sample, seed):
-    """Whether a cross-validated classifier was right on each held-out row and each sampled row."""
+    """Whether a cross-validated classifier is right about each held-out and each sampled row."""
     X, y = np.concatenate([held, sample]), np.repeat([0, 1], [len(held), len(sample)])
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     guess = cross_val_predict(HistGradientBoostingClassifier(random_state=seed), X, y, cv=folds)
@@ -83,7 +82,7 @@ def c2st_difference(right, other):
 
 
 def project(X, scale, directions):
-    """Projections of the scaled rows, each direction sorted."""
+    """Projections of the scaled rows, sorted in each direction."""
     return np.sort((X / scale) @ directions, axis=0)
 
 
@@ -109,7 +108,7 @@ def sample_with(generator, solver, n, seed):
 
 
 def draw_samples(generator, n, seed):
-    """Sample with each solver; return names, samples, and print the seconds."""
+    """Sample with each solver; return the samples by name, and print the seconds."""
     solvers = {
         "DPM-Solver++ 2M, 20 steps": DPMSolver(steps=20),
         "ancestral, 500 steps": Ancestral(steps=500),
@@ -129,7 +128,7 @@ def verdict(difference, error):
 
 
 def compare(held, samples, reference, seed):
-    """Print every sample against the held-out rows, and its difference to the reference."""
+    """Print how each sample compares with the held-out rows and with the reference sample."""
     names = list(samples)
     right = {name: c2st(held, samples[name], seed) for name in names}
     distances = sliced_wasserstein(held, list(samples.values()), seed)
@@ -165,7 +164,7 @@ def arguments():
 
 
 def main():
-    """Fit, sample with both solvers, compare; exit status 1 where a target is missed."""
+    """Fit, sample with both solvers, compare; exit status 1 if a target is missed."""
     options = arguments()
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -173,14 +172,13 @@ def main():
         generator = GUDGenerator(
             bin_width=bin_width, max_time=options.seconds, random_state=options.seed
         ).fit(train)
-        print(f"{options.set}: fitted {len(train)} rows, {generator.score(held):.4f} nats held out")
+        print(f"{options.set}: {len(train)} training rows, {generator.score(held):.4f} test nats")
         samples = draw_samples(generator, len(held), options.seed)
         few, many, fine = samples
-        spread = samples[fine].std(axis=0)
-        apart = np.abs(samples[few] - samples[fine]) / spread
+        apart = np.abs(samples[few] - samples[fine]) / samples[fine].std(axis=0)
         print(
             f"{few} against {fine}, from the same noise: {np.mean(apart < 0.01):.1%} of entries "
-            f"agree to 0.01 standard deviations; mean difference {apart.mean():.4f} of them"
+            f"agree to 0.01 standard deviations; mean difference {apart.mean():.4f}"
         )
         rng = np.random.default_rng(options.seed)
         samples["ancestral, 10 % planted"] = plant_error(samples[many], rng)

@@ -3,15 +3,14 @@
     python series.py --data DIR --seconds 180 --seeds 0 1
 
 `DIR` is a folder with a `load.py`: `load.npz("daily_curves")` returns `sunspots_monthly` and
-`melbourne_min_temp`. Models learn from the first 80 % and continue the series from every sixth
-place in the rest, 100 draws each. Printed are the mean CRPS (by step) and energy score (of all 24
-at once); fewer are better.
+`melbourne_min_temp`. Models are trained on the first 80 % and continue the series from every
+sixth time of the rest, with 100 draws each. Printed are the mean CRPS (by step) and the mean energy
+score (of all 24 steps together); smaller is better.
 
-- gudlearn: windows of 36 + 24 values; `extend` with a context of 36, all 24 on their way at once.
-- gudlearn with season: windows of 20 + 24 values, and beside them sine and cosine of the phase of
-  the season (132 months, 365 days): fields of three rows.
-- seasonal naive: the value one season earlier and Gaussian errors as large as those it made in
-  training.
+- gudlearn: windows of 36 + 24 values; `extend` with a context of 36, all 24 steps active at once.
+- gudlearn with season: windows of 20 + 24 values in fields of three rows, with sine and cosine of
+  the phase of the season (132 months, 365 days).
+- seasonal naive: the value one season earlier, with Gaussian errors as large as those in training.
 - ARMA: statsmodels, orders by AIC; draws of the fitted process from its filtered state. ARMA with
   season: with sine and cosine as regressors.
 """
@@ -39,18 +38,18 @@ def phase(n, season):
 
 
 def by_gudlearn(x, n_past, places, season, options, seed):
-    """Draws (DRAWS, n, AHEAD) of what follows each of n places of a series."""
+    """Draws (DRAWS, n, AHEAD) of the values that follow n times of a series."""
     return extended(x[None], n_past, places, CONTEXT, options, seed)
 
 
 def by_gudlearn_with_season(x, n_past, places, season, options, seed):
-    """Draws of a field of the series and the phase of the season."""
+    """The same from a field of the series and the phase of the season."""
     field = np.concatenate([x[None], phase(len(x), season)])
     return extended(field, n_past, places, CONTEXT_WITH_SEASON, options, seed)
 
 
 def extended(field, n_past, places, context, options, seed):
-    """Draws of the first row of a field (height, times), by the past before each place."""
+    """Draws of the first row of a field (height, times), given the past of each time."""
 
     def as_series(windows):
         return windows[:, 0] if len(field) == 1 else windows
@@ -69,7 +68,7 @@ def extended(field, n_past, places, context, options, seed):
 
 
 def by_seasonal_naive(x, n_past, places, season, options, seed):
-    """Draws around the values of one season before."""
+    """Draws around the values one season earlier."""
     error = (x[season:n_past] - x[: n_past - season]).std()
     centre = np.stack([x[p - season : p][:AHEAD] for p in places])
     noise = np.random.default_rng(seed).normal(size=(DRAWS, *centre.shape))
@@ -77,26 +76,26 @@ def by_seasonal_naive(x, n_past, places, season, options, seed):
 
 
 def by_arma(x, n_past, places, season, options, seed, regressors=None):
-    """Draws of the ARMA process of least AIC."""
+    """Draws of the ARMA process with the smallest AIC."""
     from statsmodels.tsa.arima.model import ARIMA
 
-    def beside(start, end):
+    def regressors_of(start, end):
         return None if regressors is None else regressors[start:end]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fits = [
-            ARIMA(x[:n_past], exog=beside(0, n_past), order=(p, 0, q)).fit()
+            ARIMA(x[:n_past], exog=regressors_of(0, n_past), order=(p, 0, q)).fit()
             for p, q in itertools.product((1, 2, 3, 6), (0, 1, 2))
         ]
         best = min(fits, key=lambda fit: fit.aic)
         found = []
         for k, p in enumerate(places):
             start = max(0, p - 10 * season)
-            state = best.apply(x[start:p], exog=beside(start, p))
+            state = best.apply(x[start:p], exog=regressors_of(start, p))
             rng = np.random.default_rng([seed, k])
             draws = state.simulate(
-                AHEAD, repetitions=DRAWS, anchor="end", exog=beside(p, p + AHEAD), rng=rng
+                AHEAD, repetitions=DRAWS, anchor="end", exog=regressors_of(p, p + AHEAD), rng=rng
             )
             found.append(np.asarray(draws).reshape(AHEAD, DRAWS).T)
     order = best.model.order
@@ -114,19 +113,19 @@ def crps(draws, truth):
     ordered = np.sort(draws, axis=0)
     m = len(draws)
     rank = (2 * np.arange(1, m + 1) - m - 1)[:, None, None]
-    # Unbiased: pairs of different draws.
-    spread = (rank * ordered).sum(0) / (m * (m - 1))
-    return (np.abs(draws - truth).mean(0) - spread).mean()
+    # Unbiased: only pairs of different draws count.
+    half_distance = (rank * ordered).sum(0) / (m * (m - 1))
+    return (np.abs(draws - truth).mean(0) - half_distance).mean()
 
 
 def energy(draws, truth):
     """Mean energy score of draws (m, n, k) of vectors (n, k)."""
     m = len(draws)
-    near = np.linalg.norm(draws - truth, axis=2).mean(0)
+    error = np.linalg.norm(draws - truth, axis=2).mean(0)
     pairs = np.zeros(truth.shape[0])
     for shift in range(1, m):
         pairs += np.linalg.norm(draws - np.roll(draws, shift, axis=0), axis=2).mean(0)
-    return (near - 0.5 * pairs / (m - 1)).mean()
+    return (error - 0.5 * pairs / (m - 1)).mean()
 
 
 METHODS = {

@@ -1,15 +1,14 @@
-"""From one column after another to all at once: one fit, scored and sampled for every window.
+"""From column by column to all at once: one fit, scored and sampled for every window.
 
     python softness.py --seconds 120
     python softness.py --set ecg --data DIR --seconds 120
 
 A field of 8 x 12 values whose columns are an autoregressive process, or heart beats of 32 time
 steps (`DIR/load.py`: `load.npz("ecg_mitdb100_beats")["x"]`, (n, 2, 128); the first lead, every
-fourth step). Columns are generated in order, `window` of them on their way at once. Printed are the
-bits/dim of held-out rows (densities of standardised values), and of as many samples as there are
-held-out rows the variance and the correlations of neighbours, beside those of the held-out rows.
-The chain rule scores column by column, each given all before it and nothing of what comes later, by
-the same network: the window of 1 has to agree.
+fourth step). Columns are generated in order, `window` of them active at a time. Printed are the
+bits/dim of held-out rows (densities of standardised values), and the variance and the correlations
+of neighbours of at least 1000 samples, next to those of the held-out rows. The chain rule scores
+each column given all columns before it, with the same network, so a window of 1 has to agree.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ LAGS = (1, 2, 4, 8)
 
 
 def rows_of(options):
-    """Training rows, held-out rows, and the column that each entry belongs to."""
+    """Training rows, held-out rows, and the column of each entry."""
     rng = np.random.default_rng(options.seed)
     if options.set == "field":
         X = field(6000, 12, rng).reshape(6000, -1)
@@ -47,7 +46,7 @@ def rows_of(options):
 
 
 def statistics(X, order):
-    """Variance, and correlations of columns some lags apart, means over places."""
+    """Variance, and mean correlations of columns at each lag."""
     columns = np.stack([X[:, order == c] for c in range(order.max() + 1)], 1)
     found = [X.var()]
     for lag in LAGS:
@@ -58,7 +57,7 @@ def statistics(X, order):
 
 
 def chain_rule(gen, X, order):
-    """Bits/dim of columns one after another, each given all before it."""
+    """Bits/dim of columns one after another, each given all columns before it."""
     total = 0.0
     for c in range(order.max() + 1):
         rows = np.where(order <= c, X, np.nan)
@@ -67,21 +66,21 @@ def chain_rule(gen, X, order):
     return -total / (X.shape[1] * math.log(2))
 
 
-def told(found):
-    """Statistics in words."""
+def as_text(found):
+    """Statistics as text."""
     lags = ", ".join(f"{k}: {r:.3f}" for k, r in zip(LAGS, found[1:], strict=True))
     return f"variance {found[0]:.3f}, correlation at lags {lags}"
 
 
 def main():
-    """Fit once, go through the windows."""
+    """Fit once, then score and sample for every window."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", choices=("field", "ecg"), default="field")
     parser.add_argument("--data", metavar="DIR", help="folder with load.py")
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--rate", type=float, default=0.5)
     parser.add_argument("--rows", type=int, default=200, help="held-out rows that are scored")
-    parser.add_argument("--steps", type=int, default=12, help="of the sampler, for each column")
+    parser.add_argument("--steps", type=int, default=12, help="sampler steps for each column")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -90,7 +89,7 @@ def main():
         conditional_rate=options.rate, max_time=options.seconds, random_state=options.seed
     ).fit(X)
     n_columns = int(order.max()) + 1
-    print(f"held out: {told(statistics(X_test, order))}", flush=True)
+    print(f"held out: {as_text(statistics(X_test, order))}", flush=True)
     print(f"chain rule: {chain_rule(gen, X_test, order):.4f} bits/dim", flush=True)
     windows = [2**k for k in range(int(math.log2(n_columns)) + 1)]
     for window in dict.fromkeys((*windows, n_columns)):
@@ -99,7 +98,7 @@ def main():
         drawn = gen.sample(max(1000, len(X_test)), random_state=options.seed)
         print(
             f"window {window}: {gen.bits_per_dim(X_test):.4f} bits/dim; "
-            f"{told(statistics(drawn, order))}",
+            f"{as_text(statistics(drawn, order))}",
             flush=True,
         )
 
