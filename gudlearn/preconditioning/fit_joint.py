@@ -49,7 +49,8 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
         Classes 0, ..., C of the rows. The Gaussian then also has C indicators of classes: the k-th
         is 1 in class k. They are left out if there are too many of them.
     std : ndarray of shape (D,) or None
-        Standard deviations of the components in all rows, to tell which are constant here; None: 1.
+        Standard deviations of the components in all rows; None: 1. A component that varies much
+        less in Z counts as constant.
 
     Returns
     -------
@@ -87,10 +88,10 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     found = _fit_standardised((Y / scale)[:, used], observed[:, used], most_factors, n_indicators)
     if found is None:
         return None
-    shift, stretch = torch.zeros_like(mean), torch.ones_like(mean)
+    shift, ratio = torch.zeros_like(mean), torch.ones_like(mean)
     loadings = torch.zeros(n_components, found[2].shape[1], dtype=Y.dtype)
-    shift[used], stretch[used], loadings[used] = found
-    return tuple(p.numpy() for p in (mean + scale * shift, scale * stretch, loadings))
+    shift[used], ratio[used], loadings[used] = found
+    return tuple(p.numpy() for p in (mean + scale * shift, scale * ratio, loadings))
 
 
 def _with_indicators(Z, missing, labels):

@@ -38,9 +38,10 @@ def test_the_untrained_model_of_classes_knows_their_means(untrained_classes):
     assert found.mean() > apart.score_samples(X, y).mean() + 0.7
     for k, label in enumerate("abc"):
         drawn = untrained_classes.sample(1500, y=label)
-        # One-dimensional marginals are those of all classes.
-        np.testing.assert_allclose(drawn.mean(0), CENTRES[k], atol=0.5)
-        np.testing.assert_allclose(np.cov(drawn.T), WITHIN, atol=0.35)
+        # Marginals are those of all classes, which biases means and variances by up to 0.4; five
+        # standard errors are 0.15 and 0.25. Without labels they would be off by 2.
+        np.testing.assert_allclose(drawn.mean(0), CENTRES[k], atol=0.55)
+        np.testing.assert_allclose(np.cov(drawn.T), WITHIN, atol=0.65)
 
 
 class LabelRecorder:
