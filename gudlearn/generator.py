@@ -55,44 +55,44 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
         "auto": columns of integer dtypes have width 1, those of floating dtypes are continuous.
     shape : None, (height, width) or (height, width, channels), default=None
-        Says that flat rows are images, channels last. Arrays of three or four dimensions are images
-        without it.
+        Shape of one image where X holds flat rows of images, channels last. Arrays of three or
+        four dimensions are images without it.
     bin_range : None, (low, high) or array-like of shape (n_features, 2), default=None
-        Least and greatest value of discrete columns. None: values outside the seen range have a
-        small probability, 1/(n + 2) per column in total; for images of dtype uint8 with bins of
-        width 1 the range is (0, 255).
+        Smallest and largest value of discrete columns. With None, values outside the range of the
+        data have a small probability, 1/(n + 2) per column in total; for images of dtype uint8
+        with bins of width 1 the range is (0, 255).
     likelihood : {"bound", "flow"}, default="bound"
-        What scores are: the variational bound (ELBO), or the density of the probability flow. May
-        be set after fit.
+        The log-likelihood that scores return: the variational bound (ELBO), or the density of the
+        probability flow. May be set after fit.
     preconditioning : {"auto", "mixture", "joint", "marginal", "gaussian"}, default="auto"
         The closed-form model that the network starts from. "marginal": the product of fitted
-        marginals (mixtures of Gaussians, or the frequencies of discrete columns). "joint": these,
-        with the correlations of all components, and of classes where there are any; for up to 256
-        components. "mixture": up to eight clusters of rows, each with a "joint" of its own and
-        without classes; their number is the one that scores best on held-out rows. For a mixture
-        of that many Gaussians it is nearly exact before training; training is slower with it.
+        marginals (mixtures of Gaussians, or the frequencies of discrete columns). "joint": the
+        marginals and the correlations of all components, and of the classes if there are any; for
+        up to 256 components. "mixture": up to eight clusters of rows, each with a "joint" model
+        without classes; their number is the one that scores best on held-out rows. If the data are
+        a mixture of so few Gaussians it is nearly exact before training, but training is slower.
         "gaussian": one Gaussian for each component. "auto" is "joint" for tables and continuous
         images where it is possible, else "marginal".
     retrieval : int or "auto", default=0
         Largest number of training rows that are kept for the network to look up (the reference
         set): kernel densities around them are among its inputs. In training no row sees itself.
-        Where rows have near neighbours, as in many small tables, conditional distributions gain
-        much from it, densities hardly. Among equal rows one is kept, if most rows are unique. Time
-        grows with the number of rows kept. Scores of these rows themselves are too high, as those
-        of any kernel density, and overlapping rows, such as windows of a series, teach the network
-        to copy. "auto" is 2048 for a table of at most 2048 rows, and 0 otherwise.
+        Where rows have near neighbours, as in many small tables, it improves conditional
+        distributions much, densities hardly. If most rows are unique, only one of equal rows is
+        kept. Time grows with the number of rows kept. The scores of these rows themselves are too
+        high, as in any kernel density estimate, and overlapping rows, such as windows of a series,
+        teach the network to copy. "auto" is 2048 for a table of at most 2048 rows, and 0 otherwise.
     loss_weighting : {"likelihood", "uniform"}, default="likelihood"
         Weights of noise levels in training: those of the bound, or equal weights for the error of
-        the predicted noise (for the look of samples).
+        the predicted noise (for better-looking samples).
     class_conditional : bool, default=False
-        Whether fit takes labels y, and samples and scores may be given them.
+        Whether fit uses the labels y; samples and scores can then be conditioned on a class.
     random_flips : bool, default=False
         Whether images are mirrored, left to right, with probability one half in training; for
         networks of images.
     conditional_rate : float in [0, 1] or "auto", default="auto"
         Fraction of the rows that are partially observed in training: some of their values are
-        observed or missing, or components are active one after another. With it one fit answers
-        for every conditional and marginal distribution; 0.3 serves all of them at little cost.
+        observed or missing, or components are active one after another. One fit then models
+        every conditional and marginal distribution; 0.3 is good for all of them at little cost.
         "auto" is 0.3 where X holds NaN, else 0, and not less than in an earlier fit that is
         continued. Values are masked by column or pixel; with a basis that mixes columns by
         component, which serves schedules that are set after the fit.
@@ -105,7 +105,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         above 0, else "posterior"; see :meth:`conditioning_method`.
     max_iter : int or "auto", default="auto"
         Number of epochs; 0 leaves the model untrained. "auto" is 100 plus the number of rows, at
-        most 500 epochs and 6 million rows seen; if ``max_time`` is given it sets no limit.
+        most 500 epochs and 6 million rows seen; with ``max_time`` only the time is limited.
     max_time : float or None, default=None
         Seconds of training, preparation included. Training ends at the first of the two limits;
         the learning rate decays to zero by then.
@@ -113,8 +113,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Rows per step. "auto" is a quarter of the training rows, between 64 (or all of them) and
         1024; 32 for a network of images.
     accumulation_steps : int, default=1
-        A batch goes through the network in this many parts, whose gradients are summed: less
-        memory, the same step.
+        Number of parts in which a batch goes through the network. Their gradients are summed: the
+        step is the same and needs less memory.
     learning_rate_init : float or "auto", default="auto"
         Largest learning rate of AdamW. Muon's is 2.5 times as large. "auto" is 4e-3, and 6e-3 for a
         network of images.
@@ -129,13 +129,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         are kept in either case; with NaN in X, the best since missing values were last imputed, or
         the initial ones.
     validation_fraction : float in [0, 1), default=0.1
-        Fraction of the rows, at most 8192 (512 images), that the network is not trained on and
-        that choose its weights. It is not trained on them afterwards. Basis and marginals are
-        fitted to all rows.
+        Fraction of the rows, at most 8192 (512 images), that are held out to choose the best
+        weights. The network is never trained on them; basis and marginals are fitted to all rows.
     n_iter_no_change : int, default=10
-        Evaluations without progress before stopping early; a budget has about 30 of them.
+        Evaluations without progress before stopping early; there are about 30 in a full run.
     tol : float, default=1e-4
-        Least progress, in nats per dimension.
+        Smallest improvement that counts as progress, in nats per dimension.
     warm_start : bool, default=False
         Whether fit continues from the weights, basis and marginals of the last fit. The schedule
         and the training parameters may change in between.
@@ -159,26 +158,26 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Everything that was learned, as one frozen object of NumPy arrays and plain values; what is
         pickled. The attributes below read from it.
     basis_, schedule_, network_ : objects
-        The specifications in use; the basis is fitted. The network sees noise levels and no
-        times: ``schedule_`` may be set to another schedule, and scores and samples follow its path
-        with the same weights.
+        The specifications in use; the basis is fitted. The network sees noise levels, not times:
+        ``schedule_`` may be set to another schedule, and scores and samples then follow that
+        schedule with the same weights.
     bin_width_ : None or ndarray of shape (n_features,)
         Bin widths in use, NaN for continuous columns; None if all are continuous.
     weights_ : dict of str to ndarray
         Weights of the network.
     time_weights_ : ndarray
         Relative heights of the importance-sampling density from which scores draw times, under the
-        schedule of the fit; under another one times are uniform.
+        schedule of the fit; under any other schedule times are uniform.
     n_iter_ : int
-        Epochs made, those of earlier calls included with ``warm_start`` and ``partial_fit``.
+        Number of epochs; with ``warm_start`` and ``partial_fit``, of all calls together.
     loss_curve_ : list of float
-        Mean training loss of each epoch: minus the log-likelihood in nats per dimension, dropout
-        included, or the mean squared error of the noise with ``loss_weighting="uniform"``.
+        Mean training loss of each epoch, with dropout: the negative log-likelihood in nats per
+        dimension, or the mean squared error of the noise with ``loss_weighting="uniform"``.
     validation_scores_ : list of float
         Mean log-likelihood of the validation rows at each evaluation, in nats per dimension; the
         first is the untrained model's.
     validation_iters_ : list of int
-        Epochs made before each evaluation.
+        Number of epochs before each evaluation.
     best_validation_score_ : float or None
         The score of the weights that were kept.
     conditional_rate_ : float
@@ -187,8 +186,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Number of trained weights of the network.
     classes_, class_prior_ : ndarray of shape (n_classes,)
         Classes and their frequencies, with ``class_conditional``.
+    sample_shape_ : tuple of int
+        Shape of one sample in X: (n_features,), or that of one image.
     n_features_in_ : int
-        Number of columns; of images, of values in one image.
+        Number of columns, or of values in one image.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, if they were strings.
 
@@ -196,8 +197,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     -----
     Components z of a row diffuse as :math:`x_i = \\alpha_i z_i + \\sigma_i \\epsilon_i`. The score
     is the variational bound of Kingma et al. (2021), https://arxiv.org/abs/2107.00630, for a vector
-    of noise levels; its noise is keyed by the values of each row, so that scores are deterministic
-    and depend on no other row.
+    of noise levels. Its noise is keyed by the values of each row: scores are deterministic, and the
+    score of a row does not depend on other rows.
 
     A constant column contributes 0 nats and comes back exactly.
 
@@ -333,8 +334,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
                 (n_samples, height, width) or (n_samples, height, width, channels)
-            Numbers; NaN where a value is missing (at random), in columns that the basis does not
-            mix with others. After three tenths of the budget missing values are imputed by draws,
+            NaN marks a missing value (missing at random), in columns that the basis does not mix
+            with others. After three tenths of the budget missing values are imputed by draws,
             unless ``conditional_rate`` is 0.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
@@ -367,10 +368,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """Make one epoch over rows, at the full learning rate.
 
         The first call fits basis and marginals to its rows, and later calls keep them: many calls
-        are not the same as one fit to all rows, and the rows of the first should be typical. No
-        rows are set aside for validation, and no missing values are imputed. The optimiser's
-        settings, and the weight of partially observed rows, are those of the first call and follow
-        the number of its rows.
+        are not the same as one fit to all rows, and the rows of the first call should be typical.
+        No rows are held out for validation, and no missing values are imputed. The optimiser's
+        settings, and the weight of partially observed rows, are chosen in the first call by the
+        number of its rows.
 
         Parameters
         ----------
@@ -391,7 +392,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return self
 
     def _prepare(self, X, y, continued, whole):
-        """Read rows into ``state_``, fitting everything but the network unless it is kept."""
+        """Read X, and fit everything but the network, or keep it from an earlier fit.
+
+        Returns
+        -------
+        rows : Rows
+        seed : int or None
+            None if an earlier fit is continued.
+        """
         self._validate_params()
         if continued and hasattr(self, "state_"):
             state, rows, seed = continued_state(self, X, y, whole)
@@ -403,23 +411,24 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def _keep(self, state):
         self.state_ = state
 
-    # Tools for what is built around a generator
+    # For tools that are built around a generator
 
+    @isolated
     def fitted_model(self):
         """The fitted model on its device, for tools that are built around a generator.
 
         Returns
         -------
         FittedModel
-            Scores and samples of ``gudlearn.data.rows.Rows``, in the units of the data and before
-            they are put into the container of X.
+            Computes scores and samples of ``gudlearn.data.rows.Rows`` in the units of the data,
+            as arrays, not in the container of X.
         """
         check_is_fitted(self)
         key = int(self.random_state) if isinstance(self.random_state, Integral) else 0
         return fitted_model(self.state_, device=self.device, precision=self.precision, key=key)
 
     def sampling(self):
-        """Samples before they are put into the container of X, for tools as `fitted_model`.
+        """Sampling without the container of X, for tools that are built around a generator.
 
         Returns
         -------
@@ -432,7 +441,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return Sampling(self.state_, fitted, sampler, conditioning)
 
     def scoring(self):
-        """Scores of ``gudlearn.data.rows.Rows``, for tools as `fitted_model`.
+        """Scoring of ``gudlearn.data.rows.Rows``, for tools that are built around a generator.
 
         Returns
         -------
@@ -442,7 +451,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     @property
     def uses_reference_set(self):
-        """Whether the network looks training rows up, see ``retrieval``."""
+        """Whether the network looks up training rows, see ``retrieval``."""
         return self.state_.preconditioner.reference is not None
 
     def _set_later(self, name):
@@ -450,7 +459,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return validate_set_later(self, name, self._parameter_constraints)
 
     def _read(self, X, y=None):
-        """`Rows` of more data, with labels: those of y, or ones that stand for none."""
+        """New data as `Rows`; a class-conditional model without y gets null labels."""
         check_is_fitted(self)
         state = self.state_
         rows = Rows.of(read_more(self, X, state.container))
@@ -462,14 +471,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return rows.with_labels(label_indices(y, len(rows), state.classes.labels))
 
     def _mask(self, parameter, columns):
-        """A mask (F,) of columns that a parameter names; None for None."""
+        """The columns that a parameter names as a mask (F,), or None."""
         if columns is None:
             return None
         return as_mask(parameter, columns, column_names(self), self._mask_shape)
 
     @property
     def _mask_shape(self):
-        """Shape of a mask of columns: that of one sample, or of the image that a flat row is."""
+        """Shape of a mask of columns: that of one sample, or of one image if rows are flat."""
         flat = self.state_.has_images and len(self.sample_shape_) == 1
         return self.state_.container.shape if flat else self.sample_shape_
 
@@ -479,7 +488,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def sample(
         self, n_samples=1, y=None, *, given=None, observation=None, guidance=1.0, random_state=None
     ):
-        """Draw rows, or images: from the whole distribution, or given observed values.
+        """Draw rows or images, from the whole distribution or given observed values.
 
         Parameters
         ----------
@@ -487,7 +496,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             With ``given``, or an observation of several rows, the number of samples for each.
         y : array-like of shape (n_samples,), one label or None, default=None
             Classes to draw from, with ``class_conditional``. None draws them by their frequency.
-            With ``given``, one for each of its rows, and None is all classes together.
+            With ``given``, one label for each of its rows; None is then all classes together.
         given : array-like or DataFrame of shape (n_rows, n_features), images, or None, \
                 default=None
             Partially observed rows; NaN marks the values to be drawn. A row without observed
@@ -500,7 +509,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             changes A x accordingly.
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
-            more exaggerates what distinguishes the class, 0 ignores it.
+            larger values exaggerate what distinguishes the class, 0 ignores it.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n rows are the k rows; with
             ``given``, the first k of n draws of all of its rows.
@@ -516,22 +525,22 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Raises
         ------
         ValueError
-            If n_samples is not a positive whole number, y holds an unknown class, labels or
-            guidance are asked of a model that was fitted without labels, guidance is asked for
-            with ``given`` but without y, or ``given`` has another shape or values off the grid of
-            their column.
+            If n_samples is not a positive whole number, y holds an unknown class, y or guidance is
+            passed to a model that was fitted without labels, guidance is passed with ``given`` but
+            without y, or ``given`` has another shape or values off the grid of their column.
 
         Warns
         -----
         UserWarning
-            If only ``conditional_rate=0`` is the reason that observed values guide the network, or
-            if they are held fixed although the network never saw such rows.
+            If the model was fitted with ``conditional_rate=0``, and its samples are therefore only
+            guided by the observed values, or condition on them although the network never saw such
+            rows.
 
         Notes
         -----
         Samples are exact, up to the network's error, where :meth:`conditioning_method` says so;
-        elsewhere the observed values guide the denoiser. If one row of ``given`` needs guidance
-        all of its rows are guided.
+        elsewhere the observed values guide the denoiser. If one row of ``given`` needs guidance,
+        all rows are guided.
 
         Examples
         --------
@@ -546,8 +555,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ((2, 4), (5, 2, 4))
         """
         partial = None if given is None else self._read_partial(given)
-        asked = partial, observation, y, guidance, self._random_state(random_state)
-        drawn = self.sampling().answer(n_samples, *asked)
+        random_state = self._random_state(random_state)
+        drawn = self.sampling().answer(n_samples, partial, observation, y, guidance, random_state)
         return self._in_container(drawn, given)
 
     def _random_state(self, random_state):
@@ -566,21 +575,21 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             return flat
         if len(drawn) > 1:
             return numbers(flat).reshape(*drawn.shape[:2], *self.sample_shape_)
-        # Imputed values stand beside the rows they belong to.
-        both = isinstance(flat, pd.DataFrame) and isinstance(given, pd.DataFrame)
-        return flat.set_axis(given.index, axis=0) if both else flat
+        # A completed row keeps its index label.
+        are_frames = isinstance(flat, pd.DataFrame) and isinstance(given, pd.DataFrame)
+        return flat.set_axis(given.index, axis=0) if are_frames else flat
 
     @isolated
     def sample_trajectory(
         self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
     ):
-        """Draw rows, or images, and return the states that they pass through.
+        """Draw rows or images, and return the states that they pass through.
 
         Parameters
         ----------
         n_samples : int, default=1
         n_states : int, default=9
-            Number of states, spread evenly over the sampler's steps.
+            Number of states, evenly spaced over the sampler's steps.
         y : array-like of shape (n_samples,), one label or None, default=None
             As in ``sample``.
         guidance : float, default=1.0
@@ -592,7 +601,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         Trajectory
             ``t``, from 1 to 0; ``denoised`` and ``noisy`` states in the units of the data, floats
-            of the shape of n_states samples; and their ``components``. The last noisy state is
+            of shape (n_states, n_samples, ...); and their ``components``. The last noisy state is
             the sample before it is rounded to bins.
 
         Raises
@@ -606,15 +615,15 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> from sklearn.datasets import load_iris
         >>> from gudlearn import GUDGenerator
         >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
-        >>> found = gen.sample_trajectory(2, n_states=5)
-        >>> found.t[[0, -1]], found.denoised.shape
+        >>> trajectory = gen.sample_trajectory(2, n_states=5)
+        >>> trajectory.t[[0, -1]], trajectory.denoised.shape
         (array([1., 0.]), (5, 2, 4))
         """
         random_state = self._random_state(random_state)
         return self.sampling().trajectory(n_samples, n_states, y, guidance, random_state)
 
     def conditioning_method(self, mask):
-        """The method by which rows are drawn when these columns are observed.
+        """The method by which samples are drawn given a set of observed columns.
 
         Parameters
         ----------
@@ -625,10 +634,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Returns
         -------
         {"exact", "posterior", "repaint"}
-            What ``conditioning`` asks for. By "auto" it is "exact" where observed columns make
-            whole components and the network was trained on such rows, else "posterior".
+            The value of ``conditioning``. "auto" is "exact" where observed columns make whole
+            components and the network was trained on partially observed rows, else "posterior".
         """
-        return self.sampling().method(self._mask("mask", mask)[None])
+        check_is_fitted(self)
+        observed = as_mask("mask", mask, column_names(self), self._mask_shape)
+        return self.sampling().method(observed[None])
 
     @isolated
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
@@ -637,10 +648,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks what is missing. A model of labels is given none.
+            NaN marks a missing value. A class-conditional model averages over the classes.
         n_samples : int, default=100
-            Draws of noise for each row; one more where they come in pairs (see Notes) and the
-            number is odd.
+            Draws of noise for each row, rounded up to an even number where they come in pairs (see
+            Notes).
         random_state : int, RandomState instance or None, default=None
             As in ``sample``.
 
@@ -653,24 +664,24 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -----
         The mean of n samples has, in each entry, a standard error of the conditional standard
         deviation divided by the square root of n. Where :meth:`conditioning_method` is "exact" the
-        mean is taken over the denoiser's answers at t = 1/2, which has the same expectation and
-        less variance. The draws come in antithetic pairs of noise, whose errors cancel where the
-        data are normal. It takes about half as long as samples with 20 steps.
+        mean is taken over the denoiser's output at t = 1/2, which has the same expectation and less
+        variance. The noise comes in antithetic pairs, whose errors cancel where the data are
+        normal. It takes about half as long as sampling with 20 steps.
         """
         rows, random_state = self._read_partial(X), self._random_state(random_state)
-        answers = self.sampling().complete(n_samples, rows, None, 1.0, random_state, mean=True)
-        return mean_of_draws(answers).reshape(-1, *self.sample_shape_)
+        means = self.sampling().complete(n_samples, rows, None, 1.0, random_state, mean=True)
+        return mean_of_draws(means).reshape(-1, *self.sample_shape_)
 
     @isolated
     def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):
-        """Quantiles of the missing entries of rows, each entry by itself, by sampling.
+        """Quantiles of each missing entry of rows given the observed ones, by sampling.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks what is missing. A model of labels is given none.
+            NaN marks a missing value. A class-conditional model averages over the classes.
         q : float or array-like of shape (n_quantiles,)
-            In [0, 1].
+            Probabilities in [0, 1].
         n_samples : int, default=100
             Draws for each row. The probability below a returned quantile has a standard error of
             sqrt(q (1 - q) / n_samples).
@@ -683,12 +694,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             Observed entries are those of X.
         """
         check_is_fitted(self)
-        levels = np.asarray(q, dtype=np.float64)
-        if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
+        probabilities = np.asarray(q, dtype=np.float64)
+        inside = (probabilities >= 0) & (probabilities <= 1)
+        if probabilities.ndim > 1 or not probabilities.size or not inside.all():
             raise ValueError(f"q={q!r} must be a number in [0, 1], or a list of them.")
         rows, random_state = self._read_partial(X), self._random_state(random_state)
         draws = self.sampling().complete(n_samples, rows, None, 1.0, random_state)
-        return np.quantile(draws, levels, axis=0).reshape(*levels.shape, -1, *self.sample_shape_)
+        quantiles = np.quantile(draws, probabilities, axis=0)
+        return quantiles.reshape(*probabilities.shape, -1, *self.sample_shape_)
 
     # Scores
 
@@ -718,14 +731,15 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Raises
         ------
         ValueError
-            If X is not of the kind that was fitted, y holds an unknown class, the basis mixes
-            missing or given columns with others, or ``likelihood="flow"`` is asked for a part.
+            If X does not match the X that was fitted, y holds an unknown class, the basis mixes
+            missing or given columns with others, or values are missing or given with
+            ``likelihood="flow"``.
 
         Warns
         -----
         UserWarning
-            If a part is scored by a network that was fitted with ``conditional_rate=0``: it never
-            saw partially observed rows, and its bound is loose.
+            If values are missing or given and the model was fitted with ``conditional_rate=0``: its
+            network never saw partially observed rows, and the bound is loose.
 
         Examples
         --------
@@ -778,8 +792,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         ndarray of shape (n_samples, n_components) or (n_samples, n_components + n_features)
             Sums to ``score_samples``. Where components are not data columns and the data are
-            discrete, the reconstruction of each column follows the components. What is given or
-            missing has 0.
+            discrete, the reconstruction of each column follows the components. Given and missing
+            entries have 0.
 
         Raises
         ------
@@ -794,8 +808,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def score_columns(self, X, y=None, *, groups=None):
         """Log-likelihood of each entry given all others of its row, in nats and in the units of X.
 
-        It shows which column of a row is unusual, or which group of columns. Each is a score of
-        its own: this takes as many scores as there are columns, or groups.
+        It shows which column of a row, or which group of columns, is unusual. It takes as long as
+        one call of ``score_samples`` for each column or group.
 
         Parameters
         ----------
@@ -804,13 +818,13 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         y : array-like of shape (n_samples,), one label or None, default=None
             As in ``score_samples``.
         groups : list or dict of columns as of ``given_columns``, or None, default=None
-            Groups of columns, which may overlap; each is scored given all columns outside of it.
-            None is every column by itself.
+            Groups of columns, which may overlap; each is scored given all columns outside it. None
+            is every column by itself.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
-            0 where entries are missing. The sum over columns is no log-likelihood of the row.
+            0 where entries are missing. The sum over columns is not the log-likelihood of the row.
 
         Raises
         ------
@@ -835,7 +849,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     @isolated
     def score_columns_leave_one_out(self, X, *, groups=None, reference=None):
-        """What ``score_columns`` returns for rows as if they were not in the reference set.
+        """Log-likelihood of each entry given all others, as if rows were not in the reference set.
 
         Parameters
         ----------
@@ -848,6 +862,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Returns
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
+            As ``score_columns``.
         """
         rows = self._read(X)
         masks = masks_of_groups(groups, column_names(self), self._mask_shape)
@@ -875,7 +890,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def bits_per_dim(self, X, y=None, *, given_columns=None):
         """Mean negative log-likelihood in bits per entry that is scored.
 
-        Constant columns count; what is given or missing does not.
+        Constant columns count as scored; given and missing entries do not.
 
         Parameters
         ----------
@@ -897,7 +912,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     @isolated
     def log_snr(self, t):
-        """Effective log-SNR of each component that diffuses, over time.
+        """Effective log-SNR of each component that diffuses, at given times.
 
         Parameters
         ----------
@@ -918,7 +933,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self, X_start, n_steps, *, context=None, active=None, steps_per_column=16, side="right",
         return_log_likelihood=False, random_state=None,
     ):  # fmt: skip
-        """Continue series, strips or fields beyond the width that was trained on.
+        """Continue series, strips or fields beyond the width of the training data.
 
         Parameters
         ----------
@@ -926,20 +941,21 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             The observed part; any width of at least ``context``, and the height and channels of
             the X that was fitted. It may be longer: only the nearest ``context`` columns count.
         n_steps : int
-            Columns to add.
+            Number of columns to add.
         context : int or None, default=None
-            Number of columns that each new one is drawn given; None is half of the width that was
-            fitted.
+            Number of earlier columns that each new column is conditioned on; None is half of the
+            fitted width.
         active : int or None, default=None
-            Number of columns that are denoised at once, softly; 1 is one after another. None is
-            the width that is left.
+            Number of columns that are denoised at the same time, each somewhat later than the one
+            before it; 1 denoises one column after another. None is the fitted width minus
+            ``context``.
         steps_per_column : int, default=16
-            Steps of the sampler for each new column; more are taken where the schedule leaves
-            columns inactive for a part of the time.
+            Steps of the sampler for each new column; more are taken if the schedule keeps columns
+            inactive for part of the time.
         side : {"right", "left"}, default="right"
-            Where columns are added.
+            Side on which columns are added.
         return_log_likelihood : bool, default=False
-            Whether to return the log-likelihood of each step, too.
+            Whether to return the log-likelihood of each new column as well.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n columns are the k columns.
 
@@ -947,7 +963,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         X : ndarray of shape (n_rows, width + n_steps), or \
                 (n_rows, height, width + n_steps[, channels])
-            X_start and the new columns beside it, in the dtype that was fitted.
+            X_start and the new columns, in the dtype that was fitted.
         log_likelihood : ndarray of shape (n_rows, n_steps)
             log p(column | ``context`` columns before it) of each new column in the order in which
             they were added, in nats: the bound. Only with ``return_log_likelihood=True``.
@@ -957,10 +973,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns or
             rotates them differently, a column is constant, the schedule differs between columns
-            that are active at once, X was fitted as flat images (``shape``), or X_start does not
-            fit.
+            that are active at once, X was fitted as flat images (``shape``), or X_start has
+            another shape.
         TypeError
-            If X_start holds no numbers.
+            If X_start is not numeric.
 
         Warns
         -----
@@ -970,9 +986,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Notes
         -----
-        Train on random crops of one width, with a ``conditional_rate`` above 0. A model of labels
-        is given none. Exact, up to the network's error, for a stationary distribution whose columns
-        depend on ``context`` earlier ones.
+        Train on random crops of one width, with a ``conditional_rate`` above 0. Labels are not
+        used. Exact, up to the network's error, for a stationary distribution in which a column
+        depends on the ``context`` columns before it.
 
         Examples
         --------
@@ -985,16 +1001,16 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         (1, 28)
         """
         check_n_samples(n_steps, "n_steps")
-        strip = self._extension(context, active, steps_per_column, side)
+        extension = self._extension(context, active, steps_per_column, side)
         scoring = self.scoring() if return_log_likelihood else None
-        return strip.extend(X_start, n_steps, self._random_state(random_state), scoring)
+        return extension.extend(X_start, n_steps, self._random_state(random_state), scoring)
 
     @isolated
     def iter_extend(
         self, X_start, *, context=None, active=None, steps_per_column=16, side="right",
         random_state=None,
     ):  # fmt: skip
-        """Continue as ``extend`` does, without end, in constant memory, and without scores.
+        """Continue endlessly as ``extend`` does, in constant memory and without scores.
 
         Parameters
         ----------
@@ -1004,10 +1020,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Returns
         -------
         iterator of ndarray of shape (n_rows, 1), or (n_rows, height, 1[, channels])
-            Column after column.
+            One new column after another.
         """
-        strip = self._extension(context, active, steps_per_column, side)
-        columns, _ = strip.columns(X_start, None, self._random_state(random_state))
+        extension = self._extension(context, active, steps_per_column, side)
+        columns, _ = extension.columns(X_start, None, self._random_state(random_state))
         return isolated_iterator(columns)
 
     def _extension(self, context, active, steps_per_column, side):
@@ -1027,5 +1043,5 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
 
 def _keys(rows, reference):
-    """Keys of the reference rows that rows are: of their own values, or of a reference."""
+    """Keys of the reference rows to exclude: of `Rows`, or of the rows they correspond to."""
     return rows.keys if reference is None else row_keys(reference)
