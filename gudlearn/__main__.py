@@ -1,7 +1,7 @@
 """The command line: ``python -m gudlearn demo``.
 
 Fits the handwritten digits that come with scikit-learn, compares the log-probability of held-out
-rows with three baselines, and writes pictures.
+rows with three baselines, and writes figures.
 """
 
 import argparse
@@ -163,13 +163,13 @@ def print_table(rows):
         print(f"{model:<26}{bits:>10.3f}{seconds:>10.1f}   {note}")
 
 
-def write_pictures(generator, X_test, output):
-    """Write the pictures of a fitted generator.
+def write_figures(generator, X_test, output):
+    """Write figures of a fitted generator as PNG files.
 
     Returns
     -------
-    pictures : list of (str, Path)
-        What each picture shows, and where it is.
+    figures : list of (str, Path)
+        Description and path of each figure.
     """
     output.mkdir(parents=True, exist_ok=True)
     displays = [
@@ -182,27 +182,27 @@ def write_pictures(generator, X_test, output):
         ),
         ("the schedule", "schedule.png", ScheduleDisplay.from_estimator(generator)),
     ]
-    # A time limit too short for one pass leaves no curve.
+    # A time limit too short for one epoch leaves no curve.
     if len(generator.loss_curve_):
         curve = LossCurveDisplay.from_estimator(generator)
         displays.append(("the loss curve", "loss_curve.png", curve))
-    pictures = []
-    for what, file_name, display in displays:
+    figures = []
+    for description, file_name, display in displays:
         path = output / file_name
         display.figure_.savefig(path, dpi=150)
-        pictures.append((what, path))
-    return pictures
+        figures.append((description, path))
+    return figures
 
 
 def demo(output, max_time):
-    """Fit the digits, print the table and write the pictures."""
+    """Fit the digits, print the table and write the figures."""
     import matplotlib
 
     matplotlib.use("Agg")
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, _ = train_test_split(X, y, test_size=0.2, stratify=y, random_state=0)
     print(
-        f"Handwritten digits: {len(X_train)} images to learn from, {len(X_test)} held out, "
+        f"Handwritten digits: {len(X_train)} training images, {len(X_test)} held out, "
         "8 x 8 pixels of 17 levels.\n"
     )
     print(f"Fitting gudlearn, at most {max_time:g} seconds ...", flush=True)
@@ -224,8 +224,8 @@ def demo(output, max_time):
         "\nBits per pixel of the held-out images, fewer are better; seconds include the tuning.\n"
         "The mixture and the kernel density see standardised pixels with uniform noise added.\n"
     )
-    for what, path in write_pictures(generator, X_test, output):
-        print(f"{what:<26}{path}")
+    for description, path in write_figures(generator, X_test, output):
+        print(f"{description:<26}{path}")
 
 
 def positive_seconds(text):
@@ -244,12 +244,16 @@ def make_parser():
     commands = parser.add_subparsers(dest="command", title="commands")
     demo_parser = commands.add_parser(
         "demo",
-        help="fit the digits, compare with three baselines, write pictures",
-        description="Fit the digits, compare with three baselines, write pictures.",
+        help="fit the digits, compare with three baselines, write figures",
+        description="Fit the digits, compare with three baselines, write figures.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     demo_parser.add_argument(
-        "--output", type=Path, default=Path("gud-demo"), metavar="DIR", help="where pictures go"
+        "--output",
+        type=Path,
+        default=Path("gud-demo"),
+        metavar="DIR",
+        help="folder of the figures",
     )
     demo_parser.add_argument(
         "--seconds",

@@ -15,7 +15,7 @@ def unchanged_on_error(estimator):
     Parameters
     ----------
     estimator : object
-        What the block changes. ``KeyboardInterrupt`` restores it, too.
+        Object that the block changes. ``KeyboardInterrupt`` restores it, too.
     """
     before = dict(vars(estimator))
     try:
@@ -27,7 +27,7 @@ def unchanged_on_error(estimator):
 
 
 def _isolation():
-    """A context in which the global settings that change arithmetic or outputs are the defaults.
+    """Context with defaults for the global settings that change arithmetic or outputs.
 
     These are NumPy's error handling, PyTorch's inference and no-grad modes, and scikit-learn's
     output containers. All of them belong to the thread.

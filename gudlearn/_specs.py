@@ -1,4 +1,4 @@
-"""Specifications by name: "pca" is PCABasis(), and for a typo the nearest name is suggested."""
+"""Specifications by name: "pca" is PCABasis(), and a typo is answered with the nearest name."""
 
 import difflib
 
@@ -128,7 +128,7 @@ def same(a, b):
 
 def _is_of_another_kind(parameter, value):
     """Return whether the value is a specification for another parameter."""
-    # A method `build` does not tell: schedules, networks and samplers have one.
+    # The method `build` does not tell them apart: schedules, networks and samplers have it.
     return any(
         isinstance(value, cls)
         for other, classes in SPECS.items()
@@ -181,25 +181,25 @@ class NamedSpecs:
 
 
 def _unknown_parameter(parameter, value, spec, name):
-    """Message that names the specification, its parameters, and one with this parameter."""
-    has = sorted(spec.get_params(deep=False))
+    """Message that names the parameters of a specification, and another that has this one."""
+    known = sorted(spec.get_params(deep=False))
     others = [c.__name__ for c in SPECS[parameter].values() if name in c().get_params()]
-    near = difflib.get_close_matches(name, has, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     cure = f"Did you mean {near[0]!r}?" if near else ""
     if others:
         cure = f"Pass {parameter}={others[0]}({name}=...), which has it."
     meaning = f"{parameter}={value!r} means" if isinstance(value, str) else f"{parameter} is"
     return (
         f"{parameter}__{name}: {meaning} {type(spec).__name__}, whose parameters are "
-        f"{has or 'none'}. {cure}".rstrip()
+        f"{known or 'none'}. {cure}".rstrip()
     )
 
 
 class NestedGenerator:
     """Mixin of estimators whose parameter ``generator`` is a generator, or None for a default one.
 
-    A subclass defines ``_default_generator()``, and may define ``_NEEDS``: an attribute that a
-    generator must have, and what is said of one without it.
+    A subclass defines ``_default_generator()``, and may define ``_NEEDS``: the name of an attribute
+    that the generator must have, and the message for one without it.
     """
 
     _NEEDS = None
@@ -207,8 +207,8 @@ class NestedGenerator:
     def set_params(self, **params):
         """Set parameters of the estimator and of its generator.
 
-        Where ``generator`` is None and one of its parameters is given, it becomes the default one
-        first.
+        If ``generator`` is None and one of its parameters is set, it first becomes the default
+        generator.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class NestedGenerator:
             return super().set_params(**params)
 
     def _new_generator(self):
-        """The generator that is to be fitted, with the random state of this estimator."""
+        """A clone of the generator, to be fitted, with the random state of this estimator."""
         generator = self._default_generator() if self.generator is None else clone(self.generator)
         if self._NEEDS is not None and not hasattr(generator, self._NEEDS[0]):
             raise TypeError(
@@ -234,6 +234,6 @@ class NestedGenerator:
         if self.random_state is not None:
             # In a pipeline every step with a random state receives it.
             names = generator.get_params()
-            seeds = [name for name in names if name.split("__")[-1] == "random_state"]
-            generator.set_params(**dict.fromkeys(seeds, self.random_state))
+            names = [name for name in names if name.split("__")[-1] == "random_state"]
+            generator.set_params(**dict.fromkeys(names, self.random_state))
         return generator

@@ -1,1 +1,1 @@
-"""What the user passed, and the way back to it."""
+"""Data of the user as validated arrays, and results in the container of the data."""

@@ -36,7 +36,7 @@ class Bins:
 
     @property
     def discrete(self):
-        """Which columns are discrete, (F,)."""
+        """Mask of the discrete columns, (F,)."""
         return ~np.isnan(self.width)
 
     def indices(self, X, first_row=0):
@@ -59,12 +59,12 @@ class Bins:
         """
         discrete = self.discrete
         position = (X[:, discrete] - self.origin[discrete]) / self.width[discrete]
-        found = np.zeros(X.shape)
-        found[:, discrete] = np.rint(position)
+        indices = np.zeros(X.shape)
+        indices[:, discrete] = np.rint(position)
         off_grid = ~_on_grid(position).all(0)
         low, high = self.low[discrete], self.high[discrete]
         # A comparison with NaN, no bound, is False.
-        outside = ((found[:, discrete] < low) | (found[:, discrete] > high)).any(0)
+        outside = ((indices[:, discrete] < low) | (indices[:, discrete] > high)).any(0)
         for j in np.flatnonzero(discrete)[off_grid]:
             self._refuse(
                 ~_on_grid((X[:, j] - self.origin[j]) / self.width[j]), X[:, j], j, first_row,
@@ -74,12 +74,13 @@ class Bins:
                 "if it is continuous.",
             )  # fmt: skip
         for j in np.flatnonzero(discrete)[outside]:
+            wrong = (indices[:, j] < self.low[j]) | (indices[:, j] > self.high[j])
             self._refuse(
-                (found[:, j] < self.low[j]) | (found[:, j] > self.high[j]), X[:, j], j, first_row,
+                wrong, X[:, j], j, first_row,
                 f"lies outside bin_range={self._range(j)}",
                 "Widen bin_range, or pass bin_range=None to allow any value.",
             )  # fmt: skip
-        return found
+        return indices
 
     def check(self, X):
         """Raise if rows X of any dtype are off their grids or out of bounds; see `indices`."""
@@ -94,10 +95,8 @@ class Bins:
             self.indices(X[rows], rows.start)
 
     def _range(self, j):
-        return tuple(float(v) for v in self.origin[j] + self.width[j] * self._bounds(j))
-
-    def _bounds(self, j):
-        return np.array([self.low[j], self.high[j]])
+        bounds = np.array([self.low[j], self.high[j]])
+        return tuple(float(v) for v in self.origin[j] + self.width[j] * bounds)
 
     def _refuse(self, wrong, column, j, first_row, rule, cure):
         """Raise for the first wrong row of column j, if there is any."""
@@ -109,11 +108,11 @@ class Bins:
             )
 
     def values(self, indices, X):
-        """X (n, F) with the values of bins (n, F) in its discrete columns."""
+        """Replace the discrete columns of X (n, F) by the values of bin indices (n, F)."""
         per_unit = 1 / self.width
         whole = np.abs(per_unit - np.rint(per_unit)) < 1e-9 * per_unit
         # 9978 / 10000 is the float that a user wrote, 9978 * 0.0001 is not. The quotient is used
-        # only where bins per unit are a whole number, and may be anything elsewhere.
+        # only where the number of bins per unit is whole, and may be anything elsewhere.
         with np.errstate(invalid="ignore", divide="ignore"):
             step = np.where(whole, indices / np.rint(per_unit), indices * self.width)
         return np.where(self.discrete, self.origin + step, X)
@@ -151,7 +150,7 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
 
 
 def _origins(X, width, alike):
-    """Origin of each column's grid: 0, or its least value if that fits more values; (F,)."""
+    """Origin of each column's grid, (F,): 0, or its smallest value if that fits more values."""
     if _lies_on_integers(X, width):
         return np.zeros(X.shape[1])
     low = extremes(X)[0].astype(np.float64)
@@ -179,18 +178,15 @@ def _on_grid(position):
 
 
 def _resolve_width(bin_width, container, n_columns):
-    """Bin widths (F,), NaN for continuous columns, of a valid parameter; see `make_bins`."""
+    """Validate ``bin_width``; bin widths (F,), NaN for continuous columns."""
+    wrong = f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
     if isinstance(bin_width, str):
         if bin_width != "auto":
-            raise ValueError(
-                f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per "
-                "column."
-            )
+            raise ValueError(wrong)
         whole = np.array([t.kind in "iub" for t in container.dtypes])
         return np.where(whole, 1.0, np.nan)
     if bin_width is None:
         return np.full(n_columns, np.nan)
-    wrong = f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
     if isinstance(bin_width, bool):
         raise TypeError(wrong)
     if np.ndim(bin_width) > 1:
@@ -212,7 +208,7 @@ def _resolve_width(bin_width, container, n_columns):
 
 
 def _resolve_range(bin_range, width, origin, n_columns):
-    """Bounds of the bin indices, each (F,), of a valid parameter; see `make_bins`."""
+    """Validate ``bin_range``; bounds of the bin indices, each (F,)."""
     if bin_range is None:
         return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
     try:

@@ -1,4 +1,4 @@
-"""Columns named by the user, and counts that a user passes."""
+"""Parameters that name columns, and parameters that are counts."""
 
 from numbers import Integral
 
@@ -13,12 +13,12 @@ def column_names(estimator):
 
 
 def as_mask(parameter, columns, names, shape):
-    """A boolean mask of columns, (F,), from names, indices or a mask.
+    """Boolean mask of columns, (F,), from names, indices or a mask.
 
     Parameters
     ----------
     parameter : str
-        Its name, for messages.
+        Name of the parameter, for messages.
     columns : list of str, list of int, or bool array
         A mask has the shape of one row, of one image, or of an image without its channels.
     names : list of str
@@ -30,7 +30,7 @@ def as_mask(parameter, columns, names, shape):
     ValueError
         If a name is unknown, an index is out of range or a mask has another shape.
     TypeError
-        If it holds something else.
+        If columns holds anything else.
     """
     n_columns, entries = len(names), np.atleast_1d(np.asarray(columns))
     if entries.dtype == bool:
@@ -89,13 +89,13 @@ def masks_of_groups(groups, names, shape):
     masks = [as_mask("groups", group, names, shape) for group in groups]
     empty = [k for k, mask in enumerate(masks) if not mask.any()]
     if empty or not masks:
-        what = f"group {empty[0]} of groups is" if empty else "groups is"
-        raise ValueError(f"{what} empty. Pass at least one column in each, or None.")
+        subject = f"group {empty[0]} of groups is" if empty else "groups is"
+        raise ValueError(f"{subject} empty. Pass at least one column in each, or None.")
     return np.stack(masks)
 
 
 def check_n_samples(n_samples, name="n_samples"):
-    """Raise where a count is no positive whole number.
+    """Raise if a count is not a positive whole number.
 
     Raises
     ------

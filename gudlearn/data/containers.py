@@ -1,4 +1,4 @@
-"""Tables: the container, names and dtypes that a user passed, and the way back to them."""
+"""Tables: container, names and dtypes of the user's data, and arrays put back into them."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Container:
 
     @classmethod
     def of(cls, X):
-        """Look at X before it is validated.
+        """The container of X, which need not be validated.
 
         Raises
         ------
@@ -81,9 +81,9 @@ class Container:
         values = [_cast(X[:, j], t) for j, t in enumerate(dtypes)]
         if self.module == "pandas":
             frame = pd.DataFrame(dict(enumerate(values)))
-            own = enumerate(zip(self.nullable, dtypes, self.dtypes, strict=True))
-            # An integer column that is sampled as floats has no way back to its dtype.
-            kept = {j: t for j, (t, out, was) in own if t is not None and out == was}
+            columns = enumerate(zip(self.nullable, dtypes, self.dtypes, strict=True))
+            # An integer column that is sampled as floats cannot be cast back to its dtype.
+            kept = {j: t for j, (t, out, fitted) in columns if t is not None and out == fitted}
             return frame.astype(kept).set_axis(self.columns, axis=1)
         if self.module == "polars":
             import polars as pl
@@ -93,12 +93,12 @@ class Container:
 
 
 def _first_values(X, nullable):
-    """The columns of a frame as arrays, empty ones where the dtype tells all."""
+    """Columns of a frame as arrays; empty where the dtype alone shows that they are numeric."""
     if nullable is None:
         return [X[name].to_numpy() for name in X.columns]
-    # With pd.NA among them a column of pandas' own dtype becomes one of objects.
-    dtypes = zip(nullable, X.dtypes, strict=True)
-    dtypes = [other if own is None else own.numpy_dtype for own, other in dtypes]
+    # A nullable column with pd.NA would become an array of objects.
+    pairs = zip(nullable, X.dtypes, strict=True)
+    dtypes = [plain if dtype is None else dtype.numpy_dtype for dtype, plain in pairs]
     return [
         np.empty(0, t) if isinstance(t, np.dtype) and t.kind != "O" else X.iloc[:, j].to_numpy()
         for j, t in enumerate(dtypes)
@@ -128,9 +128,9 @@ def _cast(values, dtype):
 
 
 def clip_to(dtype, values):
-    """Values, float64, inside what a dtype can hold.
+    """Clip values, float64, to the range of a dtype.
 
-    Infinite values stay so in a floating dtype.
+    Infinite values stay infinite in a floating dtype.
     """
     if dtype.kind == "b":
         return np.clip(values, 0, 1)
@@ -145,7 +145,7 @@ def clip_to(dtype, values):
 
 
 def rows_held_by(template, X):
-    """Which rows of numbers X (n, F) a table's dtypes hold exactly; None if not numeric."""
+    """Mask (n,) of rows X (n, F) that the dtypes of a table hold exactly; None if not numeric."""
     dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in _dtypes_of(template)]
     if not all(isinstance(dtype, np.dtype) and dtype.kind in "iufb" for dtype in dtypes):
         return None
@@ -162,7 +162,7 @@ def _dtypes_of(template):
 
 
 def cast_like(template, X):
-    """Rows of numbers X (n, F) in the container and the dtypes of a table."""
+    """Put rows X (n, F) into the container and the dtypes of a table."""
     if not hasattr(template, "iloc"):
         return X.astype(template.dtype)
     frame = type(template)(X).astype(dict(enumerate(template.dtypes)))
@@ -170,11 +170,11 @@ def cast_like(template, X):
 
 
 def numbers(X):
-    """A table as an array of numbers, float64 where its columns have dtypes of several kinds."""
+    """A table as a numeric array, float64 if its columns have dtypes of several kinds."""
     X = np.asarray(X)
     return X.astype(np.float64) if X.dtype.kind == "O" else X
 
 
 def mean_of_draws(draws):
-    """The mean of draws (n_draws, n, F) over the first axis; of equal numbers it is that number."""
+    """Mean of draws (n_draws, n, F) over the first axis, exact where all draws are equal."""
     return np.where((draws == draws[0]).all(0), draws[0], draws.mean(0))

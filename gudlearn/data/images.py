@@ -13,7 +13,7 @@ from gudlearn.data.containers import clip_to
 
 @dataclass(frozen=True, eq=False)
 class ImageContainer:
-    """How images came, and how they go back.
+    """Shape, dtype and columns of the images that a user passed.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ class ImageContainer:
         return None if self.columns is None else list(self.columns)
 
     def rows(self, X):
-        """Flat rows of more images of the same kind.
+        """Flat rows of new images of the same kind.
 
         Raises
         ------
         ValueError
-            If their shape is another one, or their columns have other names.
+            If they have another shape, or other column names.
         """
         names = list(getattr(X, "columns", ()))
         if names != self.names and are_names(names) and are_names(self.names):
@@ -62,7 +62,7 @@ class ImageContainer:
     def wrap(self, X, whole):
         """Rows, float64, as images of the shape and the dtype that were fitted.
 
-        Images of integers are rounded, whether or not values are `whole` as columns of a table.
+        Images of integers are always rounded; `whole` is for columns of tables, and is not used.
         """
         X = X.reshape(-1, *self.sample_shape)
         X = X if self.dtype.kind == "f" else np.rint(X)
@@ -84,7 +84,7 @@ def read_images(X, shape):
     ValueError
         If shapes do not fit, differ between images, or have the channels first.
     TypeError
-        If X holds no numbers, or shape no whole numbers.
+        If X is not numeric, or shape does not hold whole numbers.
     """
     columns = X.columns.copy() if isinstance(X, pd.DataFrame) else None
     if shape is not None:
@@ -103,7 +103,7 @@ def read_images(X, shape):
                 f"shape={shape} was understood as {shape[0]} x {shape[1]} pixels with {shape[2]} "
                 "channels. It looks as if the channels came first. Pass "
                 f"np.moveaxis(np.reshape(X, (-1, *{shape})), 1, -1) without a shape, or "
-                f"np.reshape(X, (-1, *{shape})) with it if it is as you meant."
+                f"np.reshape(X, (-1, *{shape})) with it if the shape is right."
             )
     elif X.ndim not in (3, 4):
         raise ValueError(
@@ -112,36 +112,36 @@ def read_images(X, shape):
         )
     elif shape is not None and X.shape[1:] not in (shape, (*shape, 1)):
         raise ValueError(
-            f"shape={shape} does not match X of shape {X.shape}. Leave shape out: images tell "
-            "their own."
+            f"shape={shape} does not match X of shape {X.shape}. Leave shape out: it is taken "
+            "from the images."
         )
     elif shape is None:
         _refuse_channels_first(X.shape)
     sample_shape = X.shape[1:]
-    found = shape if X.ndim == 2 else sample_shape
-    container = ImageContainer((*found, 1)[:3], sample_shape, X.dtype, columns)
+    image_shape = shape if X.ndim == 2 else sample_shape
+    container = ImageContainer((*image_shape, 1)[:3], sample_shape, X.dtype, columns)
     return _flat(X), container
 
 
 def are_names(names):
-    """Whether columns have names; labels of other kinds are none, as to scikit-learn."""
+    """Whether column labels are names: all strings, as scikit-learn requires."""
     return bool(names) and all(isinstance(name, str) for name in names)
 
 
 def _n_axes(X):
-    """Dimensions of what is no list; a frame of any kind has two."""
+    """Number of dimensions of an array or a frame."""
     return 2 if hasattr(X, "columns") else getattr(X, "ndim", None) or np.asarray(X).ndim
 
 
 def _is_listed(X):
-    """Whether X is a list of samples, or an array of objects that are samples."""
+    """Whether X is a list of samples, or an object array of samples."""
     return isinstance(X, list | tuple) or (
         isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
     )
 
 
 def _is_nested(X):
-    """Whether a list holds lists of lists, or arrays of two dimensions, which need not be alike."""
+    """Whether the samples of a list have two or more dimensions; their shapes may differ."""
     return len(X) > 0 and np.ndim(_first(X)) >= 2
 
 
@@ -194,33 +194,33 @@ def _refuse_channels_first(shape):
         raise ValueError(
             f"X has shape {shape}, which was understood as (n, height, width, channels): images "
             f"of {shape[1]} x {shape[2]} pixels with {shape[3]} channels. It looks as if the "
-            "channels came first. Pass np.moveaxis(X, 1, -1), or shape= if it is as you meant."
+            "channels came first. Pass np.moveaxis(X, 1, -1), or shape= if the shape is right."
         )
 
 
 def _flat(X):
     X = X.reshape(len(X), math.prod(X.shape[1:]))
     if X.dtype.kind == "f" and X.dtype.itemsize not in (4, 8):
-        # Torch computes with half precision on few devices, and knows nothing longer than double.
+        # Torch computes in half precision on few devices, and has no type longer than double.
         return X.astype(np.float32 if X.dtype.itemsize < 4 else np.float64)
     return X.astype(X.dtype.newbyteorder("="), copy=False)
 
 
 def image_basis(parameter, basis, shape):
-    """The basis for images: shape and channels filled in, or refused.
+    """Set shape and channels of a basis for images, or check them.
 
     Parameters
     ----------
     parameter : str or Basis
-        What the user passed.
+        Parameter of the estimator.
     basis : Basis
-        What it was resolved to; a copy.
+        The specification that it was resolved to, a copy.
     shape : (height, width, channels)
 
     Raises
     ------
     ValueError
-        If the basis is one of images of another shape, or of other channels.
+        If the basis is for images of another shape, or with other channels.
     """
     height, width, channels = shape
     if isinstance(basis, PCABasis) and basis.channels not in (None, 1, channels):

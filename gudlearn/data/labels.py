@@ -1,4 +1,4 @@
-"""Class labels: checked, and turned into indices."""
+"""Class labels: validation, and conversion to indices."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def fit_labels(y, n_rows):
     classes : ndarray of shape (n_classes,)
         Sorted.
     prior : ndarray of shape (n_classes,)
-        Their frequencies.
+        Frequencies of the classes.
     labels : LongTensor of shape (n_rows,)
         Index of the class of each row.
     """
@@ -36,7 +36,7 @@ def check_labels(y, n_rows):
     Raises
     ------
     ValueError
-        If there are none, not as many as rows, or one is missing.
+        If y is None, has another length than the rows, or a label is missing.
     """
     if y is None:
         raise ValueError(
@@ -77,14 +77,18 @@ def label_indices(y, n_rows, classes):
     Raises
     ------
     ValueError
-        If one is missing, or no class that was fitted.
+        If a label is missing, or is not one of the classes.
+
+    Returns
+    -------
+    LongTensor of shape (n_rows,)
     """
     if y is not None and np.ndim(y) == 0:
         y = np.full(n_rows, y)
     y = check_labels(y, n_rows)
-    known = np.isin(y, classes)
-    if not known.all():
-        unknown = np.unique(y[~known]).tolist()
+    is_known = np.isin(y, classes)
+    if not is_known.all():
+        unknown = np.unique(y[~is_known]).tolist()
         raise ValueError(
             f"y holds {unknown[0]!r}, but the classes that were fitted are {classes.tolist()}. "
             "Pass one of them for each row."
@@ -93,5 +97,5 @@ def label_indices(y, n_rows, classes):
 
 
 def no_labels(n_rows, n_classes):
-    """Label indices that stand for no label; None where the model has no labels."""
+    """Null labels, which stand for no class, (n_rows,); None if the model has no classes."""
     return torch.full((n_rows,), n_classes) if n_classes else None

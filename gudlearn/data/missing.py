@@ -7,7 +7,7 @@ from gudlearn.bases.batches import has_nan
 
 
 def missing_mask(X):
-    """Where X is NaN, a boolean array of its shape; None if nothing is missing."""
+    """Boolean mask of the NaN in X, of its shape; None if nothing is missing."""
     return np.isnan(X) if has_nan(X) else None
 
 
@@ -17,12 +17,12 @@ def row_batches(X):
 
 
 def extremes(X):
-    """Least and greatest observed value of each column."""
+    """Smallest and largest observed value of each column, both (F,)."""
     return np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
 
 
 def column_moments(X, missing=None):
-    """Mean and standard deviation of each column's observed values, float64.
+    """Mean and standard deviation of the observed values of each column, float64, (F,).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def column_moments(X, missing=None):
 
 
 def check_no_empty_column(missing, names):
-    """Raise where all values of a column are missing.
+    """Raise if all values of a column are missing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The door for data: what a user passed becomes validated numbers and a container."""
+"""Validation: the user's data become a numeric array and a container."""
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,13 @@ from gudlearn.data.images import ImageContainer, are_names, read_images
 
 
 def read_first(estimator, X, shape):
-    """Numbers and container of the X of a first fit.
+    """Validate the X of a first fit; return its numbers and its container.
 
     Sets ``n_features_in_`` and ``feature_names_in_`` of the estimator.
 
     Parameters
     ----------
-    estimator : estimator that X was passed to
+    estimator : estimator to which X was passed
     X : array-like, DataFrame or images
     shape : tuple of int or None
         Shape of one image where X holds flat rows of images.
@@ -39,11 +39,11 @@ def read_first(estimator, X, shape):
 
 
 def read_more(estimator, X, container):
-    """Numbers of more data of the kind that was fitted; an error names the column.
+    """Validate new data of the kind that was fitted; errors name the column.
 
     Parameters
     ----------
-    estimator : estimator that X was passed to
+    estimator : estimator to which X was passed
     X : array-like, DataFrame or images
     container : Container or ImageContainer
 
@@ -55,7 +55,7 @@ def read_more(estimator, X, container):
         return _validated(estimator, X, reset=False, dtype=np.float64)
     rows = container.rows(X)
     if hasattr(estimator, "feature_names_in_"):
-        # The container has compared them.
+        # The container has compared the names.
         rows = pd.DataFrame(rows, columns=estimator.feature_names_in_)
     return _validated(estimator, rows, reset=False, dtype=None)
 
@@ -67,21 +67,21 @@ def _validated(estimator, X, reset, dtype):
 
 
 def check_finite(X, estimator):
-    """Raise where X (n, F) holds infinity.
+    """Raise if X (n, F) holds infinity.
 
     Raises
     ------
     ValueError
     """
-    # The sum of finite numbers may overflow, but of others it is never finite.
+    # The sum of finite numbers may overflow, but with an infinite one it is never finite.
     with np.errstate(over="ignore", invalid="ignore"):
         if X.dtype.kind in "iub" or np.isfinite(X.sum(dtype=np.float64)):
             return
-    wrong = np.isinf(X)
-    if wrong.any():
-        row, j = np.argwhere(wrong)[0]
+    infinite = np.isinf(X)
+    if infinite.any():
+        row, j = np.argwhere(infinite)[0]
         raise ValueError(
             f"Input X contains infinity: column {column_names(estimator)[j]!r}, row {row}; "
-            f"{int(wrong.sum())} entries are not finite. Drop these rows or fill them in, for "
+            f"{int(infinite.sum())} entries are not finite. Drop these rows or fill them in, for "
             "instance with SimpleImputer."
         )

@@ -1,4 +1,4 @@
-"""Rows behind the door: values, which of them are observed, keys of their noise, and labels."""
+"""Validated rows: values, the mask of observed values, keys of their noise, and labels."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from gudlearn.data.missing import missing_mask
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of data with everything that is derived from them once.
+    """Rows of data, and what is computed from them once.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Rows:
 
     @property
     def missing(self):
-        """Where values are missing, (n, F) of bool; None if nowhere."""
+        """Mask of the missing values, (n, F) of bool; None if nothing is missing."""
         return None if self.observed is None else ~self.observed
 
     @property
@@ -55,7 +55,7 @@ class Rows:
         return self.values.size if self.observed is None else int(self.observed.sum())
 
     def n_observed_outside(self, columns):
-        """Number of observed values in columns that are not in a mask (F,), or None."""
+        """Number of observed values outside the columns of a mask (F,); of all if it is None."""
         if columns is None:
             return self.n_observed
         if self.observed is None:
@@ -65,16 +65,16 @@ class Rows:
     def take(self, index):
         """The rows that an index array or a slice selects."""
         observed = None if self.observed is None else self.observed[index]
-        place = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
-        labels = None if self.labels is None else self.labels[place]
-        return Rows(self.values[index], observed, self.keys[place], labels)
+        tensor_index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
+        labels = None if self.labels is None else self.labels[tensor_index]
+        return Rows(self.values[index], observed, self.keys[tensor_index], labels)
 
     def with_labels(self, labels):
         """The same rows with other class indices (n,), or None."""
         return replace(self, labels=labels)
 
     def filled(self, fill_values):
-        """Values with one of ``fill_values`` (F,) where a value is missing."""
+        """Values (n, F), with the entry of ``fill_values`` (F,) where a value is missing."""
         if self.observed is None:
             return self.values
         return np.where(self.observed, self.values, fill_values)

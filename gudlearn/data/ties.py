@@ -1,7 +1,7 @@
-r"""Columns with repeated values, as normal scores with their ties broken at random.
+r"""Normal scores of columns with repeated values, whose ties are broken at random.
 
-A value that many rows share has a high probability and, in a column that is taken for continuous,
-an infinite density, whatever else is in the row. Its distributional transform
+A value that many rows share has a high probability and, in a column treated as continuous, an
+infinite density, whatever else is in the row. Its distributional transform
 
 .. math:: z = \Phi^{-1}\big(F(x-) + u \, (F(x) - F(x-))\big), \quad u \sim U(0, 1),
 
@@ -14,13 +14,13 @@ from scipy.special import ndtri
 
 from gudlearn._random import keyed_uniform
 
-# A column repeats its values if a smaller fraction of its observed values is distinct.
+# A column counts as repeating if less than this fraction of its observed values is distinct.
 _MOST_DISTINCT = 0.5
 _STREAM = 23
 
 
 class SpreadTies:
-    """Columns that repeat their values, and their distribution functions.
+    """Spreads the ties of columns that repeat their values.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class SpreadTies:
     Attributes
     ----------
     columns : ndarray of int
-        Columns that repeat their values, without those of a single value.
+        Columns that repeat their values; constant columns are not among them.
     n_features : int
         F.
     """
