@@ -10,10 +10,10 @@ from gudlearn.encoding.observation import BinPrior
 
 # Marginals of up to this many bins sum over all of them; beyond, groups of bins are cheaper.
 MAX_ATOMS = 32
-# Largest number of bins times standard deviation of a Gaussian filter: its run time.
+# Largest product of number of bins and standard deviation of a Gaussian filter: its run time.
 _LARGEST_FILTER = 1e8
 _FRACTIONS = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9, 0.99)
-# Gaussian filters end at this many standard deviations.
+# Gaussian filters are cut off at this many standard deviations.
 _TRUNCATE = 4.0
 
 
@@ -21,8 +21,8 @@ _TRUNCATE = 4.0
 class BinTable:
     """Smoothed frequencies of the bins of one column.
 
-    An open end has one bin more than were observed. It stands for all bins from there on: the
-    diffusion does not tell them apart, and the distance beyond it is geometric.
+    At an open end the table has one bin more than were observed. It stands for all bins from there
+    on: the diffusion does not distinguish them, and the distance beyond it is geometric.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class BinTable:
     log_pmf : ndarray of shape (L,)
         Log-probabilities, normalised.
     open_ends : tuple of two bools
-        Whether there may be values below the first bin, and above the last.
+        Whether values below the first bin, and above the last, are possible.
     decay : float
         Ratio of the probabilities of neighbouring bins beyond an open end.
     """
@@ -52,7 +52,7 @@ class BinTable:
         return self.first + int(self.open_ends[0]), self.last - int(self.open_ends[1])
 
     def clip(self, indices):
-        """Clip bin indices to the table; also return the log-probability of what lies beyond."""
+        """Clip bin indices to the table; also return the log-probability of the distance beyond."""
         clipped = np.clip(indices, self.first, self.last)
         beyond = np.abs(indices - clipped)
         at_end = ((clipped == self.first) & self.open_ends[0]) | (
@@ -76,7 +76,7 @@ def fit_bin_table(indices, low=None, high=None, tail=None):
     low, high : int or None
         Bounds of the bin indices, None where there is none.
     tail : float or None
-        Mass outside the observed range; None: 1/(n + 2).
+        Probability outside the observed range; None means 1/(n + 2).
 
     Returns
     -------
@@ -101,7 +101,7 @@ def fit_bin_table(indices, low=None, high=None, tail=None):
 
 
 def _smoothed_frequencies(counts):
-    """Frequencies, smoothed by the fraction and kernel of the best leave-one-out likelihood."""
+    """Frequencies smoothed by the fraction and kernel with the best leave-one-out likelihood."""
     n, size = counts.sum(), len(counts)
     if size == 1:
         return np.ones(1)
@@ -120,11 +120,11 @@ def _smoothed_frequencies(counts):
 
 
 def _filters(counts):
-    """Counts filtered by kernels of rising width, and what a count gives to its own bin."""
+    """Counts filtered by kernels of rising width, and the weight of a count in its own bin."""
     n, size = counts.sum(), len(counts)
     filters = [(np.full(size, n / size), np.full(size, 1 / size))]
     width = 1.0
-    # The run time of a filter is the size times the width: large tables do without the widest.
+    # The run time of a filter is proportional to size times width: large tables skip the widest.
     while width < size and width * size < _LARGEST_FILTER:
         filtered = gaussian_filter1d(counts, width, mode="reflect", truncate=_TRUNCATE)
         filters.append((filtered, _self_weight(size, width)))
@@ -133,19 +133,19 @@ def _filters(counts):
 
 
 def _self_weight(size, width):
-    """What a filter with reflected ends leaves of a count in its own bin, for each bin."""
+    """Fraction of a count that a filter with reflected ends leaves in its own bin, by bin."""
     radius = int(_TRUNCATE * width + 0.5)
     n_images = radius // (2 * size) + 1
     image = 2 * size * np.arange(-n_images, n_images + 1)[:, None]
     shift = np.stack([image + 0 * np.arange(size), image + 2 * np.arange(size) + 1])
-    # Far from its centre the kernel underflows, and is cut off.
+    # Far from its centre the kernel underflows, but it is cut off there.
     with np.errstate(under="ignore"):
         kernel = np.where(np.abs(shift) <= radius, np.exp(-0.5 * (shift / width) ** 2), 0.0)
     return kernel.sum((0, 1)) / np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2).sum()
 
 
 def bin_prior(tables):
-    """Put the tables of all columns, in their order, into one `BinPrior`.
+    """The `BinPrior` of all columns, from their tables in order.
 
     Parameters
     ----------

@@ -15,44 +15,44 @@ from gudlearn.schedules import EndPoints
 # Streams of the uniforms that dequantise values, and that draw bins of samples.
 _DEQUANTISE, _BINS = 11, 6
 # White noise at the end of the diffusion of binned columns, in bins: where the marginals are point
-# masses, and where they are smooth. A denoiser that does not know that values are whole numbers
-# pays for every noise below half a bin, 0.011 bits at 0.35 and 1 bit at 0.12.
+# masses, and where they are smooth. If the denoiser does not know that values are whole numbers,
+# noise below half a bin costs likelihood: 0.011 bits at 0.35 bins and 1 bit at 0.12.
 _TAU, _TAU_SMOOTH = 0.12, 0.35
 # Images with more values than this have one table of bins for each channel.
 _MOST_TABLES = 1024
 # Tables of wide images are fitted to at most _WIDE_ROWS rows, and to fewer (at least _FEWEST_ROWS)
 # where these would have more than _WIDE_ENTRIES entries.
 _WIDE_ROWS, _FEWEST_ROWS, _WIDE_ENTRIES = 4096, 512, 2**24
-# Number of rows, at most, among which the middle value of a column is found.
+# Largest number of rows from which the middle value of a column is taken.
 _MOST_TYPICAL = 512
-# Mass outside the one value of a constant column.
+# Probability outside the single value of a constant column.
 _CONSTANT_TAIL = 1e-12
 
 
 class Encoding:
     """Bins, basis and end points, fitted to rows.
 
-    Discrete columns are observed through white noise (`binned`) where the basis can make it: where
-    components are columns, or where all other columns have bins and the basis leaves their noise
-    white. Elsewhere values are spread uniformly over their bins (`dequantised`).
+    Discrete columns are observed through white noise (`binned`) where the basis allows it: where
+    components are columns, or where all mixed columns have bins and the basis leaves their noise
+    white. Elsewhere uniform noise inside the bins makes them continuous (`dequantised`).
 
     Parameters
     ----------
     bins : Bins
     basis : Basis, not fitted
     point_masses : bool
-        Whether the marginal of a binned component may be a set of point masses.
+        Whether marginals of binned components may be sets of point masses.
     names : array-like of str or None
-        Names of the columns, where the user gave them.
+        Names of the columns in the user's data, if they had any.
     shape : (height, width, channels) or None
-        Of the flat images that rows are.
+        Shape of one image where rows are flat images.
 
     Attributes
     ----------
     columns : ndarray of shape (D,)
-        The data column that each component is, -1 where it is none.
+        Data column that is equal to each component up to scale, -1 where there is none.
     components : Components
-        Of the components that diffuse.
+        Description of the components that diffuse.
     ends : Ends
     tables : dict of int to BinTable
         Smoothed frequencies of the bins of each binned column.
@@ -63,7 +63,7 @@ class Encoding:
         self.may_have_point_masses = point_masses
 
     def fit(self, rows):
-        """Learn from `Rows` of any numeric dtype."""
+        """Fit basis, end points and bin tables to `Rows` of any numeric dtype."""
         X, bins = rows.values, self.bins
         low, high = extremes(X)
         self.constant = low == high
@@ -87,15 +87,15 @@ class Encoding:
         return self.shape is not None and len(self.bins.width) > _MOST_TABLES
 
     def some_rows(self, n_rows):
-        """Indices of enough rows for the marginals of wide images.
+        """Indices of a random sample of rows, enough for the marginals of wide images.
 
-        They are drawn at random: rows may be sorted by class, or cycle through classes.
+        The sample is random because rows may be sorted by class, or cycle through classes.
         """
         most = int(np.clip(_WIDE_ENTRIES // len(self.bins.width), _FEWEST_ROWS, _WIDE_ROWS))
         return np.sort(np.random.default_rng(0).permutation(n_rows)[:most])
 
     def _named(self, X):
-        """X with the names that the user gave: orders and blocks may refer to them."""
+        """X with the user's column names: orders and blocks may refer to them."""
         return X if self.names is None else pd.DataFrame(X, columns=self.names)
 
     def _n_bins(self, low, high):
@@ -106,7 +106,7 @@ class Encoding:
         return high - low + 1
 
     def _choose_binned(self, candidates, n_bins):
-        """Decide which columns are observed through white noise, and its size by component."""
+        """Choose the columns that are observed through white noise, and its size by component."""
         described, width = self.basis.describe(), self.bins.width
         columns = described.columns
         self.columns = np.full(len(described.scale), -1) if columns is None else columns
@@ -138,7 +138,7 @@ class Encoding:
         self.components = described.take(self.ends.active)
 
     def _fit_tables(self, rows):
-        """Frequencies of the bins of each column, or of all pixels of a channel together."""
+        """Bin tables by column; all pixels of a channel of wide images share one."""
         binned = np.flatnonzero(self.binned)
         groups = binned[:, None]
         if self.is_wide:
@@ -149,17 +149,17 @@ class Encoding:
         for columns in groups:
             if len(columns):
                 origin, width = self.bins.origin[columns], self.bins.width[columns]
-                index = np.rint((rows.values[:, columns] - origin) / width).ravel()
+                indices = np.rint((rows.values[:, columns] - origin) / width).ravel()
                 if rows.observed is not None:
-                    index = index[rows.observed[:, columns].ravel()]
-                # A constant column comes back exactly, and must cost nothing.
+                    indices = indices[rows.observed[:, columns].ravel()]
+                # A constant column comes back exactly, and must add 0 nats.
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
-                table = fit_bin_table(index, *self._bounds(columns[0]), tail)
+                table = fit_bin_table(indices, *self._bounds(columns[0]), tail)
                 tables.update((int(j), table) for j in columns)
         return tables
 
     def _bounds(self, j):
-        """Least and greatest bin index of a column, None where nothing bounds it."""
+        """Smallest and largest bin index of a column, None where it is unbounded."""
         return (
             None if np.isnan(bound[j]) else int(bound[j])
             for bound in (self.bins.low, self.bins.high)
@@ -167,22 +167,22 @@ class Encoding:
 
     @property
     def has_bins_apart(self):
-        """Whether discrete columns that are no components have columns of their own in scores."""
+        """Whether scores by component have extra columns for the bins of rotated columns."""
         return bool((self.bins.discrete & self.rotated).any())
 
     # Which components columns are part of
 
     def splits_block(self, mask):
-        """Whether a set of columns, (n, F) of bool, is part of a block that the basis mixes."""
-        some, whole = self._by_block(mask)
-        return bool((some & ~whole).any())
+        """Whether a mask (n, F) covers only a part of some block that the basis mixes."""
+        any_inside, all_inside = self._by_block(mask)
+        return bool((any_inside & ~all_inside).any())
 
     def components_in(self, mask):
-        """Components (n, D) made of columns of a mask (n, F) alone, bool."""
+        """Mask (n, D) of the components that depend on columns of a mask (n, F) only."""
         return self._by_block(mask)[1][:, self.component_block]
 
     def _by_block(self, mask):
-        """Whether some, and whether all, columns of each block are in a mask (n, F)."""
+        """Whether any, and whether all, columns of each block are in a mask (n, F)."""
         sizes = np.bincount(self.column_block)
         if (sizes == 1).all():
             inside = np.empty_like(mask)
@@ -221,7 +221,7 @@ class Encoding:
         return X + np.where(self.dequantised, u * np.nan_to_num(self.bins.width), 0.0)
 
     def bin_indices(self, X):
-        """Bin indices (n, F) inside the tables, and the log-probability of what lies beyond."""
+        """Bin indices clipped to the tables, and log-probabilities of the rest; both (n, F)."""
         indices = self.bins.indices(X)
         clipped, log_beyond = indices.copy(), np.zeros(indices.shape)
         for j, table in self.tables.items():
@@ -230,31 +230,31 @@ class Encoding:
         return clipped, log_beyond
 
     def encode(self, X, indices, keys, draw=0):
-        """Components of rows X, (n, D), missing values filled in.
+        """Components (n, D) of rows X without missing values.
 
         Parameters
         ----------
         X : ndarray of shape (n, F)
         indices : ndarray of shape (n, F)
-            Bin indices as of `bin_indices`; they count where a column is binned.
+            Bin indices from `bin_indices`; used for binned columns.
         keys : Tensor of shape (n,)
         draw : int
-            Number of the draw of uniform noise in bins, where there is any.
+            Index of the draw of uniform noise, for dequantised columns.
         """
         if self.dequantised.any():
             X = self._dequantise(X, keys, draw)
         if self.binned.any():
-            # The grid point itself: the rounding error of a value is no information.
+            # The grid point itself: the rounding error of a value carries no information.
             exact = self.bins.values(indices, X)
             X = np.where(self.binned, exact, X)
         return np.asarray(self.basis.transform(self._named(X)))
 
     def active_components(self, rows):
-        """Active components of `Rows` inside the tables, (n, D'), and which are missing."""
+        """Active components (n, D') of the rows of a fit, and the mask of missing ones or None."""
         X, active = rows.filled(self.fill_values), self.ends.active
         z = [
-            self.encode(X[some], self.bins.indices(X[some]), rows.keys[some])[:, active]
-            for some in row_batches(X)
+            self.encode(X[batch], self.bins.indices(X[batch]), rows.keys[batch])[:, active]
+            for batch in row_batches(X)
         ]
         missing = rows.missing
         if missing is not None:
@@ -263,21 +263,21 @@ class Encoding:
 
     def extreme_column(self, z):
         """Name of the column farthest from its mean in active components z (n, D'), a tensor."""
-        everything = np.zeros((len(z), len(self.ends.active)))
+        components = np.zeros((len(z), len(self.ends.active)))
         z = np.nan_to_num(z.double().cpu().numpy(), nan=1e30, posinf=1e30, neginf=-1e30)
-        everything[:, self.ends.active] = z
-        X = self.basis.inverse_transform(everything)
+        components[:, self.ends.active] = z
+        X = self.basis.inverse_transform(components)
         distance = np.abs(X - self.column_mean) / np.where(self.constant, np.inf, self.column_std)
         return str(self.bins.names[int(distance.max(0).argmax())])
 
     def in_data_space(self, z, low=-np.inf, high=np.inf):
-        """Rows in the units of the data, not rounded to bins, from components z (n, D)."""
+        """Rows (n, F) in the units of the data, not rounded to bins, from components z (n, D)."""
         X = np.clip(self.basis.inverse_transform(z), low, high)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
     def decode_mean(self, z):
-        """Means in the units of the data, inside the seen range of bins, from mean components."""
+        """Mean rows (n, F) in the units of the data, within the observed range of bins."""
         bins = self.bins
         low, high = bins.low.copy(), bins.high.copy()
         for j, table in self.tables.items():
@@ -289,13 +289,13 @@ class Encoding:
         return self.in_data_space(z, low, high)
 
     def decode(self, z, keys):
-        """Rows in the units of the data, inside the seen range, from sampled components.
+        """Rows (n, F) in the units of the data, within the observed range, from samples.
 
         Parameters
         ----------
         z : ndarray of shape (n, D)
         keys : Tensor of shape (n,)
-            Of the noise that draws bins.
+            Keys of the noise that draws bins.
         """
         X = self.basis.inverse_transform(z)
         bins = self.bins
@@ -304,7 +304,7 @@ class Encoding:
         indices = np.clip(np.rint(position), low, high)
         if self.binned.any():
             u = keyed_uniform(keys.cpu(), int(self.binned.sum()), _BINS)
-            # In float64: float32 does not tell bins beyond 2^24 apart.
+            # In float64: float32 cannot represent all bins beyond 2^24.
             noisy = torch.from_numpy(position[:, self.binned])
             drawn = self.observation().draw(noisy, u).numpy()
             seen = np.transpose([self.tables[j].seen for j in sorted(self.tables)])
@@ -314,7 +314,7 @@ class Encoding:
         return X
 
     def observation(self):
-        """How the binned columns are observed through their noise; None if there are none."""
+        """The observation model of the binned columns; None if there are none."""
         if not self.tables:
             return None
         prior = bin_prior([self.tables[j] for j in sorted(self.tables)])
@@ -333,31 +333,31 @@ class Encoding:
         Parameters
         ----------
         log_prob : ndarray of shape (n, D)
-            In the units of z.
+            By component, in the units of z.
         bin_log_prob : ndarray of shape (n, F)
-            Of the bins of binned columns; zero elsewhere.
+            Log-probability of the bins of binned columns; zero elsewhere.
 
         Returns
         -------
         ndarray of shape (n, D) or (n, D + F)
-            The latter where a discrete column is no component; a column that is one adds zero.
+            The latter if a discrete column is not a component; columns that are components add 0.
         """
         width = np.where(self.dequantised, self.bins.width, 1.0)
         per_column = bin_log_prob + np.log(width)
-        own = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
-        log_prob = log_prob - self.log_scale + own
+        of_column = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
+        log_prob = log_prob - self.log_scale + of_column
         if not self.has_bins_apart:
             return log_prob
         return np.concatenate([log_prob, np.where(self.rotated, per_column, 0.0)], axis=1)
 
 
 def _middle_values(X, observed, low):
-    """A value from the middle of each column's distribution, (F,)."""
+    """An observed value near the median of each column, (F,)."""
     step = -(-len(X) // _MOST_TYPICAL)
-    some = X[::step]
+    subset = X[::step]
     with np.errstate(invalid="ignore"):
-        middle = np.sort(some, axis=0)
+        ranked = np.sort(subset, axis=0)
     # NaN is sorted to the end.
-    n_observed = np.full(X.shape[1], len(some)) if observed is None else observed[::step].sum(0)
-    found = middle[np.maximum(n_observed - 1, 0) // 2, np.arange(X.shape[1])]
-    return np.where(n_observed > 0, found, low).astype(np.float64)
+    n_observed = np.full(X.shape[1], len(subset)) if observed is None else observed[::step].sum(0)
+    middle = ranked[np.maximum(n_observed - 1, 0) // 2, np.arange(X.shape[1])]
+    return np.where(n_observed > 0, middle, low).astype(np.float64)

@@ -1,10 +1,11 @@
-"""Where each component begins and ends, and which components diffuse."""
+"""Noise levels at both ends of the path of each component, and which components diffuse."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Effective SNR of continuous components at t = 0 is exp(11): noise of 0.4 % of their deviation.
+# Effective SNR of continuous components at t = 0 is exp(11): the noise is 0.4 % of their standard
+# deviation.
 _CLEAN_LOG_SNR = 11.0
 # Effective SNR of every component at t = 1 is exp(-7).
 _NOISY_LOG_SNR = -7.0
@@ -23,12 +24,12 @@ class Ends:
     active : ndarray of bool
         Components that diffuse.
     noise_observed : ndarray of bool
-        Components of binned columns: their noise at gamma_0 is that of the observation, and the
-        likelihood accounts for it.
+        Components of binned columns: their noise at gamma_0 is the noise of the observation model,
+        and the likelihood accounts for it.
     point_masses : ndarray of bool
-        Of these, components whose marginal is a set of point masses.
+        Components of binned columns whose marginal is a set of point masses.
     tolerance : ndarray
-        Deviation of a constant continuous component that costs one nat.
+        Deviation of a constant continuous component that adds one nat to the nll.
     """
 
     variances: np.ndarray
@@ -46,7 +47,7 @@ def fit_ends(components, constant, aligned, noise_observed, noise, point_masses)
     Parameters
     ----------
     components : Components
-        As the basis describes them.
+        Description of all components by the basis.
     constant : ndarray of shape (D,) of bool
         Components that do not vary.
     aligned : ndarray of shape (D,) of bool
@@ -54,7 +55,7 @@ def fit_ends(components, constant, aligned, noise_observed, noise, point_masses)
     noise_observed, point_masses : ndarray of shape (D,) of bool
         See `Ends`.
     noise : ndarray of shape (D,)
-        Standard deviation of the observation noise before scaling; used where it is observed.
+        Standard deviation of the observation noise before scaling; used where `noise_observed`.
     """
     variances = components.variances / components.scale**2
     log_variances = np.log(variances)

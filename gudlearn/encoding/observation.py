@@ -15,7 +15,7 @@ _WINDOW = 4
 
 
 class BinPrior:
-    """Probability mass functions of the bins of F columns; bins outside have probability zero.
+    """Probability mass functions of the bins of F columns; zero outside the tables.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class BinPrior:
     first : LongTensor of shape (n_tables,)
         Index of the first bin of each table.
     table_of_column : LongTensor of shape (F,), optional
-        Column j has table j by default.
+        Index of the table of each column; by default column j has table j.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class BinPrior:
         return self._start + position.clamp(min=0).minimum(self._length - 1), inside
 
     def log_prob(self, indices):
-        """Log-probability of bins, given as whole numbers (..., F)."""
+        """Log-probability of bins by their indices, whole numbers (..., F)."""
         position, inside = self.locate(indices)
         return self._concatenated[position].masked_fill(~inside, -torch.inf)
 
@@ -96,14 +96,14 @@ class BinnedObservation:
         return indices, self.prior.log_prob(indices) - 0.5 * residual * residual
 
     def log_prob(self, indices, y):
-        """Log-probability (B, F) of bins, given as whole numbers, given y; both in bins."""
+        """Log-probability (B, F) of bin indices, whole numbers, given y in units of bins."""
         _, log_joint = self._log_joint(indices, y)
         return log_joint[_WINDOW] - torch.logsumexp(log_joint, 0)
 
     def expected_nll(self, indices, nodes, weights):
         """Mean of -log_prob over the noise of y, by quadrature over one normal; (B, F).
 
-        It depends on the bin alone, and is tabulated at the first call.
+        It depends on the bin only, and is tabulated at the first call.
         """
         if self._expected_nll is None:
             self._expected_nll = torch.cat(

@@ -23,8 +23,8 @@ from gudlearn.preconditioning.preconditioner import (
 _WIDE_LIMITS = {"max_components": 4, "max_points": 512}
 # Largest number of factors of the joint Gaussian for images, and for a cluster.
 _FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
-# Numbers of clusters in the order in which they are tried, the least gain in nats a row on held-out
-# rows, and the largest number of those.
+# Numbers of clusters in the order in which they are tried, the smallest gain on held-out rows in
+# nats per row that counts, and the largest number of held-out rows.
 _N_CLUSTERS, _LEAST_GAIN, _MOST_HELD_OUT = (2, 4, 8), 0.02, 1024
 
 
@@ -45,7 +45,7 @@ def fit_preconditioner(encoding, rows, kind):
     Raises
     ------
     ValueError
-        If a joint distribution is asked for where there are too many components.
+        If kind is "joint" or "mixture" and there are too many components.
     """
     ends, active = encoding.ends, encoding.ends.active
     smooth = ~encoding.point_masses[active]
@@ -55,7 +55,7 @@ def fit_preconditioner(encoding, rows, kind):
         if encoding.is_wide:
             rows = rows.take(_with_every_column(rows, encoding.some_rows(len(rows))))
         z, missing = encoding.active_components(rows)
-        # Next to a network of images factors cost little.
+        # Factors are cheap next to a network of images.
         most_factors = _FACTORS_OF_IMAGES if encoding.shape and missing is None else None
         labels = None if kind == "mixture" or rows.labels is None else rows.labels.numpy()
         fitter = _DistributionFitter(encoding, smooth, joint)
@@ -92,10 +92,10 @@ def _bin_grid(encoding, smooth):
 
 
 def _wants_joint(encoding, kind):
-    """Whether a joint distribution of all components is to be fitted."""
+    """Whether to fit a joint distribution of all components."""
     n_active = int(encoding.ends.active.sum())
     if n_active <= MOST_COMPONENTS:
-        # Images of few levels are learned as fast without it, and classes faster.
+        # Discrete images are learned as fast without it, and classes faster.
         discrete_images = encoding.shape is not None and encoding.bins.discrete.any()
         return kind in ("joint", "mixture", *(() if discrete_images else ("auto",)))
     if kind in ("joint", "mixture"):
@@ -107,30 +107,30 @@ def _wants_joint(encoding, kind):
 
 
 def _with_every_column(rows, index):
-    """An index of rows, and one more row for each column that is missing in all of them."""
+    """An index of rows, with one more row for each column that is missing in all of them."""
     if rows.observed is None:
         return index
-    lost = ~rows.observed[index].any(0)
-    return np.union1d(index, rows.observed[:, lost].argmax(0)) if lost.any() else index
+    empty = ~rows.observed[index].any(0)
+    return np.union1d(index, rows.observed[:, empty].argmax(0)) if empty.any() else index
 
 
 class _DistributionFitter:
-    """Fits marginals, and a joint Gaussian if asked, to active components."""
+    """Fits marginals, and with `joint` a joint Gaussian, to active components."""
 
     def __init__(self, encoding, smooth, joint):
         self.encoding, self.smooth, self.joint = encoding, smooth, joint
 
     def fit(self, z, missing, tables, most_factors=None, labels=None):
-        """The distribution of components z (n, D'), missing (n, D') bool or None, labels (n,)."""
+        """Fit to components z (n, D'), with a mask of missing ones and labels (n,), or None."""
         mixtures = factors = None
         smooth = self.smooth
         if smooth.any():
-            some, n_observed = z[:, smooth], None
+            z_smooth, n_observed = z[:, smooth], None
             if missing is not None:
-                fill_with_quantiles(some, missing[:, smooth])
+                fill_with_quantiles(z_smooth, missing[:, smooth])
                 n_observed = (~missing[:, smooth]).sum(0)
             limits = _WIDE_LIMITS if self.encoding.is_wide else {}
-            mixtures = fit_mixtures(some, n_observed, **limits)
+            mixtures = fit_mixtures(z_smooth, n_observed, **limits)
         if self.joint:
             ends = self.encoding.ends
             std = np.sqrt(ends.variances[ends.active])
@@ -138,22 +138,22 @@ class _DistributionFitter:
         return FittedDistribution(1.0, tables, mixtures, factors)
 
     def tables_of(self, rows, tables):
-        """Tables of some rows on the bins of the tables of all rows."""
-        bins, found = self.encoding.bins, {}
-        for j, whole in tables.items():
-            index = np.rint((rows.values[:, j] - bins.origin[j]) / bins.width[j])
+        """Tables of a subset of rows, on the bins of the tables of all rows."""
+        bins, fitted = self.encoding.bins, {}
+        for j, table in tables.items():
+            indices = np.rint((rows.values[:, j] - bins.origin[j]) / bins.width[j])
             if rows.observed is not None:
-                index = index[rows.observed[:, j]]
-            index = index.clip(whole.first, whole.last)
-            if len(index):
-                fitted = fit_bin_table(index, whole.first, whole.last)
-                whole = replace(whole, log_pmf=fitted.log_pmf)
-            found[j] = whole
-        return found
+                indices = indices[rows.observed[:, j]]
+            indices = indices.clip(table.first, table.last)
+            if len(indices):
+                log_pmf = fit_bin_table(indices, table.first, table.last).log_pmf
+                table = replace(table, log_pmf=log_pmf)
+            fitted[j] = table
+        return fitted
 
 
 class _ClusterSearch:
-    """Divides rows into clusters as long as held-out rows gain from it."""
+    """Divides rows into more clusters as long as the likelihood of held-out rows grows."""
 
     def __init__(self, preconditioner, fitter, rows, z, missing, most_factors):
         order = np.random.default_rng(0).permutation(len(z))[: clusters.MOST_ROWS]
@@ -164,7 +164,7 @@ class _ClusterSearch:
         self.std = clusters.deviations(self.z, self.missing)
 
     def run(self):
-        """The best division, a list of FittedDistribution; empty if rows are better as one."""
+        """The clusters, a list of FittedDistribution; empty if one distribution is better."""
         index = np.arange(len(self.z))
         held_out, train = index[: len(index) // 5][:_MOST_HELD_OUT], index[len(index) // 5 :]
         n_best, best = 1, None
@@ -181,7 +181,7 @@ class _ClusterSearch:
         return self._divided(index, n_best) if n_best > 1 else []
 
     def _nll(self, fitted, held_out):
-        """Nll bound of each held-out row, up to a constant."""
+        """Upper bound of the nll of each held-out row in nats, up to a constant."""
         missing = None if self.missing is None else torch.from_numpy(self.missing[held_out])
         z = torch.from_numpy(self.z[held_out])
         joint = self.preconditioner.joint_of(fitted)
@@ -189,15 +189,15 @@ class _ClusterSearch:
 
     def _undivided(self, train):
         tables = self._tables_of(train)
-        some = clusters.with_every_column_observed(self.z, self.missing, train)
-        return self.fitter.fit(*some, tables, self.most_factors)
+        z, missing = clusters.with_every_column_observed(self.z, self.missing, train)
+        return self.fitter.fit(z, missing, tables, self.most_factors)
 
     def _divided(self, index, n_clusters):
         label = clusters.assign_clusters(self.complete[index], n_clusters)
         return [self._fit_cluster(index[label == k], len(index)) for k in np.unique(label)]
 
     def _fit_cluster(self, index, n_rows):
-        """The distribution of the rows of an index, a cluster of n_rows."""
+        """The distribution of a cluster, the rows of an index among n_rows."""
         z, missing = clusters.with_every_column_observed(self.z, self.missing, index)
         fitted = self.fitter.fit(z, missing, self._tables_of(index), _FACTORS_OF_CLUSTERS)
         factors = clusters.with_least_std(fitted.factors, z, missing, self.std)
@@ -208,27 +208,27 @@ class _ClusterSearch:
         return self.fitter.tables_of(self.rows.take(index), tables)
 
     def _completed(self):
-        """Components with the mean given the observed ones where they are missing."""
+        """Components z; missing ones are replaced by their means given the observed ones."""
         z, missing, preconditioner = self.z, self.missing, self.preconditioner
         if missing is None:
             return z
-        joint, found = preconditioner.joint_of([preconditioner.distribution]), z.copy()
+        joint, complete = preconditioner.joint_of([preconditioner.distribution]), z.copy()
         gamma_0, gamma_1, log_variances = preconditioner.noise_levels()
-        lost = missing_gamma(log_variances, gamma_1)
-        for some in row_batches(z):
-            absent = torch.from_numpy(missing[some])
-            gamma = torch.where(absent, lost, gamma_0)
-            x = alpha(gamma) * torch.from_numpy(np.where(missing[some], 0.0, z[some]))
-            mean, _ = joint.posterior(x, gamma, missing=absent)
-            found[some] = np.where(missing[some], mean.numpy(), z[some])
-        return found
+        gamma_missing = missing_gamma(log_variances, gamma_1)
+        for batch in row_batches(z):
+            mask = torch.from_numpy(missing[batch])
+            gamma = torch.where(mask, gamma_missing, gamma_0)
+            x = alpha(gamma) * torch.from_numpy(np.where(missing[batch], 0.0, z[batch]))
+            mean, _ = joint.posterior(x, gamma, missing=mask)
+            complete[batch] = np.where(missing[batch], mean.numpy(), z[batch])
+        return complete
 
 
 def make_reference_set(encoding, rows):
     """A reference set of rows that the network looks up.
 
-    Where most rows are unique, only one of equal rows is kept: training would show a row its own
-    copy. Where rows take few values copies belong to the distribution.
+    Where most rows are unique, only one of equal rows is kept: otherwise a row in training would
+    see its own copy. Where rows take few values, copies are part of the distribution.
     """
     keys = rows.keys.numpy()
     order = np.argsort(keys, kind="stable")

@@ -1,4 +1,4 @@
-"""The preconditioner: everything that is known about components before a network is trained."""
+"""The preconditioner: the closed-form model of components that the network starts from."""
 
 from dataclasses import dataclass, replace
 
@@ -19,14 +19,14 @@ class FittedDistribution:
     Parameters
     ----------
     weight : float
-        Fraction of the rows.
+        Mixture weight: the fraction of the rows.
     tables : dict of int to BinTable
-        By column, for the components whose marginals are point masses.
+        Bin tables by data column, for components whose marginals are point masses.
     mixtures : tuple of three ndarrays (D', K) or None
         Weights, means and variances of the other components' marginals.
     factors : (mean, std, loadings) or None
-        Of the joint Gaussian of the components, and of indicators of classes, see
-        `JointDistribution`.
+        Parameters of the joint Gaussian of the components and of class indicators, see
+        `JointDistribution`; None if the components are independent.
     """
 
     weight: float
@@ -37,16 +37,16 @@ class FittedDistribution:
 
 @dataclass(frozen=True, eq=False)
 class BinGrid:
-    """Where the bins of the point-mass components lie; arrays of shape (n,), one entry each.
+    """The bins of the components with point masses; arrays of shape (n,), one entry for each.
 
     Parameters
     ----------
     columns : ndarray of int
-        Data columns.
+        Data column of each component.
     origin, width : ndarray
-        Of the bins, in the units of the data.
+        Origin and width of its bins, in the units of the data.
     mean, scale : ndarray
-        Of the basis.
+        Mean and scale by which the basis standardises it.
     """
 
     columns: np.ndarray
@@ -56,7 +56,7 @@ class BinGrid:
     scale: np.ndarray
 
     def marginals(self, tables):
-        """Marginals of bin tables by column, and the places of each part among the components."""
+        """Marginals of bin tables by column, in parts, and the component indices of each part."""
         tables = [tables[int(j)] for j in self.columns]
         first = np.array([table.first for table in tables])
         value = self.origin + self.width * first
@@ -72,8 +72,9 @@ class ReferenceSet:
     rows : ndarray of shape (N, D'), float32
         Active components.
     observed : ndarray of shape (N, D') of bool, or None
+        None means that every component is observed.
     keys : ndarray of shape (N,), int64
-        Of the rows in the user's units, in rising order.
+        Keys of the rows in the user's units, in ascending order.
     """
 
     rows: np.ndarray
@@ -81,10 +82,10 @@ class ReferenceSet:
     keys: np.ndarray
 
     def index(self, keys):
-        """Place of each row of these keys, (n,), in the set; -1 for rows that are not in it."""
-        own = keys.cpu().numpy()
-        place = np.searchsorted(self.keys, own).clip(max=len(self.keys) - 1)
-        return torch.from_numpy(np.where(self.keys[place] == own, place, -1)).to(keys.device)
+        """Index in the set of each row with these keys, (n,); -1 for rows that are not in it."""
+        query = keys.cpu().numpy()
+        index = np.searchsorted(self.keys, query).clip(max=len(self.keys) - 1)
+        return torch.from_numpy(np.where(self.keys[index] == query, index, -1)).to(keys.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,13 @@ class Preconditioner:
     Parameters
     ----------
     distribution : FittedDistribution
-        Of all rows.
+        Distribution of all rows.
     clusters : tuple of FittedDistribution
-        Empty where rows are not divided.
+        Distributions of clusters of rows; empty if rows are not divided into clusters.
     smooth : ndarray of shape (D',) of bool
         Active components whose marginal is a mixture of Gaussians, not of point masses.
     bins : BinGrid
-        Of the other active components.
+        Bins of the other active components.
     gamma_0, gamma_1, variances : ndarray of shape (D',)
         End points of the active components, and their variances after scaling.
     reference : ReferenceSet or None
@@ -123,23 +124,23 @@ class Preconditioner:
         """The same preconditioner with a reference set."""
         return replace(self, reference=reference)
 
-    # Objects of tensors, float64 on the CPU
+    # What is built from the parameters: tensors of float64 on the CPU
 
     def marginals(self):
-        """Marginals of the active components."""
+        """The product of the marginals of the active components."""
         return self._marginals_of(self.distribution)
 
     def _marginals_of(self, fitted):
-        parts, places = [], []
+        parts, indices = [], []
         if self.smooth.any():
             parts.append(mixture_marginals(*fitted.mixtures))
-            places.append(np.flatnonzero(self.smooth))
+            indices.append(np.flatnonzero(self.smooth))
         discrete = np.flatnonzero(~self.smooth)
         if len(discrete):
-            found, where = self.bins.marginals(fitted.tables)
-            parts += found
-            places += [discrete[place] for place in where]
-        return join(parts, places)
+            bin_parts, bin_indices = self.bins.marginals(fitted.tables)
+            parts += bin_parts
+            indices += [discrete[index] for index in bin_indices]
+        return join(parts, indices)
 
     def joint(self):
         """The joint distribution of the active components, or None where there is none."""
@@ -148,17 +149,17 @@ class Preconditioner:
         return None if self.distribution.factors is None else self.joint_of([self.distribution])
 
     def joint_of(self, fitted):
-        """The joint distribution of one fit, or the mixture of several."""
+        """The joint distribution of one `FittedDistribution`, or the mixture of several."""
         parts = [
             JointDistribution(
-                self._marginals_of(one),
-                one.factors and JointGaussian(*(torch.from_numpy(f) for f in one.factors)),
+                self._marginals_of(part),
+                part.factors and JointGaussian(*(torch.from_numpy(f) for f in part.factors)),
             )
-            for one in fitted
+            for part in fitted
         ]
         if len(parts) == 1:
             return parts[0]
-        weights = torch.tensor([one.weight for one in fitted], dtype=torch.float64)
+        weights = torch.tensor([part.weight for part in fitted], dtype=torch.float64)
         return MixtureDistribution(weights, parts)
 
     def kernels(self):
@@ -172,21 +173,21 @@ class Preconditioner:
         return KernelDensities(rows, observed, marginals.mean, marginals.variance)
 
     def self_index(self, keys):
-        """Place of rows of these keys in the reference set, -1 where they are not; or None."""
+        """Reference-set index of rows by their keys, -1 if not in it; None without a set."""
         return None if self.reference is None else self.reference.index(keys)
 
     def noise_levels(self):
-        """gamma_0, gamma_1 and log-variances of the active components; tensors (D',)."""
+        """gamma_0, gamma_1 and log-variances of the active components, tensors (D',)."""
         levels = self.gamma_0, self.gamma_1, np.log(self.variances)
         return [torch.from_numpy(v) for v in levels]
 
     def missing_above(self):
-        """Noise levels above which active components are missing; Tensor (D',)."""
+        """Noise levels above which active components count as missing, Tensor (D',)."""
         _, gamma_1, log_variances = self.noise_levels()
         return (gamma_1 + missing_gamma(log_variances, gamma_1)) / 2
 
     def covariance(self):
-        """Of the active components (D', D'), or variances (D',) where they are independent."""
+        """Covariance (D', D') of the active components; variances (D',) if they are independent."""
         if self.distribution.factors is None:
             return self.variances
         d = len(self.variances)
