@@ -1,1 +1,1 @@
-"""A fitted model: what was learned, and what it computes."""
+"""A fitted model: its learned state, its scores and its samples."""

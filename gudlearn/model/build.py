@@ -1,13 +1,13 @@
-"""From a state to what computes: the network, the denoiser, and the model on its device."""
+"""Build network, denoiser and model from a state, and cache models on their devices."""
 
 import operator
-import threading
 import weakref
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from gudlearn._random import seeded_global_state
 from gudlearn.model.component import ComponentModel
 from gudlearn.model.device import autocast_type, resolve_device, sees_images
 from gudlearn.model.fitted import FittedModel
@@ -15,11 +15,9 @@ from gudlearn.model.image_network import make_image_network
 from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
 
-# Models on their devices by the preconditioner around which they are built: nothing of them is
-# pickled, cloned or compared.
+# Models on their devices, by the preconditioner of their state. They are outside of the state, so
+# that none of them is pickled, cloned or compared.
 _MODELS = weakref.WeakKeyDictionary()
-# Held while torch's global state is another.
-_GLOBAL_STATE = threading.RLock()
 
 
 def fitted_model(state, *, device="auto", precision="auto", key=0):
@@ -31,7 +29,7 @@ def fitted_model(state, *, device="auto", precision="auto", key=0):
     device, precision : str
         Parameters of the estimator.
     key : int
-        Of the noise inside scores.
+        Key of the noise inside scores.
 
     Returns
     -------
@@ -42,11 +40,11 @@ def fitted_model(state, *, device="auto", precision="auto", key=0):
 
 
 def _component_model(state, device, precision):
-    """The model on its device, rebuilt when what it was built from is no longer in place."""
+    """The model on its device, rebuilt if weights, network, encoding or device have changed."""
     path = state.path()
     parts = (state.weights, state.network, state.encoding)
-    model, known = _MODELS.get(state.preconditioner, (None, ()))
-    same = len(known) == len(parts) and all(map(operator.is_, known, parts))
+    model, built_from = _MODELS.get(state.preconditioner, (None, ()))
+    same = len(built_from) == len(parts) and all(map(operator.is_, built_from, parts))
     if not same or model.device != device:
         denoiser = build_denoiser(state)
         dtype = torch.float32 if sees_images(denoiser) else torch.float64
@@ -57,7 +55,7 @@ def _component_model(state, device, precision):
 
 
 def make_component_model(state, denoiser, path, time_weights, device, dtype, autocast=None):
-    """The model of a state around a denoiser."""
+    """The `ComponentModel` of a denoiser, with end points and bins of a state."""
     encoding = state.encoding
     return ComponentModel(
         denoiser, path, encoding.ends, encoding.observation(), encoding.binned, time_weights,
@@ -80,10 +78,9 @@ def new_network(encoding, preconditioner, spec, seed, n_classes):
 
 @contextmanager
 def _seeded(seed):
-    """Let layers draw their first weights from a seed, in float32, and put global state back."""
+    """Let layers draw their initial weights from a seed, in float32; restore torch's state."""
     dtype = torch.get_default_dtype()
-    with _GLOBAL_STATE, torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+    with seeded_global_state(seed):
         torch.set_default_dtype(torch.float32)
         try:
             yield

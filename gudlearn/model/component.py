@@ -30,13 +30,15 @@ from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.diffusion.process import marginal_std, perturb
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
+from gudlearn.model.device import sees_images
 from gudlearn.nn.denoiser import LabelledDenoiser
 
-# Largest number of rows times noise draws in one call of the network, and of their values.
+# Largest number of rows times noise draws in one call of the network, for tables and for images,
+# and largest number of values in a call.
 _BATCH, _IMAGE_BATCH, MOST_VALUES = 1024, 128, 2**20
 # Streams of keyed noise.
 _TIMES, _NOISE, _END, _PROBE, _START, _STEPS = range(6)
-# Solver steps from noise to t = 1/2 where components are always active, and the most of them.
+# Solver steps from t = 1 to t = 1/2 if components are always active, and at most.
 _STEPS_HALFWAY, _MOST_HALFWAY = 8, 100
 # Gauss-Hermite nodes for expectations over one normal.
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
@@ -48,21 +50,22 @@ class ComponentModel:
     Parameters
     ----------
     denoiser : Denoiser or None
-        None where nothing diffuses.
+        None if nothing diffuses.
     path : GammaPath or None
-        Of the active components.
+        Path of the active components.
     ends : Ends
     observation : BinnedObservation or None
-        Of the binned columns.
+        Observation model of the binned columns.
     binned : ndarray of shape (F,) of bool
-        The columns of X that are binned.
+        Mask of the binned columns of X.
     time_weights : ndarray
-        Relative height of the importance-sampling density over t, see ``TimeDensity``.
-    device, dtype : of the tensors
+        Relative heights of the importance-sampling density over t, see ``TimeDensity``.
+    device : torch.device
+    dtype : torch.dtype
     autocast : torch.dtype or None
-        Type of the hidden layers' arithmetic.
+        Dtype of the hidden layers' arithmetic; None for dtype.
     null : int
-        The label that stands for none.
+        The null label, which stands for no class.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class ComponentModel:
         self.observation = None if observation is None else observation.to(device, dtype)
         self.binned = torch.from_numpy(np.flatnonzero(binned))
         self.active = self._index(ends.active)
-        self._idle_binned = self._index(~ends.active & ends.noise_observed)
+        self._undiffused_binned = self._index(~ends.active & ends.noise_observed)
         self._constant = self._index(~ends.active & ~ends.noise_observed)
         self._continuous = self._index(ends.active & ~ends.noise_observed)
         self.ends = ends
@@ -82,30 +85,30 @@ class ComponentModel:
         self.follow(path, time_weights, autocast)
 
     def on_path(self, path, time_weights, autocast=None):
-        """The same model on another path, with another density over t and arithmetic."""
+        """A shallow copy with another path, density over t and autocast dtype."""
         other = copy.copy(self)
         other.follow(path, time_weights, autocast)
         return other
 
     def follow(self, path, time_weights, autocast=None):
-        """Take another path, density over t and arithmetic."""
+        """Set path, density over t and autocast dtype."""
         self.autocast = autocast
         self.path = None if path is None else path.to(self.device, self.dtype)
         self.times = TimeDensity(self._tensor(time_weights))
 
     @property
     def sees_images(self):
-        """Whether the network is one of images: then rows go through it in small batches."""
-        return self.denoiser is not None and getattr(self.denoiser.network, "sees_images", False)
+        """Whether the network works on images; rows then go through it in small batches."""
+        return sees_images(self.denoiser)
 
     def labelled(self, labels=None, guidance=1.0, self_index=None):
-        """The denoiser given labels, which does not look up the reference rows of an index."""
+        """The denoiser given labels; rows do not look up themselves in the reference set."""
         return LabelledDenoiser(
             self.denoiser, labels, guidance=guidance, null=self.null, self_index=self_index
         )
 
     def arithmetic(self):
-        """The context in which networks are called: inside one, weights are rounded once."""
+        """Autocast context for calls of the network; within one context weights are cast once."""
         enabled = self.autocast is not None
         return torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=enabled)
 
@@ -121,7 +124,7 @@ class ComponentModel:
     # Likelihood
 
     def masked_path(self, observed, missing):
-        """The path of rows some of whose components, (B, D) bool, are observed or missing."""
+        """The path of rows with observed and missing components, masks (B, D)."""
         state = torch.full(observed.shape, TARGET, device=self.device)
         state = state.masked_fill(observed, OBSERVED).masked_fill(missing, MISSING)
         log_variances = self._tensor(self.ends.variances)[self.active].log()
@@ -130,9 +133,9 @@ class ComponentModel:
     def nll_correction(
         self, z, keys, strata, n_strata, labels=None, path=None, self_index=None
     ):
-        """What the network adds to the marginals' nll, from some of n_strata strata of t; (B, D').
+        """Nll of the network minus that of the marginals, from some strata of t; (B, D').
 
-        On a `masked_path` it is that of the target components.
+        On a `masked_path` it is the difference for the target components.
         """
         path = self.path if path is None else path
         x0 = z[:, self.active]
@@ -140,25 +143,25 @@ class ComponentModel:
             return torch.zeros_like(x0)
         offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
         total = torch.zeros_like(x0)
-        many = min(_BATCH, MOST_VALUES // x0.shape[1])
-        per_call = max(1, (_IMAGE_BATCH if self.sees_images else many) // len(x0))
+        batch = min(_BATCH, MOST_VALUES // x0.shape[1])
+        per_call = max(1, (_IMAGE_BATCH if self.sees_images else batch) // len(x0))
         split = self.labelled(labels, self_index=self_index).split
         for first in range(0, len(strata), per_call):
-            some = strata[first : first + per_call]
-            u = ((some + offset[:, some]) / n_strata).T.flatten()
+            chunk = strata[first : first + per_call]
+            u = ((chunk + offset[:, chunk]) / n_strata).T.flatten()
             t, inverse_density, _ = self.times(u)
             eps = torch.cat(
-                [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in some]
+                [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in chunk]
             ).to(self.dtype)
-            x0_many = x0.repeat(len(some), 1)
+            repeated = x0.repeat(len(chunk), 1)
             with self.arithmetic():
-                terms = nll_correction(split, path, x0_many, t, eps)
+                terms = nll_correction(split, path, repeated, t, eps)
             terms = terms * inverse_density[:, None]
-            total += terms.view(len(some), *x0.shape).sum(0)
+            total += terms.view(len(chunk), *x0.shape).sum(0)
         return total / n_strata
 
     def marginal_nll(self, z):
-        """Nll bound of the product of the marginals, without bins, exact; (B, D)."""
+        """Exact nll bound of the product of the marginals, without the bins' part; (B, D)."""
         out = self.fixed_nll(z)
         if len(self.active):
             x0, gamma_0 = z[:, self.active], self.path(z.new_zeros(1))
@@ -170,12 +173,13 @@ class ComponentModel:
         return out
 
     def fixed_nll(self, z):
-        """The terms of the nll bound that neither network nor marginals enter; (B, D)."""
+        """Terms of the nll bound that depend on neither network nor marginals; (B, D)."""
         out = torch.zeros(len(z), self.n_components, dtype=self.dtype, device=self.device)
-        continuous, idle, constant = self._continuous, self._idle_binned, self._constant
+        continuous, undiffused, constant = self._continuous, self._undiffused_binned, self._constant
         out[:, continuous] = 0.5 * (LOG_2PI + self._gamma_0(continuous) + 1)
-        variance = self._tensor(self.ends.variances)[idle]
-        out[:, idle] = gaussian_kl(z[:, idle], variance, self._gamma_0(idle))
+        variance = self._tensor(self.ends.variances)[undiffused]
+        gamma_0 = self._gamma_0(undiffused)
+        out[:, undiffused] = gaussian_kl(z[:, undiffused], variance, gamma_0)
         out[:, constant] = z[:, constant].abs() / self._tensor(self.ends.tolerance)[constant]
         return out
 
@@ -184,14 +188,14 @@ class ComponentModel:
         return self.observation.expected_nll(indices[:, self.binned], _NODES, _NODE_WEIGHTS)
 
     def flow_log_prob(self, z, indices, keys, n_steps, n_probes, n_draws, labels=None):
-        """Log-density of the flow, with what bins and idle components add; (B,).
+        """Log-density of the flow, plus the terms of bins and undiffused components; (B,).
 
         Noise is added to the components of binned columns first, and their density is corrected
         for it: log P >= E[log p(z_0) + log p(k | z_0) - log q(z_0 | k)].
         """
         nll = self.marginal_nll(z)
-        idle = torch.cat([self._idle_binned, self._constant])
-        value = -nll[:, idle].sum(1)
+        undiffused = torch.cat([self._undiffused_binned, self._constant])
+        value = -nll[:, undiffused].sum(1)
         if self.observation is not None:
             value = value - self.bin_nll(indices).sum(1)
         if not len(self.active):
@@ -200,8 +204,8 @@ class ComponentModel:
         noisy = self._tensor(self.ends.noise_observed)[self.active]
         noise_std = torch.exp(0.5 * gamma)
         draws = n_draws if bool(noisy.any()) else 1
-        # Each component's draws are spread evenly over its normal: density and noise are nearly
-        # sums over components, whose errors then cancel.
+        # The draws of each component are stratified. The density of the flow and that of the noise
+        # are nearly sums over components, whose errors then cancel.
         d = x0.shape[1]
         u, order = (
             keyed_uniform(keys, draws * d, (k << 3) + _END).view(-1, draws, d) for k in range(2)
@@ -218,9 +222,10 @@ class ComponentModel:
         denoise, marginals = self.labelled(labels), self.denoiser.marginals
         with self.arithmetic():
             log_p = flow_log_prob(denoise, self.path, marginals, y, n_steps, probe)
-        # Near a point mass the flow's density is that of the noise: each draw cancels its own.
-        own = self._tensor(self.ends.point_masses)[self.active]
-        log_q = -0.5 * (noisy * (LOG_2PI + gamma + own * eps**2 + 1 - own)).sum(1)
+        # Near a point mass the flow's density is that of the noise: then log q of the same draw,
+        # and not its mean, cancels the noise.
+        masses = self._tensor(self.ends.point_masses)[self.active]
+        log_q = -0.5 * (noisy * (LOG_2PI + gamma + masses * eps**2 + 1 - masses)).sum(1)
         return value + (log_p - log_q).view(-1, draws).mean(1)
 
     # Samples
@@ -228,7 +233,7 @@ class ComponentModel:
     def sample(
         self, keys, sampler, labels=None, guidance=1.0, record=None, observed=None, guide=None
     ):
-        """Clean components for each key, (B, D): at t = 0, the noise of gamma(0) included.
+        """Components for each key, (B, D), at t = 0: they include the noise of gamma(0).
 
         Parameters
         ----------
@@ -237,19 +242,20 @@ class ComponentModel:
         labels : LongTensor of shape (B,) or None
         guidance : float
         record : callable or None
-            See `integrate`; it sees the states of the active components.
+            Called with the states of the active components, see `integrate`.
         observed : (Tensor, BoolTensor) of shape (B, D) or None
-            Components z and which of them are observed: the others are drawn given these.
+            Components z, and the mask of those that are observed; the others are drawn given these.
         guide : callable or None
-            Called with the denoiser, the sampler's step, the components that do not diffuse and
-            keys; returns another denoiser, which has an `observation`, and another step.
+            Called with the denoiser, the sampler's step, the components that do not diffuse and the
+            keys; returns a guided denoiser, which has an `observation`, and a step.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
-        idle = self._idle_binned
-        if len(idle):
-            variance = self._tensor(self.ends.variances)[idle] + self._gamma_0(idle).exp()
-            eps = keyed_normal(keys, len(idle), _END).to(self.dtype)
-            z[:, idle] = variance.sqrt() * eps
+        undiffused = self._undiffused_binned
+        if len(undiffused):
+            noise_variance = self._gamma_0(undiffused).exp()
+            variance = self._tensor(self.ends.variances)[undiffused] + noise_variance
+            eps = keyed_normal(keys, len(undiffused), _END).to(self.dtype)
+            z[:, undiffused] = variance.sqrt() * eps
         if observed is not None:
             z = torch.where(observed[1], observed[0], z)
         if not len(self.active):
@@ -260,9 +266,9 @@ class ComponentModel:
         times = time_grid(self.path, sampler.steps).to(x)
         with self.arithmetic():
             if observed is not None:
-                denoise, x = self._given(denoise, keys, observed, x)
+                denoise, x = self._condition(denoise, keys, observed, x)
             elif guide is not None:
-                x = self._moved(denoise, x, denoise.observation.tells)
+                x = self._start_near(denoise, x, denoise.observation.tells)
             x = integrate(
                 denoise,
                 self.path,
@@ -279,9 +285,10 @@ class ComponentModel:
     def conditional_mean(self, keys, observed, labels=None):
         """One estimate of the mean components (B, D) given the observed ones, for each key.
 
-        A few solver steps lead from noise, and from its mirror image, to t = 1/2. The denoiser's
-        answer there has the conditional mean as its expectation over keys, and less variance than
-        a sample. At t = 1 one answer would do, if networks were as accurate there.
+        A few solver steps lead from noise, and from its mirror image, to t = 1/2. The expectation
+        over keys of the denoiser's output there is the conditional mean, and its variance is less
+        than that of a sample. At t = 1 the output would not vary, but networks are less accurate
+        there.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
         if len(self.active):
@@ -290,13 +297,13 @@ class ComponentModel:
             for mirrored in (False, True):
                 x, denoise = self._noise(keys, mirrored), self.labelled(labels)
                 with self.arithmetic():
-                    denoise, x = self._given(denoise, keys, observed, x)
+                    denoise, x = self._condition(denoise, keys, observed, x)
                     x = integrate(denoise, self.path, x, times, DPMSolverStep())
                     z[:, self.active] += 0.5 * denoise(x, self.path(times[-1:]).expand_as(x))
         return torch.where(observed[1], observed[0], z)
 
     def _noise(self, keys, mirrored=False):
-        """The active components at t = 1, or the mirror images of their noise."""
+        """Active components at t = 1, (B, D'), or with `mirrored` their antithetic draws."""
         d = len(self.active)
         u = keyed_uniform(keys, d, _START).to(self.dtype)
         eps = keyed_normal(keys, d, _START).to(self.dtype)
@@ -304,34 +311,34 @@ class ComponentModel:
             u, eps = 1 - u, -eps
         return self.denoiser.marginals.draw(u, eps, self._gamma_1().expand_as(u))
 
-    def _given(self, denoise, keys, observed, x):
-        """A denoiser given observed components, see `sample`, and x at t = 1 moved accordingly."""
+    def _condition(self, denoise, keys, observed, x):
+        """The denoiser given observed components, see `sample`, and x at t = 1 adapted to them."""
         z, mask = observed
         path = self.masked_path(mask, torch.zeros_like(mask))
         eps = keyed_normal(keys, len(self.active), (1 << 3) + _START).to(self.dtype)
         floor = perturb(z[:, self.active], eps, self.path(z.new_zeros(1)))
         denoise = ObservedDenoiser(denoise, path, floor)
         # A row without observed components is drawn from the whole distribution.
-        return denoise, self._moved(denoise, x, path.observed.any(1, keepdim=True))
+        return denoise, self._start_near(denoise, x, path.observed.any(1, keepdim=True))
 
-    def _moved(self, denoise, x, rows):
-        """Components at t = 1, of some rows, (B, 1) bool, moved by what is observed."""
+    def _start_near(self, denoise, x, rows):
+        """Adapt components at t = 1 of rows, (B, 1) bool, to the observed ones."""
         return start_near(denoise, x, self._gamma_1(), self.denoiser.marginals.mean, rows)
 
     def _gamma_1(self):
         return self.path(torch.ones(1, dtype=self.dtype, device=self.device))
 
     def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
-        """What `sample` passes through, at n_states of its times; there are active components.
+        """States of `sample` at n_states of its times; requires active components.
 
         Returns
         -------
         t : Tensor of shape (n_states,)
         states : Tensor of shape (3, n_states, B, D)
-            The state x; x rescaled by component, from noise of noise_std to the components of the
-            sample; and E[x0 given x]. Components that do not diffuse are those of the sample.
+            The state x; x rescaled by component, from noise of noise_std to the sample; and
+            E[x0 given x]. Components that do not diffuse are those of the sample throughout.
         """
-        denoise, found = self.labelled(labels, guidance), []
+        denoise, recorded = self.labelled(labels, guidance), []
         kept = np.rint(np.linspace(0, sampler.steps, n_states)).astype(int).tolist()
         variance = self._tensor(self.ends.variances)[self.active]
         gamma_0 = self.path(variance.new_zeros(1))
@@ -344,9 +351,9 @@ class ComponentModel:
         def record(k, x, gamma):
             if k in kept:
                 noisy = x / alpha(gamma_0) * (factor(gamma) / factor(gamma_0))
-                found.append(torch.stack([x, noisy, denoise(x, gamma.expand_as(x))]))
+                recorded.append(torch.stack([x, noisy, denoise(x, gamma.expand_as(x))]))
 
         z = self.sample(keys, sampler, labels, guidance, record)
         states = z.repeat(3, n_states, 1, 1)
-        states[..., self.active] = torch.stack(found, 1)
+        states[..., self.active] = torch.stack(recorded, 1)
         return time_grid(self.path, sampler.steps)[kept], states

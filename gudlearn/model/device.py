@@ -30,7 +30,7 @@ def resolve_device(name):
 
 
 def autocast_type(precision, device):
-    """Type of the hidden layers' arithmetic in training; None for float32."""
+    """Dtype of the hidden layers' arithmetic in training; None for float32."""
     if precision in ("float32", "fp32"):
         return None
     if precision in ("bfloat16", "bf16"):
@@ -45,10 +45,10 @@ def autocast_type(precision, device):
 
 
 def sees_images(denoiser):
-    """Whether the network of a denoiser is one of images; False for no denoiser."""
+    """Whether the network of a denoiser works on images; False if there is no denoiser."""
     return denoiser is not None and getattr(denoiser.network, "sees_images", False)
 
 
 def to_arrays(state):
-    """Weights as a dict of NumPy arrays."""
+    """Copy a state dict of tensors into a dict of NumPy arrays."""
     return {k: v.detach().cpu().numpy().copy() for k, v in state.items()}

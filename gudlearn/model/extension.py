@@ -1,4 +1,4 @@
-"""Series and fields beyond the width that was trained on: requests checked, columns in shape."""
+"""Extension of series and fields: checks of a request, and new columns in the shape of X."""
 
 import math
 
@@ -8,14 +8,13 @@ import torch
 from gudlearn._random import derive_seed, seed_keys
 from gudlearn.data.columns import check_n_samples
 from gudlearn.data.containers import numbers
-from gudlearn.data.images import ImageContainer
 from gudlearn.data.labels import no_labels
 from gudlearn.data.rows import Rows
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.rolling import Strip, roll
 from gudlearn.model.warnings import warn_never_partial
 
-# Noise curves of columns that are active at once may differ by this fraction of their way.
+# Noise curves of columns that are active at once may differ by this fraction of their range.
 _TOLERANCE = 0.1
 
 
@@ -28,7 +27,7 @@ class Extension:
     fitted : FittedModel
     sampler : Sampler
     names : list of str
-        Of the columns of X.
+        Names of the columns of X.
     context, active : int or None
     steps_per_column : int
     side : {"right", "left"}
@@ -40,7 +39,7 @@ class Extension:
             raise ValueError(f"side={side!r} must be 'right' or 'left'.")
         self.state, self.fitted, self.sampler, self.side = state, fitted, sampler, side
         self.shape = state.container.sample_shape
-        if isinstance(state.container, ImageContainer) and len(self.shape) == 1:
+        if state.has_images and len(self.shape) == 1:
             raise ValueError(
                 "extend needs images, but X was fitted as flat rows with "
                 f"shape={state.container.shape}. Fit to X of shape (n, height, width[, channels])."
@@ -52,7 +51,7 @@ class Extension:
         self.n_steps = math.ceil(steps_per_column / active_fraction(path))
 
     def extend(self, X_start, n_steps, random_state, scoring=None):
-        """X_start and new columns beside it; with a `Scoring`, their log-likelihoods, too."""
+        """X_start with new columns; with a `Scoring`, also their log-likelihoods."""
         if scoring is not None:
             self._check_scores(scoring)
         columns, start = self.columns(X_start, n_steps, random_state)
@@ -73,54 +72,54 @@ class Extension:
         n_context = self.strip.n_context
         start = observed[:, -n_context:].reshape(len(X), n_context, -1)
         seed = derive_seed(random_state)
-        encoding, place = self.state.encoding, self.strip.place
-        rows = np.tile(encoding.fill_values, (len(X), 1))
-        rows[:, place[:n_context]] = start
-        encoding.bins.check(rows)
+        rows = self._filler(len(X))
+        rows[:, self.strip.place[:n_context]] = start
+        self.state.encoding.bins.check(rows)
         warn_never_partial(self.state, "observed values may lead it astray")
         keys = seed_keys(seed, len(X), device=self.fitted.components.device)
-        found = roll(self.fitted, self.strip, start, n_steps, keys, self.sampler, self.n_steps)
-        return self._in_shape(found, len(X)), self._in_fitted_dtype(X)
+        columns = roll(self.fitted, self.strip, start, n_steps, keys, self.sampler, self.n_steps)
+        return self._in_shape(columns, len(X)), self._in_fitted_dtype(X)
 
     def _join(self, start, columns):
-        """Columns beside what they continue."""
+        """Concatenate the start and its new columns."""
         parts = [start, *columns] if self.side == "right" else [*columns[::-1], start]
         return np.concatenate(parts, axis=self.axis + 1)
 
     def _log_likelihoods(self, longer, n_steps, scoring):
-        """Log-likelihood of each of the last columns given its context, (n_rows, n_steps)."""
+        """Log-likelihoods of the last n_steps columns given their context, (n_rows, n_steps)."""
         columns = np.moveaxis(longer, self.axis + 1, 1)
         columns = columns[:, ::-1] if self.side == "left" else columns
         n, width = columns.shape[:2]
         columns, place = columns.reshape(n, width, -1), self.strip.place
-        own, n_features = place[: self.strip.n_context + 1], place.size
+        window, n_features = place[: self.strip.n_context + 1], place.size
         given = np.zeros(n_features, bool)
         given[place[: self.strip.n_context]] = True
         labels = no_labels(n, self.state.n_classes)
-        found = np.empty((n, n_steps))
+        log_likelihoods = np.empty((n, n_steps))
         for step in range(n_steps):
             end = width - n_steps + step + 1
             rows = np.full((n, n_features), np.nan)
-            rows[:, own] = columns[:, end - len(own) : end]
-            found[:, step] = scoring.rows(Rows.of(rows, labels), given)
-        return found
+            rows[:, window] = columns[:, end - len(window) : end]
+            log_likelihoods[:, step] = scoring.rows(Rows.of(rows, labels), given)
+        return log_likelihoods
 
     def _check_scores(self, scoring):
-        """Raise where columns cannot be scored given their context."""
+        """Raise if columns cannot be scored given their context."""
         rest = np.ones(self.strip.place.size, bool)
         rest[self.strip.place[: self.strip.n_context + 1]] = False
         scoring.check_rest(rest)
 
-    def _in_shape(self, found, n_rows):
+    def _in_shape(self, columns, n_rows):
         """New columns in the shape of the data."""
         place, shape = self.strip.place[0], np.delete(self.shape, self.axis)
         filler = self._filler(n_rows)
-        for column in found:
+        for column in columns:
             filler[:, place] = column
             whole = numbers(self.state.restore(filler)).reshape(n_rows, -1)
             yield np.expand_dims(whole[:, place].reshape(n_rows, *shape), self.axis + 1)
 
     def _filler(self, n_rows):
+        """Rows (n_rows, F) of typical values, in which columns are replaced."""
         return np.tile(self.state.encoding.fill_values, (n_rows, 1))
 
     def _in_fitted_dtype(self, X):
@@ -135,7 +134,7 @@ class Extension:
         return whole
 
     def _check_start(self, X):
-        """Raise where X_start is no array of numbers of the right shape."""
+        """Raise if X_start is not a numeric array of the right shape."""
         if X.dtype.kind not in "iubf":
             raise TypeError(f"X_start has dtype {X.dtype}, but must hold numbers.")
         shape, axis = self.shape, self.axis
@@ -152,7 +151,7 @@ class Extension:
             raise ValueError("X_start must be finite: every column of the context is observed.")
 
     def _check_curves(self):
-        """Raise where columns that are active at once have no noise curve in common."""
+        """Raise if columns that are active at once do not share one noise curve."""
         if self.strip.n_active == 1:
             return
         path = self.fitted.components.path
@@ -167,7 +166,7 @@ class Extension:
             )
 
     def _strip(self, context, active, names):
-        """The place of the strip's columns among features and components."""
+        """The `Strip`: positions of its columns among features and components."""
         width = self.shape[self.axis]
         context = max(1, width // 2) if context is None else context
         check_n_samples(context, "context")
@@ -186,8 +185,8 @@ class Extension:
         component = local_components(basis, place)
         if component is None:
             raise ValueError(
-                f"basis={basis!r} mixes columns of the strip, or turns one of them otherwise "
-                "than another, and extend moves what is noisy from column to column. Fit with "
+                f"basis={basis!r} mixes columns of the strip, or rotates one of them differently "
+                "from another, but extend moves noisy values from column to column. Fit with "
                 "basis='identity', or with a BlockBasis of one fixed basis, such as WaveletBasis() "
                 "or FourierBasis(), for each column, whose entries come in the same order in all."
             )
@@ -196,18 +195,18 @@ class Extension:
 
     def _check_no_constant(self, names):
         encoding = self.state.encoding
-        idle = np.flatnonzero(~encoding.ends.active)
-        if len(idle):
-            kind = "Columns" if (encoding.columns[idle] >= 0).all() else "Components"
+        undiffused = np.flatnonzero(~encoding.ends.active)
+        if len(undiffused):
+            kind = "Columns" if (encoding.columns[undiffused] >= 0).all() else "Components"
             raise ValueError(
-                f"{kind} {names[idle][:5].tolist()} are constant, but the columns of a strip "
+                f"{kind} {names[undiffused][:5].tolist()} are constant, but the columns of a strip "
                 "follow one distribution. Drop the rows of the strip that never vary, or are "
                 "functions of others."
             )
 
 
 def local_components(basis, place):
-    """Components of the columns of a strip, if each has its own and one rotation leads to all.
+    """Components of the columns of a strip, if all columns are rotated in the same way.
 
     Parameters
     ----------
@@ -217,13 +216,14 @@ def local_components(basis, place):
 
     Returns
     -------
-    ndarray of shape (n_columns, n_entries), or None where a rotation mixes or differs
+    ndarray of shape (n_columns, n_entries), or None
+        None if the basis mixes columns, or rotates them differently.
     """
     of_features, of_components = basis.mixing()
     n_entries = place.shape[1]
     column, entry = np.indices(place.shape)
     label = of_features[place]
-    # The strip's column that each block is in, and its first entry there.
+    # Column of the strip that contains each block, and the block's first entry there.
     home, first = np.full(label.max() + 1, -1), np.full(label.max() + 1, n_entries)
     home[label] = column
     np.minimum.at(first, label, entry)
@@ -231,12 +231,12 @@ def local_components(basis, place):
         return None
     order = np.lexsort([np.arange(len(of_components)), first[of_components], home[of_components]])
     component = order.reshape(place.shape)
-    # A column that is not rotated is its values.
-    rotated = n_entries if len(label.ravel()) > label.max() + 1 else 0
-    for e in range(rotated):
+    # A column that is not rotated needs no comparison: its components are its values.
+    n_rotated = n_entries if len(label.ravel()) > label.max() + 1 else 0
+    for e in range(n_rotated):
         impulse = np.zeros((1, place.size))
         impulse[0, place[:, e]] = 1.0
-        turned = basis.rotate(impulse)[0][component]
-        if not np.allclose(turned, turned[:1], atol=1e-9):
+        response = basis.rotate(impulse)[0][component]
+        if not np.allclose(response, response[:1], atol=1e-9):
             return None
     return component

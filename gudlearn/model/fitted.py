@@ -9,9 +9,9 @@ import torch
 from gudlearn._random import mix, seed_keys
 from gudlearn.diffusion.paths import active_fraction
 
-# Draws of time and noise per row in a score: 12 per component, within these limits and that of
-# noisy values in all, and up to eight times as many where components are active one after another.
-# Images take a fixed number: they differ among themselves by far more than the draws of one.
+# Draws of time and noise per row in a score: 12 per component, within these limits and a limit of
+# noisy values in total; up to eight times as many if components are active one after another.
+# Images take a fixed number: scores vary far more between images than between draws.
 _FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _SEQUENTIAL = 128, 768, 768 * 256, 8
 _IMAGE_TIMES = 32
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
@@ -27,7 +27,7 @@ _FARTHEST = 1e30
 
 
 def _n_times(n_active):
-    """Draws per row for a number of components, limited in the number of values."""
+    """Draws of time and noise per row for a number of active components."""
     return np.clip(min(12 * n_active, _MOST_NOISY // n_active), _FEWEST_TIMES, _MOST_TIMES)
 
 
@@ -36,7 +36,7 @@ def _too_far(z):
 
 
 def _on_target(log_prob, scored):
-    """Log-likelihoods by component with zeros where nothing is scored."""
+    """Log-likelihoods by component, with zeros where they are not scored."""
     return log_prob if scored is None else np.where(scored[1], log_prob, 0.0)
 
 
@@ -52,8 +52,8 @@ class Trajectory:
         Expected clean sample given each state, in the units of the data.
     noisy : ndarray of shape (n_states, n_samples, n_features), or images
         The states in the units of the data, rescaled by component: at t = 1 noise with the mean
-        variance of the data, white as far as the basis does not whiten; at t = 0 the sample before
-        it is rounded to bins.
+        variance of the data, white unless the basis whitens; at t = 0 the sample before it is
+        rounded to bins.
     components : ndarray of shape (n_states, n_samples, n_components)
         Scaled components x_t = alpha z + sigma eps. Those that do not diffuse are the sample's
         throughout.
@@ -74,7 +74,7 @@ class FittedModel:
     preconditioner : Preconditioner
     components : ComponentModel
     key : int
-        Of the noise inside scores.
+        Key of the noise inside scores.
     """
 
     def __init__(self, encoding, preconditioner, components, key=0):
@@ -89,23 +89,23 @@ class FittedModel:
         Parameters
         ----------
         rows : Rows
-            What is missing is not scored: the score is that of the observed values.
+            Missing values are not scored: the score is that of the observed values.
         given : ndarray of shape (n, F) of bool, or None
-            Values that the others are scored given.
+            Values on which the score of the others is conditioned.
         excluded : LongTensor of shape (n,) or None
-            Keys of reference rows, one for each row, that the network does not look up.
+            For each row, the key of the reference row that the network must not look up.
         """
 
-        # Summed chunk by chunk: the components of many images would not fit in memory.
+        # Summed within chunks: the components of many images would not fit in memory.
         def score(*chunk):
             return self.elbo(*chunk).sum(1)
 
         return self.each_chunk(rows, score, given, excluded)
 
     def elbo(self, rows, given=None, excluded=None):
-        """ELBO by component, (n, D) or (n, D + F); what is missing or given adds zero.
+        """ELBO by component, (n, D) or (n, D + F); missing and given values add zero.
 
-        Parameters are those of `log_likelihood`, for one chunk of rows.
+        The parameters are those of `log_likelihood`, for one chunk of rows.
         """
         model, scored = self.components, self._target(rows, given)
         self_index = None
@@ -150,31 +150,31 @@ class FittedModel:
         return _on_target(log_prob, self._target(rows)), z
 
     def fixed_log_likelihood(self, rows):
-        """The part of the ELBO by component that neither network nor marginals enter."""
+        """The part of the ELBO by component that depends on neither network nor marginals."""
         z, indices, log_beyond, _ = self._encoded(rows)
         log_prob = self._in_user_units(-self.components.fixed_nll(z), indices, log_beyond)
         return _on_target(log_prob, self._target(rows))
 
     def each_chunk(self, rows, function, *by_row):
-        """Apply a function of `Rows` to chunks of rows: memory does not grow with their number.
+        """Apply a function of `Rows` to chunks, so that memory does not grow with their number.
 
-        Chunks of images are of one size, the last one filled up with its last image: the rounding
-        of convolutions goes with the size. Further arguments by row, or None, are passed on for
-        the rows of the chunk.
+        Chunks of images have one size, and the last is padded with its last image: the rounding of
+        convolutions depends on the size. Further arguments, arrays by row or None, are split in the
+        same way.
         """
         images = self.components.sees_images
         size = _IMAGE_SCORE_CHUNK if images else _SCORE_CHUNK
-        found = []
+        results = []
         with torch.no_grad():
             for start in range(0, len(rows), size):
                 index = np.arange(start, start + size if images else min(start + size, len(rows)))
                 index = index.clip(max=len(rows) - 1)
                 others = (None if a is None else a[index] for a in by_row)
-                found.append(function(rows.take(index), *others))
-        return np.concatenate(found)[: len(rows)]
+                results.append(function(rows.take(index), *others))
+        return np.concatenate(results)[: len(rows)]
 
     def _encoded(self, rows, draw=0):
-        """Components, bin indices, the log-probability beyond the tables, and keys of rows."""
+        """Components, bin indices, log-probabilities beyond the tables, and keys of rows."""
         encoding, model = self.encoding, self.components
         X = rows.filled(encoding.fill_values)
         indices, log_beyond = encoding.bin_indices(X)
@@ -194,7 +194,7 @@ class FittedModel:
         return self.encoding.in_user_units(log_prob.double().cpu().numpy(), bin_log_prob)
 
     def _target(self, rows, given=None):
-        """What of rows is scored and how; None where it is everything.
+        """Which values of rows are scored, and on which path; None if all values are.
 
         Returns
         -------
@@ -252,7 +252,7 @@ class FittedModel:
         return self._each_sample(draw, n_samples, seed, labels, condition)
 
     def conditional_means(self, n_samples, seed, labels, condition):
-        """Estimates of mean rows, by a condition of method "exact"; parameters as of `sample`."""
+        """Estimates of mean rows given a condition of method "exact"; parameters as in `sample`."""
 
         def estimate(keys, labels, conditioned):
             z = self.components.conditional_mean(keys, labels=labels, **conditioned)
@@ -264,18 +264,18 @@ class FittedModel:
         """Apply a function of keys, labels and conditions to chunks of samples."""
         chunks = []
         with torch.no_grad():
-            for keys, some_labels in self._sample_chunks(n_samples, seed, labels):
+            for keys, chunk_labels in self._sample_chunks(n_samples, seed, labels):
                 conditioned = {}
                 if condition is not None:
                     index = np.arange(len(keys)) + len(keys) * len(chunks)
                     keys, conditioned = condition.keys(index, keys), condition.of(self, index)
-                chunks.append(function(keys, some_labels, conditioned))
+                chunks.append(function(keys, chunk_labels, conditioned))
         return np.concatenate(chunks)[:n_samples]
 
     def _sample_chunks(self, n_samples, seed, labels):
         """Keys and labels of chunks of a sample.
 
-        They are of one size, so that a row's bits do not depend on n_samples.
+        All chunks have one size, so that the bits of a row do not depend on n_samples.
         """
         model = self.components
         size = _IMAGE_CHUNK if model.sees_images else _SAMPLE_CHUNK
@@ -283,8 +283,8 @@ class FittedModel:
             chunk = None
             if labels is not None:
                 chunk = torch.full((size,), model.null, device=model.device)
-                some = labels[start : start + size]
-                chunk[: len(some)] = some.to(model.device)
+                part = labels[start : start + size]
+                chunk[: len(part)] = part.to(model.device)
             yield seed_keys(seed, size, start, device=model.device), chunk
 
     def encode(self, rows):
@@ -292,7 +292,7 @@ class FittedModel:
         return self._encoded(rows)[0]
 
     def encode_observed(self, rows):
-        """Components of `Rows`, and which of them are observed, (n, D) of bool."""
+        """Components of `Rows`, a tensor (n, D), and the mask of the observed ones."""
         z = self.encode(rows)
         observed = self.encoding.components_in(rows.observed)
         return z, torch.from_numpy(observed).to(z.device)
@@ -303,7 +303,7 @@ class FittedModel:
         Raises
         ------
         ValueError
-            If the sampler does not visit so many states, or nothing diffuses.
+            If the sampler does not visit that many states, or nothing diffuses.
         """
         if not len(self.components.active):
             raise ValueError("There is no trajectory: no component of the data varies.")
@@ -313,13 +313,13 @@ class FittedModel:
                 f"n_states={n_states!r} must be a whole number from 2 to {sampler.steps + 1}, the "
                 "states that the sampler visits. Ask for fewer, or give the sampler more steps."
             )
-        active = self.encoding.components
-        noise_std = np.sqrt(active.variances.mean() / np.square(active.scale).mean())
+        components = self.encoding.components
+        noise_std = np.sqrt(components.variances.mean() / np.square(components.scale).mean())
         chunks = []
         with torch.no_grad():
-            for keys, some_labels in self._sample_chunks(n_samples, seed, labels):
+            for keys, chunk_labels in self._sample_chunks(n_samples, seed, labels):
                 t, states = self.components.trajectory(
-                    keys, sampler, n_states, float(noise_std), some_labels, guidance
+                    keys, sampler, n_states, float(noise_std), chunk_labels, guidance
                 )
                 chunks.append(states[:, :, : n_samples - len(keys) * len(chunks)].double().cpu())
         x, noisy, denoised = torch.cat(chunks, 2).numpy()
