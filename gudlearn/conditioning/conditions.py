@@ -1,7 +1,7 @@
-"""What samples are conditioned on, in the units of the data, and how a model is conditioned on it.
+"""Conditions of samples, in the units of the data, and how a model is conditioned on them.
 
-The fitted model that conditions are handed is an object with `encoding`, `preconditioner`,
-`components` (the model of components) and `encode_observed`, as ``gudlearn.model.fitted`` has it.
+The parameter `fitted` is an object with `encoding`, `preconditioner`, `components` (the model of
+components) and `encode_observed`, such as ``gudlearn.model.fitted.FittedModel``.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Completion:
     Parameters
     ----------
     rows : Rows
-        m rows, some of whose values are missing.
+        m rows with missing values.
     method : {"exact", "posterior", "repaint"}
     by_value : bool
-        Whether the noise belongs to the values of a row, not to its place among the others.
+        Whether noise is keyed by the values of a row, not by its position.
     seed : int
-        Of that noise.
+        Seed of the noise that is keyed by values.
     """
 
     rows: object
@@ -43,16 +43,17 @@ class Completion:
     seed: int = 0
 
     def keys(self, index, keys):
-        """Keys of the noise of the samples of an index, which have other keys by position."""
+        """Keys of the samples with indices `index` (n,); `keys` (n,) are those by position."""
         if not self.by_value:
             return keys
         draw, row = np.divmod(index, len(self.rows))
-        own = self.rows.keys[torch.from_numpy(row)].to(keys.device)
-        # The keys of the first samples stand for the draws: any number of other rows may follow.
-        return mix(own ^ seed_keys(self.seed, draw.max() + 1, device=keys.device)[draw], _BY_VALUE)
+        of_row = self.rows.keys[torch.from_numpy(row)].to(keys.device)
+        # Keyed by the number of the draw, so that a draw does not depend on the number of rows.
+        of_draw = seed_keys(self.seed, draw.max() + 1, device=keys.device)[draw]
+        return mix(of_row ^ of_draw, _BY_VALUE)
 
     def of(self, fitted, index):
-        """Arguments of ``ComponentModel.sample`` for the samples of an index."""
+        """Keyword arguments of ``ComponentModel.sample`` for samples with indices `index`."""
         rows = self.rows.take(index % len(self.rows))
         if self.method == "exact":
             return {"observed": fitted.encode_observed(rows)}
@@ -68,12 +69,13 @@ class Completion:
 
 @dataclass(frozen=True, eq=False)
 class LinearObservation:
-    """Values y = A x + noise of rows x in the units of the data.
+    """Observed values y = A x + noise of rows x in the units of the data.
 
     Parameters
     ----------
     A : ndarray of shape (m, F)
     values : ndarray of shape (n, m)
+        Observed y; sample i is conditioned on row i modulo n.
     noise_std : ndarray of shape (m,)
     method : {"posterior", "repaint"}
     """
@@ -88,15 +90,15 @@ class LinearObservation:
         return keys
 
     def of(self, fitted, index):
-        """Arguments of ``ComponentModel.sample`` for the samples of an index."""
+        """Keyword arguments of ``ComponentModel.sample`` for samples with indices `index`."""
         values = self.values[index % len(self.values)]
         return {"guide": _guide(fitted, self.method, self.A, values, self.noise_std)}
 
 
 def _guide(fitted, method, A, values, noise_std, seen=None):
-    """A guide of ``ComponentModel.sample`` for rows whose A x, (n, m), is observed where seen.
+    """A guide for ``ComponentModel.sample``, from values (n, m) of A x that are observed if `seen`.
 
-    None where A x carries no information.
+    None if A x carries no information.
     """
     encoding, model = fitted.encoding, fitted.components
     basis, active = encoding.basis, encoding.ends.active
@@ -106,8 +108,9 @@ def _guide(fitted, method, A, values, noise_std, seen=None):
 
     # Functions of components that do not vary carry no information, and cannot be changed.
     rotated = basis.rotate(A)
-    reach, variances = np.square(rotated), basis.component_variances_
-    informative = reach[:, active] @ variances[active] > _NOTHING * reach.sum(1) * variances.max()
+    squares, variances = np.square(rotated), basis.component_variances_
+    least = _NOTHING * squares.sum(1) * variances.max()
+    informative = squares[:, active] @ variances[active] > least
     if not informative.any():
         return None
     A, values, noise_std = A[informative], values[:, informative], noise_std[informative]
@@ -121,8 +124,8 @@ def _guide(fitted, method, A, values, noise_std, seen=None):
     covariance = tensor(fitted.preconditioner.covariance())
 
     def guide(denoise, step, z, keys):
-        rest = torch.where(torch.from_numpy(active).to(z.device), 0.0, z)
-        error = values - rest @ whole.T
+        undiffused = torch.where(torch.from_numpy(active).to(z.device), 0.0, z)
+        error = values - undiffused @ whole.T
         observation = Observation(whole[:, model.active], error, variances, seen, covariance)
         if method == "posterior":
             return PosteriorDenoiser(denoise, observation), step

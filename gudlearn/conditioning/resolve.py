@@ -1,4 +1,4 @@
-"""What a user asks samples to be conditioned on, checked, and by which method."""
+"""Validation of the conditions that a user passes, and the choice of a method."""
 
 import numpy as np
 
@@ -11,18 +11,18 @@ def resolve_method(conditioning, splits_block, conditional_rate, basis):
     Parameters
     ----------
     conditioning : {"auto", "exact", "posterior", "repaint"}
-        What the user asks for.
+        Parameter of the estimator.
     splits_block : bool
         Whether observed columns are part of a block that the basis mixes.
     conditional_rate : float
         Fraction of the training rows that were partially observed.
     basis : Basis
-        For the message.
+        Basis in use, for the message.
 
     Raises
     ------
     ValueError
-        If "exact" is asked for where observed columns do not make whole components.
+        If conditioning is "exact" and observed columns do not make whole components.
     """
     if conditioning == "exact" and splits_block:
         raise ValueError(
@@ -36,7 +36,7 @@ def resolve_method(conditioning, splits_block, conditional_rate, basis):
 
 
 def resolve_observation(observation, n_columns, conditioning):
-    """The condition that a user's (A, y, noise_std) stands for, and whether y is of one row.
+    """The condition of a user's (A, y, noise_std).
 
     Parameters
     ----------
@@ -48,11 +48,12 @@ def resolve_observation(observation, n_columns, conditioning):
     -------
     condition : LinearObservation
     one_row : bool
+        Whether y is for a single row.
 
     Raises
     ------
     TypeError, ValueError
-        If shapes or values are wrong, or the method cannot use such an observation.
+        If shapes or values are wrong, or the method does not support the observation.
     """
     if not isinstance(observation, tuple | list) or len(observation) != 3:
         raise TypeError("observation must be a tuple (A, y, noise_std).")
@@ -79,7 +80,7 @@ def resolve_observation(observation, n_columns, conditioning):
     return LinearObservation(A, np.atleast_2d(values), noise_std, method), values.ndim == 1
 
 
-def _method_for_observation(conditioning, noise_std, given_noise_std):
+def _method_for_observation(conditioning, noise_std, passed_noise_std):
     method = "posterior" if conditioning == "auto" else conditioning
     if method == "exact":
         raise ValueError(
@@ -89,7 +90,7 @@ def _method_for_observation(conditioning, noise_std, given_noise_std):
     if method == "repaint" and noise_std.any():
         raise ValueError(
             "conditioning='repaint' replaces values by the observed ones, without noise, but the "
-            f"observation has noise_std={given_noise_std!r}. Use 'auto' or 'posterior', or pass "
+            f"observation has noise_std={passed_noise_std!r}. Use 'auto' or 'posterior', or pass "
             "noise_std=0."
         )
     return method

@@ -1,4 +1,4 @@
-"""Networks of images around the basis in which noise acts: rotations by torch, and noise maps."""
+"""Image networks for any basis of the noise: rotations in torch, and maps of noise levels."""
 
 import functools
 import math
@@ -25,15 +25,15 @@ _N_GROUPS = 12
 
 @functools.singledispatch
 def make_rotation(basis, shape=None):
-    """The rotation of a fitted basis by torch, float32; here by the matrix of its components.
+    """The rotation of a fitted basis as a float32 module, by default by its matrix of components.
 
-    Register a faster one for a basis of your own with ``make_rotation.register``.
+    Register a faster rotation for your own basis with ``make_rotation.register``.
 
     Parameters
     ----------
     basis : fitted Basis
     shape : (height, width, channels) or None
-        Of the flat images that are rotated.
+        Shape of one image where rows are flat images.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def _(basis: IdentityBasis, shape=None):
 
 @make_rotation.register
 def _(basis: BlockBasis, shape=None):
-    blocks = [(make_rotation(own), columns) for _, own, columns in basis.blocks_]
+    blocks = [(make_rotation(block), columns) for _, block, columns in basis.blocks_]
     return BlockRotation(*zip(*blocks, strict=True))
 
 
@@ -84,12 +84,12 @@ def _(basis: WaveletBasis, shape=None):
 
 
 def _fits(basis, shape):
-    """Whether a basis of a grid is one of images of a shape."""
+    """Whether the grid and channels of a basis are those of images of a shape."""
     return shape is not None and (*basis.shape_, basis.n_channels_) == tuple(shape)
 
 
 def make_gamma_maps(basis, shape, active):
-    """Maps of noise levels where components are local: pixels, blocks, wavelets; else None."""
+    """Maps of noise levels for local components (pixels, blocks, wavelets), else None."""
     height, width, channels = shape
     of_pixels, cell = basis.mixing()
     if of_pixels.any():
@@ -102,21 +102,21 @@ def make_gamma_maps(basis, shape, active):
 
 
 def _wavelet_cells(basis, shape):
-    """The place of each wavelet in the image: one grid of cells for each decomposition level."""
+    """Cell of each wavelet, and cells of each pixel, on one grid for each decomposition level."""
     height, width, channels = shape
     extents = basis.extents()
     cell = np.zeros((height, width), dtype=np.int64)
     row, column = np.indices((height, width))
     pixels, first = [], 0
-    # Each split settles the finer details, and the last one leaves the approximation.
+    # Each split has its details, and the last iteration is for the approximation.
     for split in range(len(extents)):
         inner = extents[min(split + 1, len(extents) - 1)]
         side = 2 ** min(split + 1, len(extents) - 1)
         rows, columns = -(-height // side), -(-width // side)
-        here = (row < extents[split][0]) & (column < extents[split][1])
-        r = np.where(row >= inner[0], row - inner[0], row)[here]
-        c = np.where(column >= inner[1], column - inner[1], column)[here]
-        cell[here] = first + r * columns + c
+        inside = (row < extents[split][0]) & (column < extents[split][1])
+        r = np.where(row >= inner[0], row - inner[0], row)[inside]
+        c = np.where(column >= inner[1], column - inner[1], column)[inside]
+        cell[inside] = first + r * columns + c
         pixels.append(first + (row // side) * columns + column // side)
         first += rows * columns
     return np.repeat(cell.ravel(), channels), np.stack(pixels[::-1])
@@ -149,7 +149,7 @@ def make_image_network(encoding, marginals, spec, n_classes):
 
 
 def _order_groups(order):
-    """At most _N_GROUPS groups of components alike in order, equal ones together."""
+    """Groups of components of similar order, at most _N_GROUPS; equal orders stay together."""
     values, rank = np.unique(order, return_inverse=True)
     below = np.searchsorted(np.sort(rank), rank)
     group = rank if len(values) <= _N_GROUPS else below * _N_GROUPS // len(order)

@@ -1,13 +1,13 @@
-r"""Strips longer than what was trained on: a window of columns rolls along.
+r"""Strips longer than the training data, by a rolling window of columns.
 
-The first K of the strip's columns c = 0, 1, ... are observed, the context. The others follow the
-path one behind the other,
+The first K of the window's columns c = 0, 1, ... are observed: the context. The others follow the
+path, each behind the one before it,
 
 .. math:: \gamma_c(t) = \Gamma(\mathrm{clip}(t + (c - K)/A, 0, 1))
 
-with A of them active at once. When t has gone from 1/A to 0 column K is finished: the oldest column
-leaves, all move up by one, and a column of noise joins. This is exact for a stationary distribution
-that is a Markov chain of order K in its columns.
+with A of them active at once. When t has gone from 1/A to 0, column K is finished: the oldest
+column is dropped, all move up by one, and a column of noise is added. This is exact for a
+stationary distribution that is a Markov chain of order K in its columns.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ _FLOOR, _STEP, _NEW = range(3)
 
 @dataclass(frozen=True)
 class Strip:
-    """Where the columns of a strip are among the components of a model.
+    """Positions of the columns of a strip among features and components.
 
     Parameters
     ----------
     place, component : ndarray of shape (n_columns, n_entries)
-        Features and components of each column, in the order in which the strip grows. One rotation
-        leads from the former to the latter in every column.
+        Indices of the features and of the components of each column, in the order in which the
+        strip grows. The same rotation maps features to components in every column.
     n_context, n_active : int
     """
 
@@ -43,13 +43,13 @@ class Strip:
 
 
 class RollingPath:
-    """The path of a strip, seen by the time of its first unfinished column.
+    """The path of a strip over the time of its first unfinished column.
 
     Parameters
     ----------
     path : GammaPath
     delay : Tensor of shape (D,)
-        By how much each component is behind, negative infinity for the context.
+        Time by which each component is behind; negative infinity for the context.
     """
 
     def __init__(self, path, delay):
@@ -61,7 +61,7 @@ class RollingPath:
 
 
 def roll(fitted, strip, start, n_steps, keys, sampler, steps_per_column):
-    """Yield new columns (n, n_entries), one after another, without end where n_steps is None.
+    """Yield new columns (n, n_entries) one after another, endlessly if n_steps is None.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def roll(fitted, strip, start, n_steps, keys, sampler, steps_per_column):
     step, k = sampler.build(), 0
     while n_steps is None or k < n_steps:
         salt = (k + 1) << 20
-        # The first column comes all the way, each later one the last A-th part of it. With every
-        # part one more column sets out.
+        # The first column goes through all A parts of the path; a later one has only the last part
+        # left. With every part one more column becomes active.
         for part in range(0 if k == 0 else strip.n_active - 1, strip.n_active):
             window.advance(part, salt, step, steps_per_column)
         yield window.finished(mix(keys, salt - 1))
@@ -88,7 +88,7 @@ def roll(fitted, strip, start, n_steps, keys, sampler, steps_per_column):
 
 
 class _Window:
-    """The state of a strip of columns while it rolls along."""
+    """The state of the rolling window."""
 
     def __init__(self, fitted, strip, start, keys):
         self.encoding, self.model = fitted.encoding, fitted.components
@@ -114,14 +114,14 @@ class _Window:
         self.denoise = model.labelled(labels)
 
     def _between_columns(self):
-        """Ratio of scales, and offset, from the components of a column to those of the one before.
+        """Ratio of scales and offset that map the components of a column to the column before it.
 
-        Columns were scaled one by one: values keep their units of the data when they move.
+        Columns were standardised one by one; values must not change when they move up by one.
         """
         place, component, basis = self.strip.place, self.strip.component, self.encoding.basis
-        scale, apart = basis.scale_[component], np.zeros(place.size)
-        apart[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
-        offset = basis.rotate(apart[None])[0][component[:-1]] / scale[:-1]
+        scale, difference = basis.scale_[component], np.zeros(place.size)
+        difference[place[:-1]] = basis.mean_[place[1:]] - basis.mean_[place[:-1]]
+        offset = basis.rotate(difference[None])[0][component[:-1]] / scale[:-1]
         model = self.model
         return (
             torch.from_numpy(v).to(model.device, model.dtype)
@@ -132,23 +132,23 @@ class _Window:
         return keyed_normal(mix(self.keys, k), self.model.n_components, stream).to(self.model.dtype)
 
     def _noise_of(self, k, column):
-        """Noise of the k-th column of all that ever are, at t = 1, in a column of the strip."""
-        model, own = self.model, mix(self.keys, k)
-        u = keyed_uniform(own, model.n_components, _NEW).to(model.dtype)
-        eps = keyed_normal(own, model.n_components, _NEW).to(model.dtype)
+        """Noise at t = 1 for a column of the window, from stream number k."""
+        model, keys = self.model, mix(self.keys, k)
+        u = keyed_uniform(keys, model.n_components, _NEW).to(model.dtype)
+        eps = keyed_normal(keys, model.n_components, _NEW).to(model.dtype)
         drawn = model.denoiser.marginals.draw(u, eps, self.gamma_1.expand_as(u))
         return drawn[:, torch.from_numpy(self.strip.component[column])]
 
     def advance(self, part, salt, step, n_steps):
-        """Move all active columns by one A-th part of their way, in n_steps steps."""
+        """Denoise all active columns by one A-th part of the path, in n_steps steps."""
         strip, model, x = self.strip, self.model, self.x
         begin, end = 1 - part / strip.n_active, 1 - (part + 1) / strip.n_active
         times = torch.linspace(begin, end, n_steps + 1, dtype=torch.float64).to(x)
-        # Fresh noise for the column that sets out: others depend on the noise it waited with.
-        own = strip.component[strip.n_context + part]
-        x[:, own] = self._noise_of(salt + part, strip.n_context + part)
+        # New noise for the column that becomes active: the others depend on its earlier noise.
+        entering = strip.component[strip.n_context + part]
+        x[:, entering] = self._noise_of(salt + part, strip.n_context + part)
         starts = torch.zeros(model.n_components, dtype=torch.bool)
-        starts[own] = True
+        starts[entering] = True
         first, mean = salt + part * n_steps, model.denoiser.marginals.mean
         with torch.no_grad(), model.arithmetic():
             x = start_near(self.denoise, x, self.path(times[:1]), mean, starts.to(x.device))
@@ -157,18 +157,19 @@ class _Window:
             )
 
     def finished(self, keys):
-        """The column that has arrived, (n, n_entries), in the units of the data."""
+        """The finished column, (n, n_entries), in the units of the data."""
         clean = (self.x / alpha(self.gamma_0)).double().cpu().numpy()
         return self.encoding.decode(clean, keys)[:, self.strip.place[self.strip.n_context]]
 
     def shift(self, k):
-        """Move all columns up by one, after k + 1 columns; the last one becomes noise."""
+        """Move all columns up by one after k + 1 new columns; the last one becomes noise."""
         strip, x = self.strip, self.x
-        moved, here, there = x.clone(), strip.component[1:], strip.component[:-1]
-        left, entered = (
+        moved, source, target = x.clone(), strip.component[1:], strip.component[:-1]
+        alpha_end, alpha_start = (
             alpha(self.path(x.new_full((1,), t)))[0] for t in (0.0, 1 / strip.n_active)
         )
-        moved[:, there] = entered[there] * (x[:, here] / left[here] * self.ratio + self.offset)
+        clean = x[:, source] / alpha_end[source]
+        moved[:, target] = alpha_start[target] * (clean * self.ratio + self.offset)
         last = len(strip.place) - 1
         moved[:, strip.component[-1]] = self._noise_of(len(strip.place) + k, last)
         self.x = moved

@@ -1,4 +1,4 @@
-"""Samples of a fitted model as a user asks for them: checked, conditioned, in shape."""
+"""Sampling by a user's parameters: checks, labels, conditions and shapes."""
 
 import dataclasses
 from numbers import Real
@@ -19,14 +19,14 @@ _CLASSES = 13
 
 
 def auto_sampler(sampler, state):
-    """A sampler with as many steps as the schedule of a state asks for."""
+    """Set the steps of a sampler by the schedule of a state: 50, or more if it is sequential."""
     path = state.path()
     fraction = 1.0 if path is None else active_fraction(path)
     return sampler.set_params(steps=int(np.clip(50 / fraction, 50, 1000)))
 
 
 class Sampling:
-    """Answers requests for samples.
+    """Draws samples by the parameters of ``GUDGenerator.sample``, float64 arrays of flat rows.
 
     Parameters
     ----------
@@ -43,8 +43,7 @@ class Sampling:
     def answer(self, n_samples, rows, observation, y, guidance, random_state):
         """Samples (n_samples[, n_rows], F), given partially observed `Rows` or an observation.
 
-        Either of the two, or both, are None. The other arguments are those of
-        ``GUDGenerator.sample``.
+        At least one of the two is None. The other parameters are those of ``GUDGenerator.sample``.
         """
         if rows is not None and observation is not None:
             raise ValueError("Pass given= or observation=, not both.")
@@ -55,7 +54,7 @@ class Sampling:
         return self.draw(n_samples, y, guidance, random_state)
 
     def draw(self, n_samples, y, guidance, random_state):
-        """Rows (n_samples, F), float64, of the classes y or of any."""
+        """Rows (n_samples, F), float64, of the classes y; without y, of all classes."""
         seed, labels = self._request(n_samples, y, guidance, random_state)
         return self.fitted.sample(n_samples, seed, self.sampler, labels, float(guidance))
 
@@ -63,17 +62,17 @@ class Sampling:
         """Rows that agree with a linear observation, (n_samples[, n_rows], F), float64."""
         check_n_samples(n_samples)
         n_columns = self.state.encoding.bins.width.size
-        condition, one = resolve_observation(observation, n_columns, self.conditioning)
+        condition, one_row = resolve_observation(observation, n_columns, self.conditioning)
         n_rows = len(condition.values)
-        if not one:
+        if not one_row:
             y = _repeated(y, n_samples, n_rows)
         drawn = self._conditional(n_samples * n_rows, y, guidance, random_state, condition)
-        return drawn if one else drawn.reshape(n_samples, n_rows, -1)
+        return drawn if one_row else drawn.reshape(n_samples, n_rows, -1)
 
     def complete(self, n_samples, rows, y, guidance, random_state, mean=False):
         """Completions (n_samples, n_rows, F) of partially observed `Rows`, float64.
 
-        With ``mean`` they are estimates of conditional means where these are exact, each from two
+        With ``mean`` and an exact condition they are estimates of conditional means, each from two
         draws of noise.
         """
         check_n_samples(n_samples)
@@ -116,12 +115,14 @@ class Sampling:
     def trajectory(self, n_samples, n_states, y, guidance, random_state):
         """The `Trajectory` of samples, in the shape of the data."""
         seed, labels = self._request(n_samples, y, guidance, random_state)
-        found = self.fitted.trajectory(
+        trajectory = self.fitted.trajectory(
             n_states, n_samples, seed, self.sampler, labels, float(guidance)
         )
         shape = (n_states, n_samples, *self.state.container.sample_shape)
         return dataclasses.replace(
-            found, denoised=found.denoised.reshape(shape), noisy=found.noisy.reshape(shape)
+            trajectory,
+            denoised=trajectory.denoised.reshape(shape),
+            noisy=trajectory.noisy.reshape(shape),
         )
 
     def _conditional(self, n, y, guidance, random_state, condition, mean=False):
@@ -134,7 +135,7 @@ class Sampling:
         return self.fitted.sample(n, seed, self.sampler, labels, guidance, condition)
 
     def _request(self, n_samples, y, guidance, random_state, conditional=False):
-        """Seed and labels of a request, once it is checked; classes of parts are not drawn."""
+        """Check a request; return its seed and labels. Conditional samples draw no classes."""
         check_n_samples(n_samples)
         self._check_guidance(y, guidance)
         seed = derive_seed(random_state)
@@ -145,7 +146,7 @@ class Sampling:
                 f"guidance={guidance!r} weighs a class, but where a part is observed none is "
                 "drawn. Pass y."
             )
-        # The observed part is informative about the class: its frequency in training is not used.
+        # The class depends on the observed values: it cannot be drawn by its overall frequency.
         return seed, no_labels(n_samples, self.state.n_classes)
 
     def _check_guidance(self, y, guidance):
@@ -162,7 +163,7 @@ class Sampling:
             )
 
     def _labels(self, n_samples, y, seed):
-        """Labels of a sample: those of y, or drawn by the frequencies of the classes."""
+        """Labels of a sample: y, or classes drawn by their frequencies."""
         classes = self.state.classes
         if classes is None:
             return None
@@ -173,7 +174,7 @@ class Sampling:
         return torch.from_numpy(drawn.clip(max=len(classes.labels) - 1))
 
     def _warn(self, observed, method):
-        """Warn where a network that was trained on partial rows would be exact."""
+        """Warn if samples would be exact had the network seen partially observed rows."""
         if method == "exact":
             warn_never_partial(self.state, "observed values may lead it astray")
         elif self.conditioning == "auto" and not self.state.encoding.splits_block(observed):
@@ -181,12 +182,12 @@ class Sampling:
 
 
 def _n_answers(n_samples, condition, mean):
-    """How many answers to ask for: estimates of means stand for two samples each."""
+    """Number of draws for n_samples: an estimate of a mean counts as two."""
     return -(-n_samples // 2) if mean and condition.method == "exact" else n_samples
 
 
 def _repeated(y, n_samples, n_rows):
-    """Labels of rows for every draw of each."""
+    """Labels of rows, repeated for every draw of each row."""
     if y is None or not np.ndim(y) or len(y) != n_rows:
         return y
     return np.tile(np.asarray(y), n_samples)

@@ -1,4 +1,4 @@
-"""Scores of a fitted model as a user asks for them: what is scored, given what, and checks."""
+"""Scoring by a user's parameters: checks, conditions and groups of columns."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from gudlearn.model.warnings import warn_never_partial
 
 
 class Scoring:
-    """Answers requests for log-likelihoods, in nats and in the units of the data.
+    """Computes log-likelihoods by a user's parameters, in nats and in the units of the data.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class Scoring:
         ----------
         rows : Rows
         given : ndarray of shape (F,) of bool, or None
-            Columns that the others are scored given.
+            Columns on which the score of the others is conditioned.
         excluded : LongTensor of shape (n,) or None
-            Keys of reference rows that the network does not look up.
+            For each row, the key of the reference row that the network must not look up.
         """
         self._check({"given_columns": given, "NaN in X": rows.missing})
         return self._log_likelihood(rows, self._given(rows, given), excluded)
@@ -43,22 +43,23 @@ class Scoring:
         return self.fitted.each_chunk(rows, self.fitted.elbo, self._given(rows, given))
 
     def groups(self, rows, masks, excluded=None):
-        """Log-likelihood of each group of columns given all others, (n, n_groups).
+        """Log-likelihood of each group of columns given all other columns, (n, n_groups).
 
         Parameters
         ----------
         rows : Rows
         masks : ndarray of shape (n_groups, F) of bool
         excluded : LongTensor of shape (n,) or None
+            As in `rows`.
         """
         self._check({"score_columns": ~masks, "NaN in X": rows.missing})
-        found = np.zeros((len(rows), len(masks)))
+        scores = np.zeros((len(rows), len(masks)))
         for k, mask in enumerate(masks):
-            found[:, k] = self._log_likelihood(rows, self._given(rows, ~mask), excluded)
-        return found
+            scores[:, k] = self._log_likelihood(rows, self._given(rows, ~mask), excluded)
+        return scores
 
     def check_rest(self, mask):
-        """Raise where rows cannot be scored of which the columns of a mask (F,) are missing."""
+        """Raise if rows without the columns of a mask (F,) cannot be scored."""
         self._check({"the rest of a strip": mask})
 
     def _log_likelihood(self, rows, given, excluded):
@@ -72,9 +73,10 @@ class Scoring:
         return np.broadcast_to(columns, rows.values.shape)
 
     def _check(self, parts):
-        """Raise where a part cannot be scored; warn where the network never saw parts.
+        """Raise if partially observed rows cannot be scored; warn if the network never saw any.
 
-        Parts are masks (m, F) or (F,), or None, by the name of what makes them.
+        Parts are masks (m, F) or (F,) of given or missing values, or None, by the parameter that
+        they come from.
         """
         parts = {k: np.atleast_2d(m) for k, m in parts.items() if m is not None and m.any()}
         if parts and self.likelihood == "flow":

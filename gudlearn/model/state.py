@@ -1,4 +1,4 @@
-"""What was learned: one frozen object of NumPy arrays, specifications and plain values."""
+"""Learned state: one frozen object of NumPy arrays, specifications and plain values."""
 
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn._specs import same, snapshot
 from gudlearn.model.device import to_arrays
 
-# The importance-sampling density over t that favours no time.
+# Weights of a uniform density over t.
 _UNIFORM = np.ones(32)
 
 
@@ -23,7 +23,7 @@ class Classes:
 
 @dataclass(frozen=True, eq=False)
 class TimeWeights:
-    """Relative heights of the importance-sampling density over t, and where they were measured.
+    """Relative heights of the importance-sampling density over t, and the schedule of it.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class TimeWeights:
     schedule : Schedule or None
         The specification under which they were measured; None if they were not measured.
     parameters : object
-        Its parameters at that time.
+        Snapshot of its parameters at that time.
     """
 
     weights: np.ndarray
@@ -52,16 +52,16 @@ class TimeWeights:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """How training went.
+    """Losses and validation scores of training.
 
     Parameters
     ----------
     n_epochs : int
     losses : list of float
-        By epoch.
+        Mean training loss of each epoch.
     validation_scores : list of float
     validation_epochs : list of int
-        Epochs made before each validation.
+        Number of epochs before each validation.
     best_score : float or None
     """
 
@@ -72,7 +72,7 @@ class History:
     best_score: float | None = None
 
     def then(self, log):
-        """This history followed by the log of another run."""
+        """This history, continued by the log of another run."""
         epochs = [self.n_epochs + n for n in log.validation_epochs]
         return History(
             self.n_epochs + len(log.losses),
@@ -85,28 +85,29 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class ModelState:
-    """Everything that a fitted generator has learned; what is pickled.
+    """Everything that a fitted generator has learned; it is what is pickled.
 
-    Torch modules are built from it when they are needed (``gudlearn.model.build``) and kept
-    outside of it.
+    Torch modules are built from it when they are needed, and cached outside of it, in
+    ``gudlearn.model.build``.
 
     Parameters
     ----------
     container : Container or ImageContainer
-        What X was, and how samples go back to it.
+        Container of X, into which samples are put.
     encoding : Encoding
     preconditioner : Preconditioner
     network : specification of the network
     schedule : Schedule
     weights : dict of str to ndarray
-        Of the network, running statistics included; empty where nothing diffuses.
+        State dict of the network, with running statistics; empty if nothing diffuses.
     n_parameters : int
         Number of trained weights.
     time_weights : TimeWeights
     conditional_rate : float
-        Fraction of the rows that were partially observed in training.
+        Fraction of the training rows that were partially observed.
     parameters : dict
-        The estimator's parameters that weights rest on, by name: their text and their values.
+        Text and snapshot, by name, of the estimator's parameters that may not change when training
+        continues.
     classes : Classes or None
     history : History
     """
@@ -141,11 +142,11 @@ class ModelState:
         return bins.width if bins.discrete.any() else None
 
     def trained(self, weights, history):
-        """The state after some training."""
+        """This state with other weights and another history."""
         return replace(self, weights=weights, history=history)
 
     def in_training(self, weights, log):
-        """The state with the weights of a run that goes on, tensors, and its log so far."""
+        """This state during a run, with its weights, tensors, and its log so far."""
         return self.trained(to_arrays(weights), self.history.then(log))
 
     def path(self):
@@ -155,7 +156,7 @@ class ModelState:
         return self.schedule.build(self.encoding.components, self.encoding.end_points())
 
     def restore(self, X):
-        """Rows X (n, F), float64, in the container, names and dtypes that were fitted."""
+        """Put rows X (n, F), float64, into the container, names and dtypes of the fitted data."""
         bins = self.encoding.bins
         whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
         return self.container.wrap(X, whole | self.encoding.constant)
@@ -169,7 +170,7 @@ class ModelState:
         return np.log(ends.variances[ends.active]) - path(t).numpy()
 
 
-# Fitted attributes of an estimator by their names: how they are read from its state.
+# Fitted attributes of an estimator, by name, as functions of its state.
 _LEARNED = {
     "basis_": lambda state: state.encoding.basis,
     "network_": lambda state: state.network,
@@ -191,9 +192,9 @@ _LEARNED = {
 
 
 def learned_attributes(kind):
-    """Give a class of estimators its fitted attributes, read from ``state_``; a decorator.
+    """Class decorator that adds the fitted attributes of an estimator, read from ``state_``.
 
-    They are read-only, but for ``schedule_``: setting it puts another state in place.
+    They are read-only except ``schedule_``, which replaces the state when it is set.
     """
     for name, read in _LEARNED.items():
         setattr(kind, name, _learned(kind, name, read))

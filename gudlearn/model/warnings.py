@@ -1,14 +1,14 @@
-"""Warnings that name the user's line."""
+"""Warnings that point to the user's line of code."""
 
 import sys
 import warnings
 
-# Frames between a call of the user's and a warning: ours, and those of callbacks around fit.
+# Packages whose frames may lie between the user's call and a warning: ours, and callbacks' of fit.
 _OURS = ("gudlearn.", "sklearn.callback.")
 
 
 def _level_of_the_caller():
-    """The level, for `warnings.warn`, of the first frame outside of this package."""
+    """The stack level, for `warnings.warn`, of the first frame outside these packages."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_OURS):
         frame, level = frame.f_back, level + 1
@@ -26,13 +26,13 @@ def warn_user(message):
 
 
 def warn_never_partial(state, consequence):
-    """Warn where the network never saw partially observed rows.
+    """Warn if the network was not trained on partially observed rows.
 
     Parameters
     ----------
     state : ModelState
     consequence : str
-        What follows from it.
+        Consequence, the end of the message.
     """
     if state.conditional_rate == 0:
         warn_user(
