@@ -371,7 +371,7 @@ def test_bases_and_columns_that_cannot_roll():
             fitted(basis=basis).extend(crops(2), 2)
     # Columns of one shape, but each has axes of its own.
     gen = small(basis=by_column(PCABasis(), 4, 4), max_iter=0, **RATE).fit(strips(50))
-    with pytest.raises(ValueError, match="turns one of them otherwise"):
+    with pytest.raises(ValueError, match="rotates one of them differently"):
         gen.extend(strips(2), 2)
     twice = np.repeat(crops()[:, None], 2, axis=1)
     gen = small(basis=by_column(WaveletBasis(), 2), max_iter=0, **RATE).fit(twice)
