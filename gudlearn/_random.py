@@ -14,6 +14,8 @@ Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
 """
 
 import math
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ __all__ = [
     "mix",
     "row_keys",
     "seed_keys",
+    "seeded_global_state",
     "torch_generator",
 ]
 
@@ -44,6 +47,8 @@ _NORMAL = 0x6E6F726D
 # Mixed into every key and seed where it is not 0; tests change it to see that no result depends on
 # one draw.
 SALT = 0
+# Held while torch's global state is changed.
+_GLOBAL_STATE = threading.RLock()
 # Entries hashed at once. It bounds the memory of `row_keys`, and fits into the cache.
 _CHUNK = 1 << 18
 
@@ -251,3 +256,25 @@ def torch_generator(seed, device="cpu"):
     torch.Generator
     """
     return torch.Generator(device=device).manual_seed(seed)
+
+
+@contextmanager
+def seeded_global_state(seed, device="cpu"):
+    """Seed torch's global generators in a block, and restore their states after it.
+
+    One thread at a time: all threads share these generators.
+
+    Parameters
+    ----------
+    seed : int
+        As returned by `derive_seed`.
+    device : torch.device or str, default="cpu"
+        The generator of a CUDA device is seeded beside that of the CPU.
+    """
+    device = torch.device(device)
+    cuda = [device] if device.type == "cuda" else []
+    with _GLOBAL_STATE, torch.random.fork_rng(devices=cuda):
+        torch.random.default_generator.manual_seed(seed)
+        for device in cuda:
+            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+        yield

@@ -1,19 +1,17 @@
-"""The one optimiser loop: epochs within a budget, validation on the ELBO, best weights kept."""
+"""The training loop: epochs within a budget, validation by the ELBO, the best weights kept."""
 
 import math
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
+from gudlearn._random import seeded_global_state
 from gudlearn.nn.randomness import draws_from_global_state, use_generator
 
-# Validation scores are taken at about this many moments of the budget.
+# Number of validations in a budget, about.
 _EVALUATIONS = 30
-# Held while somebody else's layers draw from torch's global state.
-_GLOBAL_STATE = threading.RLock()
 
 
 @dataclass
@@ -33,7 +31,7 @@ class Budget:
     start: float = field(default_factory=time.monotonic)
 
     def spent(self, epochs):
-        """Fraction of the budget that is used up after a number of epochs, at least 0."""
+        """Fraction of the budget that is spent after a number of epochs, at least 0."""
         fractions = [0.0]
         if self.max_iter is not None:
             fractions.append(epochs / self.max_iter if self.max_iter else 1.0)
@@ -43,16 +41,16 @@ class Budget:
 
 
 def learning_rate_factor(step, spent, warm_up=100):
-    """Linear warm-up, and a straight line from 1 to 0 over the budget."""
+    """Linear warm-up times a linear decay from 1 to 0 over the budget."""
     return min(1.0, (step + 1) / warm_up) * (1 - min(spent, 1.0))
 
 
 @contextmanager
 def private_randomness(trainer):
-    """Let layers that draw random numbers, as dropout does, draw from a generator of their own.
+    """Let layers that draw random numbers, such as dropout, draw from a private generator.
 
-    Layers of other packages, and compiled networks, draw from torch's global state: for them it is
-    seeded, and put back.
+    Layers of other packages, and compiled networks, draw from torch's global state: it is seeded
+    for them, and restored.
     """
     generator, network = trainer.generator, trainer.denoiser.network
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -63,19 +61,15 @@ def private_randomness(trainer):
         finally:
             use_generator(network, None)
         return
-    cuda = [generator.device] if generator.device.type == "cuda" else []
-    with _GLOBAL_STATE, torch.random.fork_rng(devices=cuda):
-        torch.random.default_generator.manual_seed(seed)
-        for device in cuda:
-            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    with seeded_global_state(seed, generator.device):
         yield
 
 
 @dataclass
 class Log:
-    """What came of a run: losses by epoch, validation scores, the best state and the first.
+    """Record of a run: losses by epoch, validation scores, the best state and the first.
 
-    ``reset`` says that the next score is compared with that of the first state alone.
+    With ``reset`` the next score is compared with that of the first state only.
     """
 
     losses: list = field(default_factory=list)
@@ -90,18 +84,18 @@ class Log:
 
 @dataclass
 class Hooks:
-    """What a run calls.
+    """Functions that a run calls.
 
     Parameters
     ----------
     after_epoch : callable (n_epochs, averaged_state, log) -> bool, or None
         True stops the run.
     impute : Imputation or None
-        Called before each epoch. Once values were imputed earlier scores do not count, except for
-        that of the state before the first epoch. It is done before patience ends a run.
+        Called before each epoch. After an imputation earlier scores do not count, except that of
+        the state before the first epoch. A run does not stop early before the last imputation.
     extreme_column : callable (rows) -> str, or None
         Name of the column whose values are most extreme, for the message of a non-finite loss.
-    keep : callable of the log, or None
+    keep : callable (log) -> None, or None
         Called when the run ends, also if it ends by an error.
     """
 
@@ -115,19 +109,19 @@ def run_epochs(
     trainer, source, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
     hooks=None, units=(1.0, 0.0),
 ):  # fmt: skip
-    """Make epochs until the budget is spent, patience ends or a callback stops it.
+    """Train until the budget is spent, patience runs out or a callback stops the run.
 
     Parameters
     ----------
     trainer : Trainer
     source : rows on the device
-        Has a length, ``begin_epoch(draw)``, ``take(index, generator)``, and says whether missing
-        values are ``imputed``.
+        Has a length, the methods ``begin_epoch(draw)`` and ``take(index, generator)``, and an
+        attribute ``imputed``: whether missing values are imputed.
     budget : Budget
-        Without limits one epoch is made, at the full learning rate.
+        Without limits the run is one epoch at the full learning rate.
     validation : Validation or None
     patience : int or None
-        Evaluations without progress of tol after which to stop.
+        Evaluations without an improvement of tol after which to stop.
     tol : float
     verbose : int
     hooks : Hooks or None
@@ -169,7 +163,7 @@ class _Run:
         self.endless = budget.max_iter is None and budget.max_time is None
 
     def epochs(self):
-        """Epoch after epoch while the budget lasts."""
+        """Train epoch by epoch while the budget lasts."""
         log, impute = self.log, self.hooks.impute
         spent, next_evaluation = self.budget.spent(0), 1 / _EVALUATIONS
         while spent < 1:
@@ -188,7 +182,7 @@ class _Run:
                 break
 
     def _epoch(self):
-        """Mean loss of one epoch, or of what the budget leaves of it; None if that is nothing."""
+        """Mean loss of one epoch, or of its steps within the budget; None if there is none."""
         trainer, source = self.trainer, self.source
         source.begin_epoch(trainer.steps)
         index, losses = trainer.batches(len(source)), []
@@ -199,25 +193,25 @@ class _Run:
             rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
             batch = source.take(rows, trainer.generator)
             losses.append(trainer.step(batch, rate, source.imputed))
-            # On a GPU only every 16th step waits for its loss, and the end of the epoch.
+            # On a GPU only every 16th step, and the end of the epoch, wait for a loss.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 self._guard(losses[-1], batch.x0)
         if not losses:
             return None
         mean_loss = torch.stack(losses).mean()
-        # The last step may have spoilt the weights that no loss has seen yet.
+        # The last step may have made weights non-finite that no loss has been computed from yet.
         self._guard(mean_loss + 0 * trainer.weight_norm(), batch.x0)
         return mean_loss
 
     def _stopped(self):
-        """Whether a callback asks to stop, or patience has ended."""
+        """Whether a callback asks to stop, or patience has run out."""
         log, after_epoch, impute = self.log, self.hooks.after_epoch, self.hooks.impute
-        asked = after_epoch and after_epoch(len(log.losses), self.trainer.averaged_state, log)
-        ended = self.patience is not None and log.stale >= self.patience
-        if ended and impute is not None and not impute.done:
+        stop = after_epoch and after_epoch(len(log.losses), self.trainer.averaged_state, log)
+        impatient = self.patience is not None and log.stale >= self.patience
+        if impatient and impute is not None and not impute.done:
             impute.force()
-            log.stale, ended = 0, False
-        return asked or ended
+            log.stale, impatient = 0, False
+        return stop or impatient
 
     def evaluate(self):
         """Score the averaged weights, and keep them if they are the best so far."""
@@ -239,15 +233,15 @@ class _Run:
             print(f"epoch {n_epochs}: validation {score:.4f} nats/dim")
 
     def _guard(self, loss, rows):
-        """Raise where the loss is not finite."""
+        """Raise if the loss is not finite."""
         if math.isfinite(loss):
             return
-        worst = "see X"
+        cause = "see X"
         if self.hooks.extreme_column is not None:
             column = self.hooks.extreme_column(rows)
-            worst = f"the values of column {column!r} are the most extreme"
+            cause = f"the values of column {column!r} are the most extreme"
         raise FloatingPointError(
-            f"The training loss is not finite at step {self.trainer.steps}; {worst}. Rescale or "
+            f"The training loss is not finite at step {self.trainer.steps}; {cause}. Rescale or "
             "clip them, lower learning_rate_init, or pass precision='float32'. The last good "
             "weights are kept."
         )
