@@ -1,4 +1,4 @@
-"""The fit of a network: epochs within a budget, and the states that come of them."""
+"""Training of a network within a budget, and the states that result from it."""
 
 import weakref
 from dataclasses import replace
@@ -20,11 +20,12 @@ from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
 from gudlearn.training.validation import make_validation
 
-# Trainers of `PartialFit` by estimator: nothing of them is pickled, cloned or compared.
+# Trainers of `PartialFit`, by estimator. They are not attributes of it, so that none of them is
+# pickled, cloned or compared.
 _TRAINERS = weakref.WeakKeyDictionary()
 # Rows, or images, on which the importance-sampling density of scores is measured.
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
-# Images, at most, from which the units of a loss are taken.
+# Largest number of images from which the units of a loss are computed.
 _IMAGES_FOR_UNITS = 512
 
 
@@ -38,8 +39,8 @@ class Fit:
     rows : Rows
     seed : int or None
         None draws one from the estimator's ``random_state``.
-    keep : callable of a ModelState
-        Receives every new state, also if an error ends training.
+    keep : callable (state) -> None
+        Receives every new `ModelState`, also if an error ends training.
     """
 
     def __init__(self, estimator, rows, seed, keep):
@@ -54,9 +55,9 @@ class Fit:
         Parameters
         ----------
         budget : Budget
-            Of seconds; the limit of epochs is set here.
+            Limit of seconds; the limit of epochs is set here.
         make_context : callable
-            Makes the estimator's callback context.
+            Creates the estimator's callback context.
         """
         estimator, rows = self.estimator, self.rows
         _TRAINERS.pop(estimator, None)
@@ -79,7 +80,7 @@ class Fit:
             )
 
     def _after_epoch(self, context, X):
-        """Calls callbacks after an epoch, and is True if one of them asks to stop."""
+        """A function that calls callbacks after an epoch; it returns True if one asks to stop."""
         estimator = self.estimator
 
         def after_epoch(n_epochs, weights, log):
@@ -131,7 +132,7 @@ class Fit:
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
 
     def _imputation(self, rows, source):
-        """What imputes the missing values of training rows; None if nothing does."""
+        """The `Imputation` of missing values of training rows; None if there is none."""
         if source.missing is None or not self.state.conditional_rate:
             return None
         return Imputation(model_in_training(self.state, self.trainer), rows, source, self.seed)
@@ -151,7 +152,7 @@ class PartialFit:
     ----------
     estimator, rows, seed, keep : see `Fit`
     continued : bool
-        Whether an earlier call is continued, with its optimiser if it is still there.
+        Whether an earlier call is continued, with its optimiser if it is still in memory.
     """
 
     def __init__(self, estimator, rows, seed, keep, continued):
@@ -187,7 +188,7 @@ class PartialFit:
 
 
 def model_in_training(state, trainer):
-    """The fitted model of a trainer's averaged weights as they change, in its arithmetic."""
+    """A `FittedModel` of a trainer's averaged weights, which follows them, in its precision."""
     components = make_component_model(
         state, trainer.averaged, trainer.path, np.ones(1), trainer.device, torch.float32,
         trainer.autocast,
@@ -199,17 +200,17 @@ def measure_time_weights(trainer, source, images):
     """Relative heights of the density from which scores draw times."""
     n_rows = _IMAGES_FOR_TIMES if images else _ROWS_FOR_TIMES
     source.begin_epoch(0)
-    some = torch.arange(0, len(source), max(1, len(source) // n_rows), device=trainer.device)
+    index = torch.arange(0, len(source), max(1, len(source) // n_rows), device=trainer.device)
     missing = None if source.imputed else source.missing
     others = (
-        None if v is None else v[some] for v in (source.labels, missing, source.self_index)
+        None if v is None else v[index] for v in (source.labels, missing, source.self_index)
     )
-    batch = Batch(source.components(some), *others)
+    batch = Batch(source.components(index), *others)
     return trainer.time_weights(batch, n_pairs=1 if images else 2)
 
 
 def loss_units(fitted, rows, loss_weighting, images):
-    """Factor and offset that turn a training loss into an nll per dimension.
+    """Factor and offset that convert a training loss to an nll per dimension.
 
     The prior's term is left out: at the highest noise level it is below a thousandth of a nat.
     """

@@ -1,11 +1,11 @@
-"""Missing values of training rows, imputed by draws of what has been learned so far.
+"""Imputation of the missing values of training rows by draws from the model in training.
 
-A network that sees partially observed rows learns what rows with such missing values are like, and
-hardly ever sees a whole one. Where values are missing at random, but not completely so, that is
-another distribution. Draws of the missing values given the observed ones complete rows, and a
-network that learned from complete rows draws better (for expectation maximisation with diffusion
-models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690). Draws are shown to the network,
-but it is not asked to predict them: otherwise the errors of early draws would stay.
+A network trained on rows with missing values hardly ever sees a complete row. If values are missing
+at random, but not completely at random, the rows in which a value is observed have another
+distribution than all rows. Draws of the missing values given the observed ones complete the rows,
+and a network trained on complete rows draws better (for expectation maximisation with diffusion
+models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690). Imputed values are inputs of the
+network but not targets of the loss: otherwise the errors of early draws would persist.
 """
 
 import numpy as np
@@ -14,24 +14,24 @@ from gudlearn.conditioning.conditions import Completion
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.samplers import DPMSolver
 
-# Fractions of the budget after which missing values are imputed, and when it is too late to.
+# Fractions of the budget after which missing values are imputed, and after which it is too late.
 _MOMENTS, _TOO_LATE = (0.3, 0.5, 0.7, 0.85), 0.9
-# Least number of epochs before and between: an imputation takes as long as about five of them.
+# Smallest number of epochs before and between imputations: one takes as long as about five epochs.
 _LEAST_EPOCHS = 10
-# Steps of the sampler where components are always active, and the most of them.
+# Steps of the sampler if components are always active, and at most.
 _STEPS, _MOST_STEPS = 12, 250
 
 
 class Imputation:
-    """Imputes the missing values of training rows when it is time to.
+    """Imputes the missing values of training rows at given fractions of the budget.
 
     Parameters
     ----------
     fitted : FittedModel
-        Of the weights so far.
+        Model of the current weights.
     rows : Rows
     source : rows on the device
-        The same rows; it receives completed ones by ``impute``.
+        The same rows; its method ``impute`` receives the completed ones.
     seed : int
     """
 
@@ -48,11 +48,11 @@ class Imputation:
         return not self._moments
 
     def force(self):
-        """Impute as soon as there were enough epochs."""
+        """Impute as soon as there have been enough epochs."""
         self._moments[0] = 0.0
 
     def __call__(self, spent, n_epochs):
-        """Impute if it is time to, after a fraction of the budget and a number of epochs.
+        """Impute if it is due after a fraction of the budget and a number of epochs.
 
         Returns
         -------

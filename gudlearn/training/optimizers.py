@@ -4,10 +4,15 @@ import torch
 
 
 def make_optimizers(denoiser, parameters, name, learning_rate, weight_decay):
-    """AdamW, and Muon for the hidden matrices that the network names."""
+    """AdamW, and with the name "muon" also Muon for the hidden matrices of the network.
+
+    Returns
+    -------
+    list of torch.optim.Optimizer
+    """
     hidden = getattr(denoiser.network, "hidden_matrices", list)() if name == "muon" else []
-    taken = {id(p) for p in hidden}
-    rest = [p for p in parameters if id(p) not in taken]
+    ids = {id(p) for p in hidden}
+    rest = [p for p in parameters if id(p) not in ids]
     optimizers = [
         torch.optim.AdamW(
             rest,

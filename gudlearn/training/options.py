@@ -1,4 +1,4 @@
-"""Training parameters that follow from the data where the user leaves them at "auto"."""
+"""Training parameters whose value "auto" depends on the data, and the trainer."""
 
 import math
 
@@ -14,11 +14,11 @@ from gudlearn.networks import ImageNetwork
 from gudlearn.training.split import n_held_out
 from gudlearn.training.trainer import Trainer
 
-# With this many rows networks see no row often enough to memorise it.
+# With this many rows networks do not see a row often enough to memorise it.
 _MANY_ROWS = 10_000
-# Fraction of partially observed rows in training where values are missing.
+# Fraction of partially observed rows in training if values are missing.
 _RATE_WITH_MISSING = 0.3
-# Rows of a table that are kept in the reference set.
+# Largest table that is kept as the reference set with retrieval="auto".
 _MOST_REFERENCE = 2048
 
 
@@ -51,7 +51,7 @@ def n_reference(retrieval, n_rows, images):
 
 
 def n_epochs(max_iter, max_time, n_rows):
-    """Number of epochs of a budget; None where only time limits it.
+    """Number of epochs of a budget; None if only time limits it.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def n_epochs(max_iter, max_time, n_rows):
 
 
 def resolve_network(network, n_rows, shape=None):
-    """The network's specification for a number of rows, which are images if there is a shape."""
+    """The network's specification for n_rows rows of a table, or images of a shape."""
     if isinstance(network, str) and network == "auto":
         network = "mlp" if shape is None else "unet"
     spec = resolve("network", network)
@@ -83,7 +83,7 @@ def resolve_network(network, n_rows, shape=None):
 
 
 def make_trainer(estimator, state, n_rows, seed):
-    """A trainer by an estimator's parameters, for a number of rows; None if nothing diffuses.
+    """A trainer with an estimator's parameters; None if nothing diffuses.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def make_trainer(estimator, state, n_rows, seed):
         Its public parameters are read.
     state : ModelState
     n_rows : int
-        Held-out rows included.
+        Number of rows, including held-out ones.
     seed : int
     """
     denoiser = build_denoiser(state)

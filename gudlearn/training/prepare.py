@@ -1,4 +1,4 @@
-"""Before training: parameters and data checked, encoding and preconditioner fitted."""
+"""Preparation of training: validation, and the fits of encoding and preconditioner."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from gudlearn._specs import resolve, same, snapshot
 from gudlearn.data.bins import make_bins
 from gudlearn.data.columns import column_names
 from gudlearn.data.containers import Container
-from gudlearn.data.images import ImageContainer, image_basis
+from gudlearn.data.images import image_basis
 from gudlearn.data.labels import fit_labels, label_indices
 from gudlearn.data.missing import check_no_empty_column
 from gudlearn.data.reading import read_first, read_more
@@ -23,7 +23,7 @@ from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
 from gudlearn.training.options import conditional_rate, n_reference, resolve_network
 from gudlearn.training.split import hold_out, n_held_out
 
-# Parameters that weights and marginals rest on: they may not change between continued fits.
+# Parameters on which weights and marginals depend: they may not change in continued fits.
 _LASTING = (
     "basis", "network", "preconditioning", "bin_width", "bin_range", "shape", "class_conditional",
     "retrieval",
@@ -31,7 +31,7 @@ _LASTING = (
 
 
 def check_specs(estimator):
-    """Raise for specifications and a device that need no data to be refused."""
+    """Validate specifications and device as far as no data are needed."""
     schedule = resolve("schedule", estimator.schedule)
     resolve("sampler", estimator.sampler).build()
     resolve("network", estimator.network)
@@ -48,9 +48,9 @@ def first_state(estimator, X, y, whole):
     ----------
     estimator : GUDGenerator
         Its public parameters are read, and ``n_features_in_`` and ``feature_names_in_`` are set.
-    X, y : as of ``fit``
+    X, y : as in ``fit``
     whole : bool
-        Whether X is the data of a whole fit, some of whose rows are held out.
+        False for ``partial_fit``, which holds no rows out.
 
     Returns
     -------
@@ -106,16 +106,16 @@ def continued_state(estimator, X, y, whole):
     ----------
     estimator : GUDGenerator
         Its public parameters are read, and ``state_`` of the earlier fit.
-    X, y : as of ``fit``
+    X, y : as in ``fit``
     whole : bool
-        Whether X is the data of a whole fit, not one of many parts, which may lack a column.
+        False for ``partial_fit``, whose X may lack values of a column.
 
     Returns
     -------
     state : ModelState
     rows : Rows
     seed : None
-        Nothing was drawn.
+        No seed was drawn.
     """
     check_specs(estimator)
     state = estimator.state_
@@ -145,8 +145,8 @@ def continued_state(estimator, X, y, whole):
 
 
 def check_held_out(estimator, n_rows, container):
-    """Raise where training is to stop early but no row is held out to judge by."""
-    images = isinstance(container, ImageContainer)
+    """Raise if training is to stop early but no row is held out for validation."""
+    images = container.is_image
     fraction = estimator.validation_fraction
     if estimator.early_stopping and not n_held_out(n_rows, fraction, images):
         raise ValueError(
@@ -156,11 +156,11 @@ def check_held_out(estimator, n_rows, container):
 
 
 def _check_for_images(estimator, network, shape):
-    """Raise where a parameter of images is asked of a table, or the other way round."""
+    """Raise if a parameter for images is used with a table, or the other way round."""
     if estimator.random_flips and not isinstance(network, ImageNetwork):
-        seen = "X is a table" if shape is None else f"network={network!r} sees components"
+        obstacle = "X is a table" if shape is None else f"network={network!r} sees components"
         raise ValueError(
-            f"random_flips=True mirrors images, but {seen}. Pass random_flips=False, or images "
+            f"random_flips=True mirrors images, but {obstacle}. Pass random_flips=False, or images "
             "and network='unet' or 'transformer'."
         )
     if estimator.retrieval not in (0, "auto") and shape is not None:
@@ -177,8 +177,8 @@ def _encoding(estimator, container, rows, names, shape):
     if shape is not None:
         basis = image_basis(estimator.basis, basis, shape)
     point_masses = estimator.preconditioning != "gaussian"
-    given_names = getattr(estimator, "feature_names_in_", None)
-    return Encoding(bins, basis, point_masses, given_names, shape).fit(rows)
+    user_names = getattr(estimator, "feature_names_in_", None)
+    return Encoding(bins, basis, point_masses, user_names, shape).fit(rows)
 
 
 def _bins(estimator, container, X, names, shape):
@@ -198,8 +198,8 @@ def _bins(estimator, container, X, names, shape):
 
 
 def _reference_set(estimator, encoding, rows, container, seed):
-    """Some of the training rows for the network to look up, or None."""
-    images = isinstance(container, ImageContainer)
+    """A reference set of training rows that the network looks up, or None."""
+    images = container.is_image
     most = n_reference(estimator.retrieval, len(rows), images)
     if not most or not encoding.ends.active.any():
         return None
@@ -207,12 +207,12 @@ def _reference_set(estimator, encoding, rows, container, seed):
     held_out = hold_out(rows, n, seed)
     index = np.random.default_rng(seed).permutation(len(rows))
     index = index[np.isin(index, held_out, invert=True)][:most]
-    # A single row would find nobody but itself.
+    # A single row would find only itself.
     return make_reference_set(encoding, rows.take(np.sort(index))) if len(index) > 1 else None
 
 
 def _lasting_parameters(estimator):
-    """Text and value of each parameter that weights rest on."""
+    """Text and snapshot of each parameter on which weights depend."""
     return {
         name: (repr(getattr(estimator, name)), snapshot(getattr(estimator, name)))
         for name in _LASTING
@@ -225,7 +225,6 @@ def _refuse_changes(estimator, state):
         if not same(value, earlier):
             before = "another object of that kind" if before == now else before
             raise ValueError(
-                f"{name}={now} was {before} when this estimator was fitted, and its "
-                "weights, to be trained further, rest on it. Put it back, or fit anew with "
-                "warm_start=False."
+                f"{name}={now} was {before} when this estimator was fitted, and the weights "
+                "that are trained further depend on it. Restore it, or fit with warm_start=False."
             )

@@ -1,4 +1,4 @@
-"""Rows on a device as training takes them: tables as components, images as they are."""
+"""Sources of training batches on a device: rows as components, and images."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ import torch
 from gudlearn.model.device import sees_images
 from gudlearn.training.trainer import Batch
 
-# Fraction of the labels that are replaced by none in training.
+# Fraction of the labels that are replaced by the null label in training.
 _UNLABELLED = 0.1
 
 
@@ -20,16 +20,16 @@ class ComponentRows:
     rows : Rows
     device : torch.device
     null : int
-        The label that stands for none.
+        The null label, which stands for no class.
 
     Attributes
     ----------
     missing : BoolTensor of shape (n, D') or None
         Active components that are missing in the data.
     imputed : bool
-        Whether imputed values stand there that may be shown to a network.
+        Whether they hold imputed values, which a network may see.
     self_index : LongTensor of shape (n,) or None
-        Places of the rows in the reference set.
+        Indices of the rows in the reference set, -1 for others.
     """
 
     def __init__(self, encoding, preconditioner, rows, device, null=0):
@@ -49,12 +49,18 @@ class ComponentRows:
         self._indices, _ = self.encoding.bin_indices(X)
 
     def impute(self, X):
-        """Take the same rows X (n, F) with missing values imputed."""
+        """Replace the rows by X (n, F), the same rows with missing values imputed."""
         self._put(X)
         self.imputed = True
 
     def begin_epoch(self, draw):
-        """Encode the rows where that is to be done; the draw-th time."""
+        """Encode the rows, or keep their components if nothing is dequantised.
+
+        Parameters
+        ----------
+        draw : int
+            Index of the draw of uniform noise.
+        """
         encoding = self.encoding
         if self._z is None or encoding.dequantised.any():
             z = encoding.encode(self._X, self._indices, self._keys, draw)
@@ -62,14 +68,14 @@ class ComponentRows:
             self._z = torch.from_numpy(z).to(self.device, torch.float32)
 
     def take(self, index, generator):
-        """A `Batch` of some rows; some of its labels are replaced by none."""
-        labels = _some_labels(self, index, generator)
+        """The `Batch` of rows of an index; some of its labels are replaced by the null label."""
+        labels = _batch_labels(self, index, generator)
         return Batch(
-            self._z[index], labels, _some(self.missing, index), _some(self.self_index, index)
+            self._z[index], labels, _take(self.missing, index), _take(self.self_index, index)
         )
 
     def components(self, index):
-        """Components of some rows."""
+        """Components of the rows of an index."""
         return self._z[index]
 
 
@@ -80,7 +86,7 @@ class ImageRows:
     ----------
     encoding, rows, device, null : see `ComponentRows`
     rotation : nn.Module
-        Of the basis, on the device.
+        Rotation of the basis, on the device.
     flips : bool
         Whether half of the images are mirrored, left to right.
     """
@@ -99,7 +105,7 @@ class ImageRows:
         active, basis = encoding.ends.active, encoding.basis
         self._column = torch.from_numpy(encoding.columns[active]).to(device)
         self._active = None if active.all() else torch.from_numpy(np.flatnonzero(active)).to(device)
-        # Numbers that float32 cannot hold may differ from their mean by less than its resolution.
+        # Values that float32 cannot hold may differ from their mean by less than its resolution.
         exact = np.result_type(X.dtype, np.float32) == np.float32
         self._arithmetic = torch.float32 if exact else torch.float64
         self._mean = torch.from_numpy(basis.mean_).to(device, self._arithmetic)
@@ -118,23 +124,23 @@ class ImageRows:
         return self._missing(self._missing_values)
 
     def _missing(self, values):
-        """Components of missing values (n, F), whose columns are components."""
+        """Mask of components, from that of values (n, F): missing columns are components."""
         return None if values is None else values[:, self._column] & (self._column >= 0)
 
     def _put(self, X):
         self._X = torch.from_numpy(np.ascontiguousarray(X)).to(self.device)
 
     def impute(self, X):
-        """Take the same images with missing values imputed."""
+        """Replace the images by X (n, F), the same images with missing values imputed."""
         self._put(X)
         self.imputed = True
 
     def begin_epoch(self, draw):
-        """Nothing is encoded beforehand."""
+        """Do nothing: images are encoded batch by batch."""
 
     def take(self, index, generator):
-        """A `Batch` of some images; some of its labels are replaced by none."""
-        X, missing = self._X[index].to(self._arithmetic), _some(self._missing_values, index)
+        """The `Batch` of images of an index; some of its labels are replaced by the null label."""
+        X, missing = self._X[index].to(self._arithmetic), _take(self._missing_values, index)
         if self.flips:
             u = torch.rand(len(X), generator=generator, device=self.device, dtype=torch.float32)
             mirrored = u < 0.5
@@ -143,7 +149,7 @@ class ImageRows:
         if self._width is not None:
             u = torch.rand(X.shape, generator=generator, device=self.device, dtype=torch.float32)
             X = X + self._width * (u - 0.5)
-        labels = _some_labels(self, index, generator)
+        labels = _batch_labels(self, index, generator)
         return Batch(self._rotate(X), labels, self._missing(missing))
 
     def _mirror(self, X, which):
@@ -151,7 +157,7 @@ class ImageRows:
         return torch.where(which[:, None, None, None], images.flip(2), images).flatten(1)
 
     def components(self, index):
-        """Components of some images."""
+        """Components of the images of an index."""
         return self._rotate(self._X[index].to(self._arithmetic))
 
     def _rotate(self, X):
@@ -170,12 +176,12 @@ def missing_components(encoding, rows, device):
     return torch.from_numpy(missing).to(device)
 
 
-def _some(array, index):
+def _take(array, index):
     return None if array is None else array[index]
 
 
-def _some_labels(source, index, generator):
-    """Labels of some rows, some of them none: the network learns both distributions."""
+def _batch_labels(source, index, generator):
+    """Labels of a batch, some replaced by null: the network also learns the marginal density."""
     if source.labels is None:
         return None
     labels = source.labels[index]
@@ -184,7 +190,7 @@ def _some_labels(source, index, generator):
 
 
 def rows_on_device(state, rows, trainer, flips):
-    """`Rows` for a trainer: images where its network is one of images.
+    """The source of `Rows` for a trainer: `ImageRows` if its network works on images.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Which rows are held out to judge a network by."""
+"""The split into training rows and held-out rows for validation."""
 
 import numpy as np
 
-# At most this many rows, or images, are held out: more would not choose better.
+# Largest number of held-out rows, or images: more would not choose better weights.
 _MOST_ROWS, _MOST_IMAGES = 8192, 512
 
 
@@ -20,11 +20,10 @@ def n_held_out(n_rows, fraction, images):
 
 
 def hold_out(rows, n, seed):
-    """Indices of about n of `Rows`; equal rows are held out together where most are unique.
+    """Indices of about n of `Rows`; equal rows are held out together if most are unique.
 
-    Otherwise the network would train on copies of rows that it is judged by. Where rows take few
-    values copies belong to the distribution, and without them a value would be missing from
-    training.
+    Otherwise the network would train on copies of held-out rows. If rows take few values, copies
+    are part of the distribution: holding all of them out would remove a value from training.
     """
     if not n:
         return np.arange(0)
@@ -35,6 +34,6 @@ def hold_out(rows, n, seed):
         group = np.arange(len(rows))
     rank = np.random.default_rng(seed).permutation(group.max() + 1)[group]
     by_rank = np.argsort(rank, kind="stable")
-    # The last group is taken whole: its other rows would be copies of held-out ones.
+    # The last group is taken as a whole: its other rows would be copies of held-out ones.
     held_out = by_rank[rank[by_rank] <= rank[by_rank[n - 1]]]
     return held_out if len(held_out) < len(rows) else held_out[:0]

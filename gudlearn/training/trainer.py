@@ -1,4 +1,4 @@
-"""A denoiser in training: its steps, and the moving average of its weights."""
+"""The trainer: steps of the optimiser, and the moving average of the weights."""
 
 import copy
 from typing import NamedTuple
@@ -9,21 +9,22 @@ import torch
 from gudlearn.conditioning.states import MISSING, TARGET, MaskedPath
 from gudlearn.diffusion.likelihood import nll_correction
 from gudlearn.diffusion.losses import AdaptiveTimes, nll_integrand, noise_loss
+from gudlearn.model.device import sees_images
 from gudlearn.nn.denoiser import LabelledDenoiser
 from gudlearn.training.optimizers import make_optimizers
 
 
 class Batch(NamedTuple):
-    """Rows of training.
+    """A batch of training rows.
 
     Parameters
     ----------
     x0 : Tensor of shape (B, D)
     labels : LongTensor of shape (B,) or None
     missing : BoolTensor of shape (B, D) or None
-        Components that are missing in the data: the loss does not count them.
+        Components that are missing in the data; they are not targets of the loss.
     self_index : LongTensor of shape (B,) or None
-        Places of the rows in the reference set, see `KernelDensities`.
+        Indices of the rows in the reference set, -1 for others; see `KernelDensities`.
     """
 
     x0: torch.Tensor
@@ -32,7 +33,7 @@ class Batch(NamedTuple):
     self_index: torch.Tensor | None = None
 
     def part(self, index):
-        """The rows of an index."""
+        """The batch of the rows of an index."""
         return Batch(*(None if part is None else part[index] for part in self))
 
 
@@ -46,16 +47,18 @@ class Trainer:
     ----------
     denoiser : Denoiser
         On its device, in float32.
-    path : gamma path on the same device
+    path : GammaPath
+        On the same device.
     loss : {"likelihood", "uniform"}
     batch_size : int
     learning_rate : float
     optimizer : {"muon", "adamw"}
-        Muon updates the hidden matrices that the network names, AdamW all other weights.
+        Muon updates the hidden matrices of the network, AdamW all other weights.
     weight_decay : float
     autocast : torch.dtype or None
-        Type of the hidden layers' arithmetic.
-    generator : torch.Generator on the device
+        Dtype of the hidden layers' arithmetic; None for float32.
+    generator : torch.Generator
+        On the device.
     compiled : bool
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
@@ -64,14 +67,14 @@ class Trainer:
         Which components of each row are target, observed or missing.
     loss_normalization : float in [0, 1]
         Exponent of the normalisation by the fraction of components that are scored. At 1 a
-        partially observed row, if a fifth of it or more is target, counts as much as a whole one,
+        partially observed row counts as much as a complete one, if a fifth of it or more is target,
         and so does a row whose components are active one after another; at 0 every active
-        component counts alike.
+        component has the same weight.
     """
 
     MAX_GRADIENT_NORM = 1.0
     AVERAGE = 0.998
-    # Smaller fractions of a row count as this fraction does.
+    # Targets that are a smaller fraction of a row are weighted like this fraction.
     LEAST_PART = 0.2
 
     def __init__(
@@ -91,17 +94,18 @@ class Trainer:
         )
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self.times = AdaptiveTimes(device=self.device)
-        # The same denoiser with the moving average of the weights: what is kept in the end.
+        # The same denoiser with the moving average of the weights, which are the result.
         self.averaged = denoiser.averaging(copy.deepcopy(denoiser.network)).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
-        # Running statistics, as of a BatchNorm, are averages already. What is not kept is constant.
+        # Running statistics, such as those of BatchNorm, are averages already, and are copied.
+        # Buffers outside the state dict are constant.
         kept, buffers = denoiser.network.state_dict(), denoiser.network.named_buffers()
         pairs = zip(self.averaged.network.buffers(), buffers, strict=True)
         self._buffers = [(average, now) for average, (name, now) in pairs if name in kept]
         self.steps = 0
 
     def follow(self, path, conditional_rate):
-        """Train on another path, with another fraction of partially observed rows."""
+        """Continue on another path, with another fraction of partially observed rows."""
         self.path = path.to(self.device, torch.float32)
         self.masks.rate = conditional_rate
 
@@ -112,16 +116,16 @@ class Trainer:
         ----------
         batch : Batch
         imputed : bool
-            Whether missing components hold imputed values, from which the others may be learned.
+            Whether missing components hold imputed values, which the network may see.
 
         Returns
         -------
         loss : scalar Tensor
-            To be minimised, in nats per component.
+            The objective, in nats per component.
         mean : scalar Tensor
-            Mean loss in nats per target component.
+            Mean loss in nats per target component, detached.
         terms, bins : Tensor of shape (B,)
-            Losses by the bins of their components' times, see `AdaptiveTimes.update`.
+            Loss of each row, and the bin of its time, see `AdaptiveTimes.update`.
         """
         x0, missing = batch.x0, batch.missing
         u = torch.rand(
@@ -145,7 +149,7 @@ class Trainer:
         n_scored = scored.sum(1, dtype=x0.dtype)
         mean = (terms.detach() * of_rows).sum() / n_scored.sum().clamp(min=1)
         # The smaller the target, and the fewer components are active at once, the noisier is the
-        # gradient that a step takes from them.
+        # gradient of a row.
         n_present = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
         fraction = (n_scored / n_present).nan_to_num(1.0).clamp(min=self.LEAST_PART)
         exponent = self.loss_normalization
@@ -154,7 +158,7 @@ class Trainer:
         return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
 
     def _denoise_batch(self, batch):
-        """The denoiser of a batch, in training's arithmetic."""
+        """The denoiser given labels and indices of a batch, in the precision of training."""
         labels = () if batch.labels is None else (batch.labels,)
 
         def denoise(x, gamma):
@@ -166,7 +170,13 @@ class Trainer:
         return denoise
 
     def step(self, batch, factor, imputed=False):
-        """One step of the optimiser on a batch; its mean loss as a tensor."""
+        """Take one step of the optimiser, with its learning rate times a factor.
+
+        Returns
+        -------
+        scalar Tensor
+            Mean loss of the batch in nats per target component.
+        """
         self.denoiser.train()
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -193,31 +203,31 @@ class Trainer:
         return loss
 
     def batches(self, n_rows):
-        """Index tensors of one epoch over the rows in random order, all of one length."""
+        """Indices of one epoch in random order, a tensor (n_steps, rows per step)."""
         n_steps = max(1, round(n_rows / self.batch_size))
-        need = n_steps * min(self.batch_size, max(n_rows, 1))
-        draws = -(-need // n_rows)
+        n_indices = n_steps * min(self.batch_size, max(n_rows, 1))
+        n_permutations = -(-n_indices // n_rows)
         order = torch.cat(
             [
                 torch.randperm(n_rows, generator=self.generator, device=self.device)
-                for _ in range(draws)
+                for _ in range(n_permutations)
             ]
         )
-        return order[:need].view(n_steps, -1)
+        return order[:n_indices].view(n_steps, -1)
 
     def weight_norm(self):
-        """Sum of the norms of the averaged weights: not finite if one of them is not."""
+        """Sum of the norms of the averaged weights, which is not finite if a weight is not."""
         return torch.stack(torch._foreach_norm(self._average)).sum()
 
     def averaged_state(self):
-        """State of the network with the averaged weights, as tensors."""
+        """State dict of the network with the averaged weights, a copy."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
     def time_weights(self, batch, n_bins=32, n_pairs=2):
-        """Standard deviation, over the noise, of the correction's integrand in bins of t.
+        """Standard deviation over the noise of the nll correction's integrand, in bins of t.
 
-        As an importance-sampling density it makes the variance of scores least. Pairs of draws for
-        a row tell the noise from the differences between rows.
+        As an importance-sampling density it minimises the variance of scores. Pairs of draws for
+        the same row separate the noise from the differences between rows.
         """
         variances = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
@@ -237,17 +247,16 @@ class Trainer:
         return np.sqrt(variances) if variances.any() else np.ones(n_bins)
 
     def path_without(self, missing):
-        """The path of rows some of whose components (n, D) are missing, and none observed."""
+        """The path of rows with missing components, a mask (n, D) or None, and none observed."""
         if missing is None:
             return self.path
         state = torch.where(missing, MISSING, TARGET)
         return MaskedPath(self.path, state, self.masks.log_variances)
 
     def labelled(self, labels, self_index=None):
-        """The averaged denoiser given labels and places of rows in the reference set.
+        """The averaged denoiser given labels and indices of rows in the reference set.
 
-        Images are denoised in training's arithmetic.
+        Images are denoised in the precision of training.
         """
-        images = getattr(self.denoiser.network, "sees_images", False)
-        autocast = self.autocast if images else None
+        autocast = self.autocast if sees_images(self.denoiser) else None
         return LabelledDenoiser(self.averaged, labels, autocast=autocast, self_index=self_index)

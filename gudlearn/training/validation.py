@@ -1,4 +1,4 @@
-"""Held-out rows that judge a network while it trains."""
+"""Validation on held-out rows during training."""
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ class Validation:
     labels : LongTensor of shape (n,) or None
     missing : BoolTensor of shape (n, D) or None
     self_index : LongTensor of shape (n,) or None
-        Places of the rows in the reference set.
+        Indices of the rows in the reference set, -1 for others.
     chunk : int
-        Rows times noise draws that go through the network at once.
+        Largest number of rows times noise draws in one call of the network.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Validation:
         generator = torch.Generator(device=device).manual_seed(self.seed)
         density = self._density or TimeDensity(times.weights)
         if times.started:
-            # One density for all later calls: then only the weights differ between them.
+            # The same density for all later calls: then only the weights differ between them.
             self._density = density
         offset = torch.rand(n, generator=generator, device=device, dtype=torch.float32)
         rows = torch.arange(n * self.n_times, device=device)
         total = 0.0
         with torch.no_grad():
-            for some in rows.split(self.chunk):
-                row, stratum = some % n, some // n
+            for chunk in rows.split(self.chunk):
+                row, stratum = chunk % n, chunk // n
                 t, inverse_density, _ = density((stratum + offset[row]) / self.n_times)
                 eps = torch.randn(
-                    len(some), d, generator=generator, device=device, dtype=torch.float32
+                    len(chunk), d, generator=generator, device=device, dtype=torch.float32
                 )
                 labels, missing, self_index = (
                     None if v is None else v[row]
@@ -76,12 +76,12 @@ class Validation:
 
 
 def make_validation(fitted, rows, seed):
-    """Validation on held-out `Rows`, or None if there are none.
+    """The `Validation` on held-out `Rows`, or None if there are none.
 
     Parameters
     ----------
     fitted : FittedModel
-        Untrained: it encodes the rows, and gives their likelihood under the marginals.
+        Untrained model, which encodes the rows and computes their likelihood under the marginals.
     rows : Rows
     seed : int
     """
@@ -98,7 +98,7 @@ def make_validation(fitted, rows, seed):
     constant = -fitted.each_chunk(rows, log_likelihood).mean() / n_dimensions
     images, n_active, labels = model.sees_images, max(len(model.active), 1), rows.labels
     return Validation(
-        # The last chunk of images is filled up.
+        # The last chunk of images is padded.
         torch.cat(z)[: len(rows)],
         labels=None if labels is None else labels.to(model.device),
         n_times=2 if images else int(np.clip(4096 // len(rows), 4, 64)),

@@ -158,7 +158,7 @@ def test_a_warm_start_refuses_changes_that_the_weights_rest_on(change):
     gen = small(warm_start=True, bin_width=None).fit(X)
     before = gen.score_samples(X)
     (name,) = {key.partition("__")[0] for key in change}
-    with pytest.raises(ValueError, match=f"^{name}=.* was .* fit anew with warm_start=False"):
+    with pytest.raises(ValueError, match=f"^{name}=.* was .* fit with warm_start=False"):
         gen.set_params(**change).fit(X)
     np.testing.assert_array_equal(gen.score_samples(X), before)
 
