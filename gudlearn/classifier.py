@@ -1,4 +1,4 @@
-"""Classes by Bayes' rule, from the density of each class."""
+"""Classification by Bayes' rule, from the density of each class."""
 
 import numpy as np
 from scipy.special import log_softmax
@@ -20,13 +20,13 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted; None is ``GUDGenerator()`` with its defaults. Its
-        ``class_conditional`` is switched on in the copy that is fitted, and parameters are reached
+        ``class_conditional`` is switched on in the copy that is fitted. Its parameters can be set
         as ``generator__max_iter``.
     priors : None or array-like of shape (n_classes,), default=None
         Probabilities of the classes, in the order of ``classes_``. None takes their frequencies in
         fit.
     random_state : int, RandomState instance or None, default=None
-        If not None it is passed to the generator.
+        If not None, it is passed to the generator.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For bad parameters or data, or where there is one class only.
+            For bad parameters or data, or if there is only one class.
         """
         self._validate_params()
         generator = self._new_generator()
@@ -155,7 +155,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples, n_classes)
         """
         log_p = self.log_likelihood(X)
-        # A row to which all classes give probability zero keeps the priors.
+        # A row with probability zero under all classes keeps the priors.
         log_p = np.where(np.isneginf(log_p).all(1, keepdims=True), 0.0, log_p)
         return log_softmax(log_p + np.log(self.class_prior_), axis=1)
 
@@ -173,7 +173,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         return np.exp(self.predict_log_proba(X))
 
     def predict(self, X):
-        """The most probable class of each row.
+        """Predict the most probable class of each row.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
 
 
 def _count_classes(y):
-    """Number of classes; None where y is no list of labels, which the generator's fit refuses."""
+    """Number of classes; None if y is not a list of labels: the generator's fit then raises."""
     if y is None or np.ndim(y) == 0:
         return None
     check_no_missing_label(y)

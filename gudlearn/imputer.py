@@ -19,46 +19,46 @@ from gudlearn.data.rows import Rows
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
-# Columns of at most this many different whole numbers are discrete.
+# Columns with at most this many distinct values, all whole numbers, are discrete.
 _MOST_LEVELS = 64
-# Fraction of partially observed training rows: an imputer is never asked for whole ones.
+# Fraction of partially observed training rows: an imputer never draws complete rows.
 _RATE = 0.5
 
 
 class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
-    """Imputer by the conditional distribution of missing values, from a diffusion model.
+    """Imputation by the conditional distribution of missing values under a diffusion model.
 
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        retrieval="auto")``. In the copy that is fitted a ``conditional_rate`` of "auto" is 0.5, and
+        retrieval="auto")``. In the fitted copy a ``conditional_rate`` of "auto" is 0.5, and
         with a ``bin_width`` of "auto" columns of at most 64 different whole numbers are discrete.
-        Parameters are reached as ``generator__max_iter``.
+        Its parameters can be set as ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
-        What stands for a missing value.
+        Value that marks a missing one.
     strategy : {"mean", "median", "sample"}, default="mean"
-        What is imputed: the mean or median given the observed values of the row, each entry by
-        itself, or one draw. Means have the least squared error; draws have the distribution of the
-        data.
+        Impute the mean or the median of each entry given the observed values of the row, or one
+        draw. Means have the least squared error; draws have the distribution of the data.
     n_samples : int, default=30
-        Draws for a median; with an even number it may lie between two whole numbers. For a mean,
-        draws of noise, see
+        Draws for a median, which may lie between two whole numbers if the number is even. For a
+        mean, draws of noise, see
         :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
     add_indicator : bool, default=False
         Whether to append indicators of missing values, as
         :class:`~sklearn.impute.MissingIndicator` does.
     keep_empty_features : bool, default=False
-        Whether columns without any value in ``fit`` are kept, filled with 0, or dropped.
+        Whether columns without any value in ``fit`` are kept and filled with 0, or dropped.
     random_state : int, RandomState instance or None, default=None
-        Controls the generator's fit, where it is not None, and the draws. Means and medians of a
-        row depend on no other row; draws differ between equal rows.
+        Controls the draws and, if it is not None, the generator's fit. Means and medians of a row
+        do not depend on other rows; draws differ between equal rows.
 
     Attributes
     ----------
     generator_ : GUDGenerator or None
-        The fitted model of the columns that had values; None where there are none.
+        The fitted model of the columns with values; None if there are none.
     indicator_ : MissingIndicator or None
+        The fitted indicator, with ``add_indicator``.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -69,8 +69,8 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     Values are assumed to be missing at random: whether one is missing may depend on the observed
     values of the row, not on the missing value.
 
-    Where the generator's basis mixes columns some of which are missing, means of a row may depend
-    on other rows: all rows are then guided.
+    If the generator's basis mixes observed with missing columns in one of the rows, all rows are
+    guided: the means of a row may then depend on other rows.
 
     Examples
     --------
@@ -134,7 +134,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         ValueError
             For bad parameters or data.
         TypeError
-            If the generator is none that completes rows.
+            If the generator cannot complete rows.
         """
         self._validate_params()
         generator = self._new_generator()
@@ -200,17 +200,18 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
     @isolated
     def sample_imputations(self, X, m=5):
-        """Draw several imputations, to carry their uncertainty into later results.
+        """Draw several imputations, to propagate their uncertainty into later results.
 
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
         m : int, default=5
+            Number of imputations.
 
         Returns
         -------
         ndarray of shape (m, n_samples, n_features_out)
-            Without the columns of an indicator. The first is that of ``transform`` with
+            Without the columns of an indicator. The first imputation is that of ``transform`` with
             ``strategy="sample"``.
 
         References
@@ -224,7 +225,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
     @property
     def _nan_is_missing(self):
-        """Whether NaN is what stands for a missing value."""
+        """Whether NaN marks a missing value."""
         return self.missing_values is None or bool(np.isnan(self.missing_values))
 
     def _rows(self, X, reset):
@@ -235,26 +236,26 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         return X if nan else np.where(X == self.missing_values, np.nan, X)
 
     def _complete(self, X, n_samples, by_value, mean=False):
-        """Draws of the kept columns of X, (n_draws, n, F')."""
+        """Completions of the kept columns of X, (n_draws, n, F'), float64."""
         values = X[:, self._kept].astype(np.float64)
-        rows = Rows.of(values)
-        if rows.observed is None:
+        missing = missing_mask(values)
+        if missing is None:
             return np.repeat(values[None], n_samples, axis=0)
-        partial = ~rows.observed.all(axis=1)
+        partial = missing.any(axis=1)
         # Observed values may lie off the grid that was fitted; they are not changed.
         on_grid = Rows.of(np.where(self._whole, np.rint(values[partial]), values[partial]))
         sampling = self.generator_.sampling()
         drawn = sampling.complete_by_value(on_grid, n_samples, self._seed, by_value, mean)
-        found = np.repeat(values[None], len(drawn), axis=0)
-        found[:, partial] = np.where(on_grid.observed, values[partial], drawn)
-        return found
+        complete = np.repeat(values[None], len(drawn), axis=0)
+        complete[:, partial] = np.where(on_grid.observed, values[partial], drawn)
+        return complete
 
     def _in_place(self, X, filled):
-        """Columns in the order of X, observed values unchanged; empty ones kept or dropped."""
+        """Put completed columns in the place of those of X; keep or drop the empty columns."""
         filled = filled.astype(X.dtype)
         if self._kept.all() or not self.keep_empty_features:
             return filled
-        # A value that a new row has in such a column stays.
+        # A new row may have values in a column that was empty in fit: they are kept.
         out = np.nan_to_num(X, nan=0.0)
         out[:, self._kept] = filled
         return out
@@ -287,9 +288,9 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
 
 def _whole_columns(X):
-    """Which columns hold few different whole numbers, apart from missing values."""
-    found, missing = np.zeros(X.shape[1], dtype=bool), missing_mask(X)
+    """Mask (F,) of columns whose observed values are few different whole numbers."""
+    whole, missing = np.zeros(X.shape[1], dtype=bool), missing_mask(X)
     for j, column in enumerate(X.T):
         values = np.unique(column if missing is None else column[~missing[:, j]])
-        found[j] = 1 < len(values) <= _MOST_LEVELS and (values == np.rint(values)).all()
-    return found
+        whole[j] = 1 < len(values) <= _MOST_LEVELS and (values == np.rint(values)).all()
+    return whole

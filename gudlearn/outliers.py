@@ -1,4 +1,4 @@
-"""Outliers by the log-likelihood of a generative model."""
+"""Outlier detection by the log-likelihood of a generative model."""
 
 from numbers import Real
 
@@ -16,7 +16,7 @@ from gudlearn.data.containers import Container
 from gudlearn.data.ties import SpreadTies
 from gudlearn.generator import GUDGenerator
 
-# Random spreads of the ties of a row that is scored.
+# Number of random spreads over which the score of a row with ties is averaged.
 _N_DRAWS = 2
 
 
@@ -26,19 +26,19 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     Parameters
     ----------
     generator : GUDGenerator or None, default=None
-        The model, not fitted; None is ``GUDGenerator()``. Parameters are reached as
+        The model, not fitted; None is ``GUDGenerator()``. Its parameters can be set as
         ``generator__max_iter``.
     ties : {"spread", "keep"}, default="spread"
-        What to do with columns of a table whose values repeat (fewer than half as many different
-        values as observed ones). A value that many rows share would give every such row a high
-        density. "spread" replaces values by normal scores, with ties spread at random over the
-        scores that they share: a row is then unusual for a rare value, or for one that does not
-        agree with the other columns. All columns are then continuous to the model. "keep" leaves
-        values as they are, and so does a generator with a ``bin_width``, and images.
+        How columns of a table with repeated values are treated (those in which less than half of
+        the observed values are distinct). A value that many rows share would give all of these rows
+        a high density. "spread" replaces values by normal scores, with ties spread at random over
+        the scores that they share: a row is then unusual if it has a rare value, or one that does
+        not agree with the other columns. The model treats all columns as continuous. "keep" leaves
+        values as they are; so do images, and generators with a ``bin_width``.
     contamination : float in (0, 0.5], default=0.1
         Fraction of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
-        If not None it is passed to the generator, and to the steps of a pipeline.
+        If not None, it is passed to the generator and to the steps of a pipeline.
 
     Attributes
     ----------
@@ -53,17 +53,16 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    Rows with NaN are scored by their observed values, where the basis does not mix columns. Rows in
-    the generator's reference set (its ``retrieval``) are scored as if they were not in it, except
-    with ``likelihood="flow"``; among equal rows, the first of them.
+    Rows with NaN are scored by their observed values if the basis does not mix columns. Rows in the
+    generator's reference set (its ``retrieval``) are scored as if they were not in it, except with
+    ``likelihood="flow"``; of equal rows only the first is excluded.
 
-    Log-likelihoods are densities in units of the normal scores in columns whose ties are spread
-    (the mean over two random spreads, keyed by the values of a row), and in those of the data in
-    others.
+    In columns whose ties are spread, log-likelihoods are densities of the normal scores (the mean
+    over two random spreads, keyed by the values of a row); in others, of the values of the data.
 
     References
     ----------
-    Rueschendorf (2009), "On the distributional transform, Sklar's theorem, and the empirical copula
+    Rüschendorf (2009), "On the distributional transform, Sklar's theorem, and the empirical copula
     process", https://doi.org/10.1016/j.jspi.2009.05.030
 
     Examples
@@ -91,7 +90,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
 
     @isolated
     def fit(self, X, y=None):
-        """Fit the model, and the threshold to its scores of the same rows.
+        """Fit the model, and choose the threshold by its scores of the same rows.
 
         Parameters
         ----------
@@ -111,7 +110,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
             ties = None
             generator.fit(X)
         else:
-            # Equal rows are spread differently.
+            # Equal rows get different spreads.
             generator.fit(_like(X, ties.spread(rows, distinct_keys(rows))))
         scores = _scores(_whole_rows, generator, ties, X, rows)
         self.generator_, self._ties = generator, ties
@@ -123,7 +122,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         return self
 
     def _may_spread(self, generator):
-        """Whether ties are to be spread in columns that have them."""
+        """Whether ties are spread in columns that have them."""
         width = getattr(generator, "bin_width", None)
         binned = width is not None and not isinstance(width, str)
         images = getattr(generator, "shape", None) is not None
@@ -147,7 +146,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     def score_columns(self, X, *, groups=None):
         """Log-likelihood of each entry given all others of its row: which column is unusual.
 
-        Fit the generator with a ``conditional_rate`` above 0 for this, as by
+        The generator should be fitted with a ``conditional_rate`` above 0, for example
         ``generator__conditional_rate=0.3``.
 
         Parameters
@@ -164,7 +163,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If the generator is no `GUDGenerator`.
+            If the generator is not a `GUDGenerator`.
 
         Examples
         --------
@@ -217,7 +216,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):
-        """Tell outliers from the rest.
+        """Classify rows as outliers or inliers.
 
         Parameters
         ----------
@@ -226,7 +225,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,) of int
-            -1 for outliers, 1 for the rest.
+            -1 for outliers, 1 for inliers.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -239,7 +238,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
 
 
 def _whole_rows(generator, X, reference):
-    """Log-likelihoods of rows, without each of them in the reference set if there is one."""
+    """Log-likelihoods of rows, each of them excluded from the reference set if there is one."""
     if not getattr(generator, "uses_reference_set", False):
         return generator.score_samples(X)
     return generator.score_samples_leave_one_out(X, reference)
@@ -248,8 +247,8 @@ def _whole_rows(generator, X, reference):
 def _scores(function, generator, ties, X, rows):
     """Scores of X by a function such as `_whole_rows`.
 
-    With ties they are means over random spreads of its rows (n, F). Spread 0 is what was trained
-    on, and is not scored.
+    With ties they are means over random spreads of its rows (n, F). Spread 0 is the training data,
+    and is not scored.
     """
     if ties is None:
         return function(generator, X, None)
@@ -264,7 +263,7 @@ def _scores(function, generator, ties, X, rows):
 
 
 def _numbers(X):
-    """Rows of a table of numbers, (n, F) float64; None for other X, which generators refuse."""
+    """A numeric table as an array (n, F), float64; None for other X: images, or bad input."""
     try:
         if isinstance(X, pd.DataFrame):
             Container.of(X)
@@ -280,7 +279,7 @@ def _numbers(X):
 
 
 def _like(X, rows):
-    """Rows of numbers in the container of X."""
+    """Put rows (n, F) into the container of X."""
     if isinstance(X, pd.DataFrame):
         return pd.DataFrame(rows, columns=X.columns, index=X.index)
     if type(X).__module__.partition(".")[0] == "polars":

@@ -24,7 +24,7 @@ __all__ = ["GenerativePipeline"]
 
 # Uniform draws inside a bin per scored row.
 _DRAWS = 16
-# Streams of keyed noise: the shift and the stride of the lattice of draws, and places in fit.
+# Streams of keyed noise: shift and stride of the lattice of draws, and positions in bins in fit.
 _SHIFT, _STRIDE, _PLACE = range(3)
 
 
@@ -150,7 +150,7 @@ class GenerativePipeline(Pipeline):
             self._trained_on = X[:0].copy()
         first_row = self._like_input(np.array(X[:1], dtype=np.float64))
         Z = super()._fit(X, y, *args, **kwargs)
-        # Faults that only fitted steps show are refused before the last step is trained.
+        # Some errors show in fitted steps only: raise them before the last step is trained.
         self._forward(first_row)
         return Z
 
@@ -257,27 +257,28 @@ class GenerativePipeline(Pipeline):
         return X, log_det
 
     def _inside_bins(self, levels, keys):
-        """Rows of bin indices as fit sees them, spread over their bins."""
+        """Rows at random positions in the bins of indices `levels` (n, F), as in fit."""
         u = keyed_uniform(keys, levels.shape[1], _PLACE).numpy()
         return (levels + u - 0.5) * self.bin_width_
 
     def _as_trained(self, X):
-        """Rows X (n, F) as the last step received them if they were trained on."""
+        """Rows X (n, F) as the last step received them, if they were training rows."""
         X = validate_data(self, X, dtype=np.float64, reset=False)
         binned = getattr(self, "bin_width_", None) is not None
         if binned:
             levels = bin_indices(self, X)
             X = self._inside_bins(levels, row_keys(levels))
-        own = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
-        kind = getattr(self, "_trained_on", X)
-        # A row that its dtypes do not hold was not trained on; dequantised values were rounded.
-        held = rows_held_by(kind, X)
+        Z = np.array(self._forward(self._like_input(X))[0], dtype=np.float64)
+        template = getattr(self, "_trained_on", X)
+        # A row that the dtypes of training cannot hold was not trained on; dequantised values were
+        # rounded.
+        held = rows_held_by(template, X)
         if held is not None and (held | binned).any():
-            own[held | binned] = self._forward(cast_like(kind, X[held | binned]))[0]
-        return own
+            Z[held | binned] = self._forward(cast_like(template, X[held | binned]))[0]
+        return Z
 
     def _log_density(self, X, reference=None):
-        """Log-density of rows X, without their reference rows of the last step if there are any."""
+        """Log-density of rows X; the last step excludes their rows `reference`, if not None."""
         Z, log_det = self._forward(self._like_input(X))
         final = self.steps[-1][1]
         if reference is None:
@@ -328,7 +329,7 @@ class GenerativePipeline(Pipeline):
 
     @property
     def uses_reference_set(self):
-        """Whether the last step looks training rows up."""
+        """Whether the last step looks up training rows."""
         return getattr(self.steps[-1][1], "uses_reference_set", False)
 
     def _scores(self, X, reference=None):
@@ -428,7 +429,7 @@ class GenerativePipeline(Pipeline):
                 X[:, column] = clip_to(getattr(dtype, "numpy_dtype", dtype), X[:, column])
                 dtypes[column] = dtype
         if not hasattr(self._no_rows, "iloc"):
-            # An array has one dtype for all columns, or none of theirs.
+            # An array has one dtype: that of the data if all columns can be cast, else float64.
             return X.astype(dtypes[0]) if len(dtypes) == X.shape[1] else X
         frame = type(self._no_rows)(X).astype(dtypes)
         return frame.set_axis(self._no_rows.columns, axis=1)
