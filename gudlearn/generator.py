@@ -21,7 +21,7 @@ from gudlearn.data.reading import read_more
 from gudlearn.data.rows import Rows
 from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
-from gudlearn.model.sampling import Sampling, auto_sampler
+from gudlearn.model.sampling import Sampling, as_probabilities, auto_sampler
 from gudlearn.model.scoring import Scoring
 from gudlearn.model.state import learned_attributes
 from gudlearn.training.fit import Fit, PartialFit
@@ -637,9 +637,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             The value of ``conditioning``. "auto" is "exact" where observed columns make whole
             components and the network was trained on partially observed rows, else "posterior".
         """
-        check_is_fitted(self)
-        observed = as_mask("mask", mask, column_names(self), self._mask_shape)
-        return self.sampling().method(observed[None])
+        sampling = self.sampling()
+        return sampling.method(as_mask("mask", mask, column_names(self), self._mask_shape)[None])
 
     @isolated
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
@@ -694,14 +693,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             Observed entries are those of X.
         """
         check_is_fitted(self)
-        probabilities = np.asarray(q, dtype=np.float64)
-        inside = (probabilities >= 0) & (probabilities <= 1)
-        if probabilities.ndim > 1 or not probabilities.size or not inside.all():
-            raise ValueError(f"q={q!r} must be a number in [0, 1], or a list of them.")
+        q = as_probabilities("q", q)
         rows, random_state = self._read_partial(X), self._random_state(random_state)
         draws = self.sampling().complete(n_samples, rows, None, 1.0, random_state)
-        quantiles = np.quantile(draws, probabilities, axis=0)
-        return quantiles.reshape(*probabilities.shape, -1, *self.sample_shape_)
+        return np.quantile(draws, q, axis=0).reshape(*q.shape, -1, *self.sample_shape_)
 
     # Scores
 

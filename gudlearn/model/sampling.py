@@ -181,6 +181,20 @@ class Sampling:
             warn_never_partial(self.state, "observed values guide it, slowly and not exactly")
 
 
+def as_probabilities(parameter, q):
+    """A probability, or a list of them, as an array of no or one dimension.
+
+    Raises
+    ------
+    ValueError
+        If an entry is outside [0, 1], or q is empty or has more dimensions.
+    """
+    array = np.asarray(q, dtype=np.float64)
+    if array.ndim > 1 or not array.size or not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{parameter}={q!r} must be a number in [0, 1], or a list of them.")
+    return array
+
+
 def _n_answers(n_samples, condition, mean):
     """Number of draws for n_samples: an estimate of a mean counts as two."""
     return -(-n_samples // 2) if mean and condition.method == "exact" else n_samples
