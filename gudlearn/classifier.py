@@ -143,6 +143,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return np.stack([self.generator_.score_samples(X, c) for c in self.classes_], axis=1)
 
+    @isolated
     def predict_log_proba(self, X):
         """Logarithm of the probability of each class.
 
@@ -159,6 +160,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         log_p = np.where(np.isneginf(log_p).all(1, keepdims=True), 0.0, log_p)
         return log_softmax(log_p + np.log(self.class_prior_), axis=1)
 
+    @isolated
     def predict_proba(self, X):
         """Probability of each class.
 
