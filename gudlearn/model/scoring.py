@@ -63,6 +63,11 @@ class Scoring:
         self._check({"the rest of a strip": mask})
 
     def _log_likelihood(self, rows, given, excluded):
+        if excluded is not None and len(excluded) != len(rows):
+            raise ValueError(
+                f"reference has {len(excluded)} rows, but X has {len(rows)}. Pass the training "
+                "row of each row of X, or None."
+            )
         if self.likelihood == "flow":
             return self.fitted.flow_log_prob(rows)
         return self.fitted.log_likelihood(rows, given, excluded)

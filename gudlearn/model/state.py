@@ -10,7 +10,7 @@ from gudlearn._specs import same, snapshot
 from gudlearn.model.device import to_arrays
 
 # Weights of a uniform density over t.
-_UNIFORM = np.ones(32)
+UNIFORM_WEIGHTS = np.ones(32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class TimeWeights:
         """The weights under the schedule they were measured for, uniform ones under any other."""
         if schedule is self.schedule and same(snapshot(schedule), self.parameters):
             return self.weights
-        return _UNIFORM
+        return UNIFORM_WEIGHTS
 
 
 @dataclass(frozen=True, eq=False)

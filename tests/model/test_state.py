@@ -105,3 +105,9 @@ def test_tools_around_a_generator_answer_as_it_does(fitted):
     assert np.array_equal(fitted.scoring().rows(rows), fitted.score_samples(X))
     assert np.array_equal(fitted.sampling().draw(5, None, 1.0, 0), fitted.sample(5, random_state=0))
     assert np.array_equal(fitted.fitted_model().log_likelihood(rows), fitted.score_samples(X))
+
+
+def test_a_reference_has_a_row_for_each_row_that_is_scored():
+    gen = small(retrieval=20).fit(X)
+    with pytest.raises(ValueError, match="reference has 3 rows, but X has 40"):
+        gen.score_samples_leave_one_out(X, X[:3])
