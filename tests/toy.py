@@ -20,13 +20,16 @@ def toy_rows(n=256, seed=0):
     return torch.stack([x[:, 0], CORRELATION * x[:, 0] + (1 - CORRELATION**2) ** 0.5 * x[:, 1]], 1)
 
 
-def toy_trainer(loss="likelihood", optimizer="adamw", seed=0):
-    """A trainer whose untrained denoiser is that of two independent components."""
+def toy_trainer(loss="likelihood", optimizer="adamw", seed=0, highest=6.0):
+    """A trainer whose untrained denoiser is that of two independent components.
+
+    Its log-SNR goes from the highest to the opposite number.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         network = MLP(width=16, n_blocks=1).build(2, 1)
     denoiser = Denoiser(network, GaussianMarginals(torch.zeros(2), torch.ones(2)))
-    path = WindowedGamma([-6.0, -6.0], [6.0, 6.0], 0.0, 1.0).to(dtype=torch.float32)
+    path = WindowedGamma([-highest] * 2, [highest] * 2, 0.0, 1.0).to(dtype=torch.float32)
     return Trainer(
         denoiser,
         path,

@@ -85,9 +85,9 @@ def test_partial_and_sequential_rows_weigh_as_loss_normalization_says(
     fraction = (0.5 if state != TARGET else 1.0) * width
     # A component is worth the same nats in any state: the untrained denoiser uses no other. The
     # means of 20,000 rows have relative standard errors of 0.7 %.
-    assert float(mean) == pytest.approx(float(mean_of_whole), rel=0.08)
+    assert float(mean) == pytest.approx(float(mean_of_whole), rel=0.1)
     weight = fraction ** (1 - loss_normalization)
-    assert float(loss.detach()) == pytest.approx(weight * float(whole.detach()), rel=0.08)
+    assert float(loss.detach()) == pytest.approx(weight * float(whole.detach()), rel=0.1)
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -131,15 +131,16 @@ def test_a_step_depends_on_its_own_generator_alone():
 
 
 def test_scores_draw_times_where_the_correction_is_noisy():
-    trainer = toy_trainer()
+    trainer = toy_trainer(highest=10.0)
     weights = trainer.time_weights(Batch(toy_rows(32)))
     assert (weights == 1).all() and weights.shape == (32,)
     for _ in range(100):
         trainer.step(Batch(toy_rows(256)), 1.0)
-    weights = trainer.time_weights(Batch(toy_rows(64)))
+    weights = trainer.time_weights(Batch(toy_rows(256)))
     assert weights.shape == (32,) and (weights > 0).all()
-    # Where all is noise, or nothing is, the correction adds nothing.
-    assert weights[4:16].mean() > 3 * weights[[0, 1, 30, 31]].mean()
+    # Where all is noise, or nothing is, one component adds little to what is known of the other.
+    middle = weights[9:15].mean()
+    assert middle > 1.5 * weights[:2].mean() and middle > 100 * weights[-4:].mean()
 
 
 def gradient_norm(trainer):
