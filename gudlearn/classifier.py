@@ -198,7 +198,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
 
 def _count_classes(y):
     """Number of classes; None if y is not a list of labels: the generator's fit then raises."""
-    if y is None or np.ndim(y) == 0:
+    if y is None or np.asarray(y).ndim == 0:
         return None
     check_no_missing_label(y)
     return len(np.unique(np.asarray(y))) or None
