@@ -163,6 +163,12 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def few_flow_steps(monkeypatch):
+    """The flow takes long even for one row."""
+    monkeypatch.setattr("gudlearn.model.fitted._FLOW_STEPS", 4)
+
+
 @functools.cache
 def by_default(run):
     return list(run())
