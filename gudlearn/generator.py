@@ -995,8 +995,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.extend(wave[None, -8:], 20).shape
         (1, 28)
         """
-        check_n_samples(n_steps, "n_steps")
         extension = self._extension(context, active, steps_per_column, side)
+        check_n_samples(n_steps, "n_steps")
         scoring = self.scoring() if return_log_likelihood else None
         return extension.extend(X_start, n_steps, self._random_state(random_state), scoring)
 
