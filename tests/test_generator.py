@@ -25,15 +25,15 @@ from gudlearn import (
     SoftConditioningSchedule,
     VPSchedule,
 )
-from gudlearn._fitting import resolve_network
 from gudlearn._random import seed_keys
+from gudlearn.training.options import n_epochs, resolve_network
 from small import continuous, dependent, small, whole
 
 BASES = ["identity", "pca", "fourier", "wavelet", "block"]
 SCHEDULES = ["auto", "linear", "cosine", "vp", "soft", "sequential"]
 KINDS = [(continuous(), None), (whole(), 1.0)]
-# Untrained, and nothing said of one component by another.
-APART = {"max_iter": 0, "preconditioning": "marginal"}
+# Untrained, with independent components: the product of the marginals.
+INDEPENDENT = {"max_iter": 0, "preconditioning": "marginal"}
 every_kind = pytest.mark.parametrize(("X", "bin_width"), KINDS, ids=["continuous", "discrete"])
 
 
@@ -44,10 +44,9 @@ def fitted():
 
 
 @pytest.fixture
-def noise_by_place(monkeypatch):
-    """Key the noise of rows by their place, so that it does not change with their units."""
-    for module in ("_engine", "_encoding", "_fitting", "_rows"):
-        monkeypatch.setattr(f"gudlearn.{module}.row_keys", lambda X: seed_keys(0, len(X)))
+def noise_by_index(monkeypatch):
+    """Key the noise of rows by their index, so that it does not change with their units."""
+    monkeypatch.setattr("gudlearn.data.rows.row_keys", lambda X: seed_keys(0, len(X)))
 
 
 def same_weights(first, second):
@@ -76,18 +75,17 @@ def test_the_scores_agree_with_each_other(fitted):
 def test_component_scores_sum_to_the_score(basis, n_extra, X, bin_width):
     gen = small(basis=basis, bin_width=bin_width).fit(X)
     split = gen.score_components(X)
-    # Where components are not columns, the reconstruction of each column is told apart.
+    # Where components are not columns, the reconstruction of each column is an extra one.
     assert split.shape == (40, 3 + (n_extra if bin_width else 0))
     np.testing.assert_allclose(split.sum(1), gen.score_samples(X), rtol=1e-12)
 
 
 def test_component_scores_of_columns_are_in_their_order():
     X = np.column_stack([continuous()[:, 0], whole()[:, 0], np.full(40, 2.0)])
-    # From independent marginals: a joint Gaussian would find correlations of chance.
-    independent = {"max_iter": 0, "preconditioning": "marginal"}
-    gen = small(bin_width=[None, 1.0, None], **independent).fit(X)
+    # A joint Gaussian would find correlations by chance.
+    gen = small(bin_width=[None, 1.0, None], **INDEPENDENT).fit(X)
     for j in range(2):
-        alone = small(bin_width=[None, 1.0][j], **independent).fit(X[:, [j]])
+        alone = small(bin_width=[None, 1.0][j], **INDEPENDENT).fit(X[:, [j]])
         np.testing.assert_allclose(
             gen.score_components(X)[:, j], alone.score_samples(X[:, [j]]), rtol=1e-9
         )
@@ -107,7 +105,8 @@ def test_the_flow_of_the_untrained_model_is_near_its_bound():
     flow = gen.score_samples(X)
     bound = small(max_iter=0).fit(X).score_samples(X)
     assert flow.shape == (12,)
-    np.testing.assert_allclose(flow, bound, atol=0.02)
+    # One component has no correction by the network: neither number has noise.
+    np.testing.assert_allclose(flow, bound, atol=1e-3)
     np.testing.assert_array_equal(gen.score_samples(X), flow)
 
 
@@ -137,7 +136,7 @@ def test_scores_take_rows_of_any_numeric_dtype(fitted):
 
 
 @pytest.mark.parametrize("basis", ["identity", "pca"])
-def test_scores_are_in_the_units_of_the_rows(basis, noise_by_place):
+def test_scores_are_in_the_units_of_the_rows(basis, noise_by_index):
     # Scaling by a power of two is exact: the model is the same to the last bit.
     X = continuous()
     gen, scaled = small(basis=basis).fit(X), small(basis=basis).fit(4 * X)
@@ -152,14 +151,14 @@ def test_scaling_one_column_shifts_the_score_by_its_logarithm():
     for c in (1e-3, 7.0):
         scaled = X * [1, c, 1]
         np.testing.assert_allclose(
-            small(**APART).fit(scaled).score_samples(scaled),
-            small(**APART).fit(X).score_samples(X) - np.log(c),
+            small(**INDEPENDENT).fit(scaled).score_samples(scaled),
+            small(**INDEPENDENT).fit(X).score_samples(X) - np.log(c),
             rtol=1e-6,
         )
 
 
 @pytest.mark.parametrize("basis", ["identity", "pca"])
-def test_probabilities_do_not_depend_on_the_units(basis, noise_by_place):
+def test_probabilities_do_not_depend_on_the_units(basis, noise_by_index):
     X = whole()
     gen = small(basis=basis, bin_width=1.0).fit(X)
     scaled = small(basis=basis, bin_width=1 / 16).fit(X / 16)
@@ -175,12 +174,13 @@ def test_training_does_not_depend_on_the_units(preconditioning):
     gen = small(bin_width=1.0, **parameters).fit(X)
     scaled = small(bin_width=1 / 16, **parameters).fit(X / 16)
     assert same_weights(gen, scaled)
-    # The noise inside scores is keyed by the values, and so is another one.
+    # The noise inside scores is keyed by the values: only means over keys agree.
     scores, of_scaled = (
-        np.mean([g.set_params(random_state=k).score(rows) for k in range(16)])
+        np.array([g.set_params(random_state=k).score(rows) for k in range(16)])
         for g, rows in ((gen, X), (scaled, X / 16))
     )
-    assert of_scaled == pytest.approx(scores, abs=0.01 if preconditioning == "marginal" else 0.06)
+    error = np.hypot(scores.std(ddof=1), of_scaled.std(ddof=1)) / np.sqrt(16)
+    assert abs(of_scaled.mean() - scores.mean()) < 5 * error < 0.5
 
 
 # Samples
@@ -204,17 +204,17 @@ def test_the_first_rows_of_a_sample_do_not_depend_on_its_size(sampler, X, bin_wi
     assert rows.shape == (300, 3)
     for k in (1, 10, 255, 256, 257):
         np.testing.assert_array_equal(gen.sample(k), rows[:k])
-    # One row is not like another, nor one chunk like the next.
+    # Rows differ from each other, and so do chunks.
     assert not np.array_equal(rows[:44], rows[256:])
     assert len(np.unique(rows, axis=0)) > 20
 
 
-def test_an_integer_seed_repeats_itself(fitted):
+def test_an_integer_seed_repeats_the_sample(fitted):
     for gen, _ in fitted:
         np.testing.assert_array_equal(gen.sample(5), gen.sample(5))
 
 
-def test_a_seed_of_the_call_comes_first(fitted):
+def test_random_state_of_the_call_overrides_that_of_the_estimator(fitted):
     gen, X = fitted[0]
     np.testing.assert_array_equal(gen.sample(5, random_state=0), gen.sample(5))
     other = gen.sample(5, random_state=1)
@@ -230,10 +230,12 @@ def test_a_seed_of_the_call_comes_first(fitted):
 
 def test_samples_follow_the_data():
     X = continuous(400) * [1, 10, 1] + [0, 100, 0]
-    rows = small(max_iter=0, sampler=DPMSolver(steps=20)).fit(X).sample(2000)
-    # Untrained: the product of the marginals, whose means have a standard error of 2 %.
-    np.testing.assert_allclose((rows.mean(0) - X.mean(0)) / X.std(0), 0, atol=0.1)
-    np.testing.assert_allclose(rows.std(0) / X.std(0), 1, atol=0.1)
+    n = 3000
+    rows = small(max_iter=0, sampler=DPMSolver(steps=20)).fit(X).sample(n)
+    for q in (0.1, 0.25, 0.5, 0.75, 0.9):
+        below = (rows < np.quantile(X, q, axis=0)).mean(0)
+        # Without noise it differs by up to 0.025: the marginals are smoother than the data's.
+        np.testing.assert_allclose(below, q, rtol=0, atol=5 * np.sqrt(q * (1 - q) / n) + 0.025)
 
 
 # What fit leaves alone
@@ -313,8 +315,8 @@ def test_constant_columns_come_back_exactly(basis, X, bin_width):
 @every_kind
 def test_constant_columns_contribute_nothing(basis, X, bin_width):
     wide = np.column_stack([np.full(40, 3.0), X, np.full(40, 7.0)])
-    parameters = {"basis": basis, "bin_width": bin_width, **APART}
-    # The blur of a level strays past its neighbour with a probability of about 1e-5.
+    parameters = {"basis": basis, "bin_width": bin_width, **INDEPENDENT}
+    # The noise of a bin reaches past its neighbour with a probability of about 1e-5.
     np.testing.assert_allclose(
         small(**parameters).fit(wide).score_samples(wide),
         small(**parameters).fit(X).score_samples(X),
@@ -364,7 +366,7 @@ def test_one_column_fits():
     assert np.isfinite(gen.score(continuous(20, 1, seed=1)))
 
 
-def test_equal_rows_do_not_break_the_validation_split():
+def test_equal_rows_can_be_split_for_validation():
     X = np.repeat(whole(2), 10, axis=0)
     gen = small(bin_width=1.0).fit(X)
     assert np.isfinite(gen.score(X))
@@ -452,10 +454,10 @@ def test_specifications_in_use_are_copies():
 
 @pytest.mark.parametrize("X, width", [(continuous(40, 18), None), (whole(40, 18), 1.0)])
 def test_flow_scores_by_random_probes_do_not_depend_on_the_other_rows(X, width):
-    # Above 16 columns the trace is estimated, by probes of each row's own.
-    gen = small(bin_width=width, likelihood="flow", max_iter=1).fit(X)
-    together = gen.score_samples(X[:6])
-    np.testing.assert_allclose(gen.score_samples(X[[4, 2]]), together[[4, 2]], rtol=1e-9)
+    # Above 16 columns the trace is estimated by probes that are keyed by row.
+    gen = small(bin_width=width, likelihood="flow", max_iter=2, preconditioning="marginal").fit(X)
+    together = gen.score_samples(X[:3])
+    np.testing.assert_allclose(gen.score_samples(X[[2, 1]]), together[[2, 1]], rtol=1e-9)
 
 
 def test_another_sampler_after_fit_is_used():
@@ -472,16 +474,19 @@ def test_another_sampler_after_fit_is_used():
 
 
 def test_training_finds_the_dependence_of_columns():
-    X = dependent(300)
-    untrained = small(**APART).fit(X)
-    trained = small(max_iter=60, preconditioning="marginal").fit(X)
-    assert trained.score(X) > untrained.score(X) + 0.2
-    assert trained.best_validation_score_ > trained.validation_scores_[0] + 0.05
+    X = dependent()
+    untrained = small(**INDEPENDENT).fit(X)
+    parameters = {"max_iter": 60, "batch_size": 30, "learning_rate_init": 1e-2}
+    trained = small(preconditioning="marginal", **parameters).fit(X)
+    # Over seeds the gain is 2.0 nats a row with a standard deviation of 0.07, and 0.7 nats a
+    # dimension, standard deviation 0.04, on the ten validation rows.
+    assert trained.score(X) > untrained.score(X) + 1.5
+    assert trained.best_validation_score_ > trained.validation_scores_[0] + 0.4
 
 
-def test_no_passes_leave_the_product_of_the_marginals():
+def test_without_epochs_the_model_is_the_product_of_the_marginals():
     X = continuous()
-    gen = small(**APART).fit(X)
+    gen = small(**INDEPENDENT).fit(X)
     assert gen.n_iter_ == 0
     assert gen.loss_curve_ == gen.validation_scores_ == []
     assert gen.best_validation_score_ is None
@@ -508,16 +513,13 @@ def test_early_stopping_stops():
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"loss_weighting": "likelihood"},
+        {"loss_weighting": "likelihood", "optimizer": "muon", "precision": "float32"},
         {"loss_weighting": "uniform"},
-        {"optimizer": "muon"},
         {"optimizer": "adamw"},
         {"precision": "bfloat16"},
-        {"precision": "float32"},
         {"preconditioning": "gaussian"},
-        {"device": "cpu"},
-        {"batch_size": 7},
-        {"batch_size": 1000},
+        {"batch_size": 7, "max_iter": 20, "learning_rate_init": 1e-2},
+        {"batch_size": 1000, "max_iter": 90},
         {"schedule": VPSchedule()},
         {"schedule": SequentialSchedule(window=2)},
     ],
@@ -525,9 +527,13 @@ def test_early_stopping_stops():
 )
 def test_every_choice_trains(parameters):
     # A joint Gaussian would leave nothing to learn.
-    fixed = {"max_iter": 25, "learning_rate_init": 1e-2, "preconditioning": "marginal"}
-    gen = small(**{**fixed, **parameters}).fit(dependent())
-    assert gen.best_validation_score_ > gen.validation_scores_[0]
+    fixed = {
+        "max_iter": 50, "batch_size": 35, "learning_rate_init": 2e-2,
+        "preconditioning": "marginal", "validation_fraction": 0.3,
+    }  # fmt: skip
+    gen = small(**{**fixed, **parameters}).fit(dependent(200))
+    # Over seeds the gain is 0.5 to 0.7 nats a dimension with a standard deviation of 0.09 at most.
+    assert gen.best_validation_score_ > gen.validation_scores_[0] + 0.05
     assert all(np.isfinite(w).all() for w in gen.weights_.values())
     assert np.isfinite(gen.score_samples(dependent())).all()
 
@@ -558,24 +564,23 @@ def test_scores_follow_the_schedule_in_use():
     np.testing.assert_array_equal(gen.score_components(dependent()[:5]), after)
 
 
-def test_stopping_early_needs_rows_to_judge_by():
+def test_early_stopping_needs_validation_rows():
     with pytest.raises(ValueError, match="early_stopping=True needs rows to judge by"):
         small(early_stopping=True, validation_fraction=0).fit(continuous())
 
 
-def test_default_passes_and_dropout_follow_the_number_of_rows():
-    gen = GUDGenerator()
-    assert [gen._n_passes(n) for n in (10, 400, 20_000, 600_000)] == [110, 500, 300, 10]
-    assert GUDGenerator(max_time=5)._n_passes(10) is None
+def test_default_epochs_and_dropout_follow_the_number_of_rows():
+    assert [n_epochs("auto", None, n) for n in (10, 400, 20_000, 600_000)] == [110, 500, 300, 10]
+    assert n_epochs("auto", 5, 10) is None
     dropout = [resolve_network("auto", n).dropout for n in (100, 3000, 20_000)]
     assert dropout == [0.2, 0.1, 0.0]
     assert resolve_network(MLP(dropout=0.4), 100).dropout == 0.4
 
 
-def test_default_sampling_takes_more_steps_where_components_move_in_turn():
+def test_default_sampler_takes_more_steps_for_sequential_components():
     X = continuous(40, 8)
-    together = GUDGenerator(max_iter=0).fit(X)._sampler()
-    in_turn = GUDGenerator(max_iter=0, schedule="sequential").fit(X)._sampler()
+    together = GUDGenerator(max_iter=0).fit(X).sampling().sampler
+    sequential = GUDGenerator(max_iter=0, schedule="sequential").fit(X).sampling().sampler
     assert together.steps == 50
-    # Eight windows of an eighth of the time each.
-    assert 300 <= in_turn.steps <= 500
+    # Each of eight components is active for an eighth of the time.
+    assert 300 <= sequential.steps <= 500
