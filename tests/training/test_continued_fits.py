@@ -192,7 +192,7 @@ def test_warm_starts_lower_the_loss():
     gen = small(max_iter=20, warm_start=True, learning_rate_init=1e-2, **settings).fit(X)
     for _ in range(2):
         gen.fit(X)
-    assert np.mean(gen.loss_curve_[-20:]) < np.mean(gen.loss_curve_[:20])
+    assert np.mean(gen.loss_curve_[-20:]) < np.mean(gen.loss_curve_[:20]) - 0.15
 
 
 def test_without_warm_start_a_fit_ignores_the_last_one():

@@ -1,5 +1,7 @@
 """Missing values of training rows, imputed by draws of what has been learned so far."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from gudlearn.training.imputation import Imputation
 from gudlearn.training.options import make_trainer
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.trainer import LOSSES, Trainer
+from gudlearn.training.validation import Validation
 from small import small
 
 SLOPE = np.array([0.8, -0.6])
@@ -181,14 +184,16 @@ def test_a_fit_with_missing_values_asks_for_imputations(monkeypatch):
     assert not calls
 
 
-def test_weights_from_before_the_last_imputation_are_not_kept(imputations):
-    X = with_missing_values(gaussian_rows(300))
-    gen = small(max_iter=50, validation_fraction=0.3).fit(X)
+@pytest.mark.parametrize("untrained", [0.0, 200.0])
+def test_weights_from_before_the_last_imputation_are_not_kept(imputations, monkeypatch, untrained):
+    falling = itertools.chain([untrained], itertools.count(100.0, -1.0))
+    monkeypatch.setattr(Validation, "score", lambda self, trainer: next(falling))
+    gen = small(max_iter=50).fit(with_missing_values(gaussian_rows(60)))
     scores, epochs = np.array(gen.validation_scores_), np.array(gen.validation_iters_)
     last = np.flatnonzero(imputations)[-1]
-    assert 40 < last < 50
-    # Untrained weights count: they know no imputed values.
-    assert gen.best_validation_score_ == scores[(epochs > last) | (epochs == 0)].max()
+    assert sum(imputations) > 1 and scores[epochs > last].max() < scores[1]
+    # The untrained weights are kept if they are better: they know no values that were missing.
+    assert gen.best_validation_score_ == max(untrained, scores[epochs > last].max())
 
 
 def test_patience_waits_for_all_imputations(imputations):
