@@ -37,14 +37,24 @@ class PlainSpec(BaseEstimator):
 
 
 @pytest.mark.parametrize("network", [make_plain, Plain, PlainSpec()], ids=["def", "class", "spec"])
-def test_training_of_a_custom_network_starts_from_the_preconditioner(network):
-    X, custom = dependent(), {"network": network, "preconditioning": "marginal"}
+def test_a_custom_network_starts_from_the_preconditioner(network):
+    X = dependent(40)
     reference = small(max_iter=0, preconditioning="marginal").fit(X)
-    untrained = small(max_iter=0, **custom).fit(X)
-    np.testing.assert_allclose(untrained.score_samples(X), reference.score_samples(X), rtol=1e-9)
-    trained = small(max_iter=100, batch_size=16, learning_rate_init=1e-2, **custom).fit(X)
-    assert trained.score(X) > reference.score(X) + 0.1
-    assert trained.sample(2).shape == (2, 3)
+    gen = small(max_iter=0, preconditioning="marginal", network=network).fit(X)
+    np.testing.assert_allclose(gen.score_samples(X), reference.score_samples(X), rtol=1e-9)
+    assert gen.set_params(max_iter=1).fit(X).sample(2).shape == (2, 3)
+
+
+def test_a_custom_network_learns():
+    X = dependent()
+    gen = small(
+        network=Plain, preconditioning="marginal", max_iter=50, batch_size=16,
+        learning_rate_init=1e-2,
+    ).fit(X)  # fmt: skip
+    marginal = small(max_iter=0, preconditioning="marginal").fit(X)
+    gain = gen.score_samples(X) - marginal.score_samples(X)
+    # Two columns nearly agree, which their marginals leave out. About 0.35 +- 0.03 nats.
+    assert gain.mean() > 5 * gain.std() / len(X) ** 0.5
 
 
 def test_a_module_in_place_of_a_callable_is_refused():
@@ -59,7 +69,7 @@ def test_buffers_of_a_network_are_stored():
         return module
 
     # Without validation the last weights are kept, whether or not they are the best.
-    gen = small(network=network, max_iter=5, validation_fraction=0).fit(continuous())
+    gen = small(network=network, validation_fraction=0).fit(continuous())
     (variance,) = (w for name, w in gen.weights_.items() if "running_var" in name)
     assert (variance != 1).all()
 
@@ -90,7 +100,7 @@ def test_the_output_of_an_untrained_mlp_is_zero():
     assert not out.any()
 
 
-def test_width_and_blocks_set_the_size():
+def test_width_and_blocks_determine_the_number_of_weights():
     sizes = [
         sum(p.numel() for p in MLP(width=w, n_blocks=b).build(3, 1).parameters())
         for w, b in ((8, 1), (16, 1), (16, 2))
@@ -101,15 +111,15 @@ def test_width_and_blocks_set_the_size():
 
 
 def test_the_schedule_can_be_swapped_after_training():
-    X = continuous(200)
-    gen = small(max_iter=20).fit(X)
-    before, log_snr = gen.score(X), gen.log_snr([0.5])
+    X = continuous(100)
+    gen = small().fit(X)
+    before, log_snr = gen.score_samples(X), gen.log_snr([0.5])
     gen.schedule_ = SequentialSchedule(window=2)
-    after = gen.score(X)
+    difference = gen.score_samples(X) - before
     assert not np.allclose(gen.log_snr([0.5]), log_snr)
-    # The bound along another path differs a little for the same model.
-    assert after != before
-    assert after == pytest.approx(before, abs=0.3)
+    # For an exact denoiser the bound is that of every path. For normal rows it is nearly exact.
+    assert difference.any()
+    assert abs(difference.mean()) < 0.01 + 5 * difference.std() / len(X) ** 0.5
 
 
 @pytest.mark.parametrize(
