@@ -1,14 +1,16 @@
-"""The demo's baselines are honest densities, and the command does what it says."""
+"""The command line: the densities of the demo's baselines, its table and its figures."""
 
 import itertools
-import subprocess
+import runpy
 import sys
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
 
 import gudlearn.__main__ as command
+from small import small
 
 
 def digits_like(n_rows=60, n_columns=2, seed=0):
@@ -16,7 +18,7 @@ def digits_like(n_rows=60, n_columns=2, seed=0):
     return np.clip(np.round(rng.normal(8, 2, size=(n_rows, n_columns))), 0, 16)
 
 
-def test_histograms_sum_to_one():
+def test_the_probabilities_of_histograms_sum_to_one():
     histograms = command.Histograms(0.1).fit(digits_like())
     levels = range(command.N_LEVELS)
     every_row = np.array(list(itertools.product(levels, repeat=2)), dtype=float)
@@ -42,7 +44,7 @@ def test_dequantized_density_integrates_to_one_in_the_units_of_the_rows():
     np.testing.assert_allclose(total, 1.0, atol=1e-6)
 
 
-def test_a_column_that_does_not_vary_costs_next_to_nothing():
+def test_a_constant_column_has_the_likelihood_of_its_histogram():
     X = digits_like(n_rows=200)
     with_constant = np.column_stack([X, np.zeros(len(X))])
     scores = [
@@ -81,22 +83,37 @@ def test_missing_packages_are_named(monkeypatch, capsys):
     assert "needs rich. Install with: pip install 'gudlearn[plot]'" in capsys.readouterr().err
 
 
-def test_demo_prints_a_table_and_writes_the_pictures(tmp_path, monkeypatch, capsys):
+def test_the_demo_prints_a_table_and_writes_figures(tmp_path, monkeypatch, capsys):
+    limits = []
+
+    def generator(*, max_iter, max_time, **parameters):
+        limits.append(max_time)
+        return small(**parameters)
+
+    def few_digits(return_X_y):
+        X, y = load_digits(return_X_y=return_X_y)
+        return X[:200], y[:200]
+
+    monkeypatch.setattr(command, "GUDGenerator", generator)
+    monkeypatch.setattr(command, "load_digits", few_digits)
     monkeypatch.setattr(command, "MIXTURES", (("diag", 2, 0.1),))
     monkeypatch.setattr(command, "BANDWIDTHS", (0.5,))
     assert command.main(["demo", "--output", str(tmp_path / "new"), "--seconds", "4"]) == 0
+    assert limits == [4.0]
     printed = capsys.readouterr().out
     for model in ("gudlearn", "Gaussian mixture", "kernel density", "independent histograms"):
         (line,) = [line for line in printed.splitlines() if line.startswith(f"{model:<26}")]
         assert 0 < float(line.split(model)[1].split()[0]) < np.log2(17)
-    for picture in ("digits.png", "schedule.png", "loss_curve.png"):
-        path = tmp_path / "new" / picture
+    for figure in ("digits.png", "schedule.png", "loss_curve.png"):
+        path = tmp_path / "new" / figure
         assert path.read_bytes().startswith(b"\x89PNG")
         assert str(path) in printed
 
 
-def test_module_runs_as_a_command():
-    completed = subprocess.run(
-        [sys.executable, "-m", "gudlearn", "--help"], capture_output=True, text=True, check=True
-    )
-    assert completed.stdout.startswith("usage: python -m gudlearn")
+def test_the_package_runs_as_a_command(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "gudlearn.__main__")
+    monkeypatch.setattr(sys, "argv", ["gudlearn"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("gudlearn", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m gudlearn")
