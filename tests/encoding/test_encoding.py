@@ -1,4 +1,4 @@
-"""From rows to components: names, blocks, and which columns are read through bins."""
+"""From rows to components: names, blocks, and which columns are observed through noise."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from gudlearn import (
 )
 from small import continuous, small, whole
 
-# Untrained, and nothing said of one component by another.
+# Untrained, and components are independent.
 APART = {"max_iter": 0, "preconditioning": "marginal"}
 
 
@@ -24,10 +24,10 @@ def frame(X):
     return pd.DataFrame(X, columns=["a", "b", "c", "d"][: X.shape[1]])
 
 
-def test_schedules_and_blocks_know_columns_by_their_names():
+def test_schedules_and_blocks_accept_column_names():
     X = frame(continuous())
     gen = small(schedule=SequentialSchedule(window=1, order=["c", "a", "b"]), max_iter=0).fit(X)
-    # What is generated first is drowned last: half-way c is clean, a on its way, b is noise.
+    # What is generated first is noised last: half-way c is clean, a is active, b is noise.
     log_snr = gen.log_snr([0.5])[0]
     assert log_snr[2] > log_snr[0] + 1 > log_snr[1] + 2
     basis = BlockBasis([("p", PCABasis(), ["c", "a"]), ("i", IdentityBasis(), "b")])
@@ -37,10 +37,10 @@ def test_schedules_and_blocks_know_columns_by_their_names():
     assert gen.sample(3).columns.tolist() == ["a", "b", "c"]
 
 
-def test_blocks_that_do_not_depend_score_as_they_do_alone():
+def test_independent_blocks_score_as_they_do_alone():
     X = np.hstack([whole(200, 2), continuous(200, 2), whole(200, 1, seed=3)])
     basis = BlockBasis(
-        [("levels", IdentityBasis(), [0, 4]), ("p", PCABasis(), [2, 3]), ("w", WaveletBasis(), [1])]
+        [("bins", IdentityBasis(), [0, 4]), ("p", PCABasis(), [2, 3]), ("w", WaveletBasis(), [1])]
     )
     width = [1.0, np.nan, np.nan, np.nan, 1.0]
     score = small(basis=basis, bin_width=width, **APART).fit(X).score_samples(X[:20])
@@ -49,11 +49,11 @@ def test_blocks_that_do_not_depend_score_as_they_do_alone():
         small(basis="pca", **APART).fit(X[:, 2:4]).score_samples(X[:20, 2:4]),
         small(**APART).fit(X[:, [1]]).score_samples(X[:20, [1]]),
     ]
-    # Of the levels to 2e-4, the overlap of neighbours under the noise.
+    # Bins differ by 2e-4, the overlap of neighbours under the noise.
     np.testing.assert_allclose(score, np.sum(parts, axis=0), rtol=0, atol=1e-3)
 
 
-def test_a_column_that_is_a_component_keeps_its_levels_beside_a_rotated_block():
+def test_columns_that_are_components_keep_their_bins_beside_a_rotated_block():
     X = np.hstack([whole(200, 2), whole(200, 2, seed=1)])
     basis = BlockBasis([("i", IdentityBasis(), [0, 2]), ("p", PCABasis(), [1, 3])])
     gen = small(basis=basis, bin_width=1.0, **APART).fit(X)
@@ -63,26 +63,28 @@ def test_a_column_that_is_a_component_keeps_its_levels_beside_a_rotated_block():
     alone = small(bin_width=1.0, **APART).fit(X[:, [0, 2]]).score_components(X[:10, [0, 2]])
     np.testing.assert_allclose(split[:, :2], alone, rtol=0, atol=1e-9)
     assert (split[:, [4, 6]] == 0).all() and (split[:, [5, 7]] < 0).all()
-    # Samples of a rotated block are levels too.
+    # Samples of a rotated block lie on the grid too.
     samples = gen.sample(50)
     assert (samples == np.rint(samples)).all()
 
 
 @pytest.mark.parametrize("basis", ["pca", FourierBasis(), WaveletBasis()], ids=repr)
-@pytest.mark.parametrize("width", [1.0, [1.0, np.nan, 1.0, 1.0]], ids=["whole", "mixed"])
-@pytest.mark.parametrize("n_rows", [1, 5])
-def test_flow_and_bound_agree_on_levels_in_rotated_bases(basis, width, n_rows):
+@pytest.mark.parametrize("width", [1.0, [1.0, np.nan, 1.0, 1.0]], ids=["discrete", "mixed"])
+def test_flow_and_bound_agree_on_bins_in_rotated_bases(basis, width, monkeypatch):
+    # Where some columns are continuous the others are dequantised, by the same draws in both.
+    monkeypatch.setattr("gudlearn.model.fitted._DEQUANTISATION_DRAWS", 1)
     X = np.hstack([whole(300, 2), whole(300, 2, seed=1)])
     if not np.isscalar(width):
         X[:, 1] += np.random.default_rng(0).normal(size=300)
     gen = small(basis=basis, bin_width=width, max_iter=0).fit(X)
-    bound = gen.score_samples(X[:n_rows])
-    flow = gen.set_params(likelihood="flow").score_samples(X[:n_rows])
-    # One law by two ways. Eight draws of the noise inside the bins leave 0.1 nats a row.
-    np.testing.assert_allclose(flow, bound, rtol=0, atol=0.4)
+    difference = -gen.score_samples(X[:6])
+    difference += gen.set_params(likelihood="flow").score_samples(X[:6])
+    # The noise inside both scores of a row has a standard error of 0.1 nats, up to 0.25; the
+    # bound is 0.04 too low.
+    assert np.abs(difference).max() < 1.3 and abs(difference.mean()) < 0.35
 
 
-def test_a_column_of_very_rare_levels_scores_its_frequencies():
+def test_very_rare_bins_score_their_frequencies():
     X = np.zeros((30_000, 2))
     X[7, 0] = 1
     X[:, 1] = np.arange(30_000) % 2
@@ -93,7 +95,7 @@ def test_a_column_of_very_rare_levels_scores_its_frequencies():
 
 
 @pytest.mark.parametrize("basis", ["identity", "pca"])
-def test_the_most_extreme_column_is_named_in_any_basis(basis):
+def test_the_most_extreme_column_is_found_in_any_basis(basis):
     X = frame(continuous(100))
     X.loc[5, "b"] = 1e12
     gen = GUDGenerator(basis=basis, bin_width=None, max_iter=0).fit(frame(continuous(100)))
@@ -111,7 +113,8 @@ def test_infinite_ends_of_a_range_are_open():
 
 
 def test_values_beyond_all_numbers_have_no_density():
+    gen = small(max_iter=0).fit(continuous())
     for likelihood in ("bound", "flow"):
-        gen = small(likelihood=likelihood).fit(continuous())
+        gen.set_params(likelihood=likelihood)
         score = gen.score_samples([[1e200, 0.0, 0.0], [0.0, 0.0, 0.0]])
         assert score[0] == -np.inf and np.isfinite(score[1])
