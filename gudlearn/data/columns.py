@@ -46,13 +46,14 @@ def as_mask(parameter, columns, names, shape):
     if entries.size == 0:
         return mask
     if entries.dtype.kind in "UO" and all(isinstance(e, str) for e in entries.ravel()):
-        unknown = [e for e in entries.ravel() if e not in names]
+        places = {name: j for j, name in enumerate(names)}
+        unknown = [e for e in entries.ravel() if e not in places]
         if unknown:
             raise ValueError(
                 f"{parameter} names column {str(unknown[0])!r}, which X does not have. Its "
                 f"columns are {', '.join(map(repr, names[:10]))}."
             )
-        mask[[names.index(e) for e in entries.ravel()]] = True
+        mask[[places[e] for e in entries.ravel()]] = True
         return mask
     if entries.dtype.kind not in "iu" or entries.ndim != 1:
         raise TypeError(
