@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from scipy.special import ndtri
-from scipy.stats import kstest
 from sklearn.base import BaseEstimator, clone
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 
 from gudlearn import GenerativePipeline, GUDGenerator, GUDOutlierDetector
 from gudlearn._random import row_keys
-from gudlearn.data.ties import SpreadTies
 from small import continuous, small
 
 
@@ -225,35 +222,6 @@ def test_rows_other_than_numbers_are_refused():
         detector.score_samples(X.replace(2, np.inf))
     with pytest.raises(ValueError, match="feature names"):
         detector.score_samples(X[["a"]])
-
-
-def test_spread_columns_are_standard_normal_and_others_stay():
-    X = repeated(2000)
-    X[::7, 0] = np.nan
-    ties = SpreadTies(X)
-    assert ties.columns.tolist() == [0]
-    found = ties.spread(X, row_keys(X))
-    np.testing.assert_array_equal(found[:, 1], X[:, 1])
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(X))
-    observed = found[~np.isnan(found[:, 0]), 0]
-    # That of five standard errors.
-    assert kstest(observed, "norm").pvalue > 6e-7
-    # Order is kept, and ties are broken in another way in another draw.
-    order = np.argsort(X[:, 0])[: len(observed)]
-    steps = np.diff(X[order, 0]) > 0
-    assert (np.diff(found[order, 0])[steps] > 0).all()
-    assert (ties.spread(X, row_keys(X), 1)[:, 0] != found[:, 0]).all()
-
-
-def test_normal_scores_grow_by_distance_beyond_the_training_range():
-    X = repeated()
-    ties = SpreadTies(X)
-    rows = np.c_[[0.5, X[:, 0].max() + 1, X[:, 0].max() + 101, -50.0], np.zeros(4)]
-    scores = ties.spread(rows, row_keys(rows))[:, 0]
-    end, std = ndtri(1 - 0.5 / len(X)), X[:, 0].std()
-    np.testing.assert_allclose(scores[1:], [end + 1 / std, end + 101 / std, -end - 50 / std])
-    # Half a step above zero, the value of half of the rows.
-    assert scores[0] == pytest.approx(ndtri((X[:, 0] == 0).mean()))
 
 
 def test_scores_of_frames_depend_on_no_other_row():
