@@ -1,4 +1,4 @@
-"""Rows of which a part is known: what is scored, what is drawn, and what is refused."""
+"""Partially observed rows: scores, samples given observed values, and what is refused."""
 
 import copy
 
@@ -17,15 +17,15 @@ from gudlearn import (
     UNet,
 )
 from gudlearn.conditioning import Observation, PosteriorDenoiser, ReplacementDenoiser
-from small import continuous, small, whole
+from small import continuous, dependent, small, whole
 
 RATE = {"conditional_rate": 0.5}
 
 
-def holes(X, share=0.3, seed=1):
-    """X with holes, some value left in each row and column."""
+def with_missing(X, fraction=0.3, seed=1):
+    """X with missing values, but at least one observed value in each row and column."""
     X = X.astype(float)
-    hidden = np.random.default_rng(seed).random(X.shape) < share
+    hidden = np.random.default_rng(seed).random(X.shape) < fraction
     hidden[np.arange(len(X)), np.arange(len(X)) % X.shape[1]] = False
     X[hidden] = np.nan
     return X
@@ -41,12 +41,12 @@ def mixed_frame(n=40):
 
 
 @pytest.mark.parametrize("make", [continuous, whole])
-def test_untrained_parts_are_sums_of_the_marginals(make):
+def test_untrained_scores_of_parts_are_sums_of_marginals(make):
     X = make()
     width = 1.0 if make is whole else None
     gen = small(max_iter=0, bin_width=width, preconditioning="marginal", **RATE).fit(X)
     split = gen.score_components(X)
-    partial = holes(X)
+    partial = with_missing(X)
     seen = ~np.isnan(partial)
     np.testing.assert_allclose(gen.score_samples(partial), (split * seen).sum(1), rtol=0, atol=1e-9)
     given = gen.score_samples(X, given_columns=[1])
@@ -55,32 +55,32 @@ def test_untrained_parts_are_sums_of_the_marginals(make):
     np.testing.assert_allclose(both, split * seen * [1, 0, 1], rtol=0, atol=1e-9)
 
 
-def test_bits_count_what_is_scored():
+def test_bits_per_dim_count_the_scored_values():
     X = whole()
     gen = small(max_iter=0, bin_width=1.0, preconditioning="marginal", **RATE).fit(X)
     split = -gen.score_components(X) / np.log(2)
     assert gen.bits_per_dim(X, given_columns=[0]) == pytest.approx(split[:, 1:].mean())
-    partial = holes(X)
+    partial = with_missing(X)
     assert gen.bits_per_dim(partial) == pytest.approx(split[~np.isnan(partial)].mean())
     assert gen.bits_per_dim(X, given_columns=[0, 1, 2]) == 0
 
 
-def test_the_score_of_a_part_does_not_see_the_rest():
+def test_scores_do_not_depend_on_missing_values():
     X = continuous()
     gen = small(max_iter=3, **RATE).fit(X)
     partial = X.copy()
     partial[:, 2] = np.nan
     first = gen.score_components(X, given_columns=[0])
-    # Nothing of what is given is scored, and all of the order of rows is kept.
+    # Given columns are not scored.
     assert (first[:, 0] == 0).all() and (first[:, 1] != 0).all()
     scores = gen.score_samples(partial)
     np.testing.assert_allclose(gen.score_samples(partial[::-1])[::-1], scores, rtol=1e-12)
-    # What stands in the place of a missing value: nothing of it is left at its noise level.
-    gen._encoding.fill_values = gen._encoding.fill_values + 3.0
+    # Nothing is left of the value that replaces a missing one at its noise level.
+    gen.state_.encoding.fill_values = gen.state_.encoding.fill_values + 3.0
     np.testing.assert_allclose(gen.score_samples(partial), scores, atol=0.02)
 
 
-def test_columns_are_given_by_names_indices_or_a_mask():
+def test_given_columns_are_names_indices_or_a_mask():
     X = mixed_frame()
     gen = small(max_iter=1, **RATE).fit(X)
     expected = gen.score_samples(X, given_columns=["a", "c"])
@@ -88,7 +88,7 @@ def test_columns_are_given_by_names_indices_or_a_mask():
         np.testing.assert_array_equal(gen.score_samples(X, given_columns=same), expected)
 
 
-def test_groups_are_scored_given_all_others():
+def test_groups_are_scored_given_all_other_columns():
     X = mixed_frame()
     gen = small(max_iter=1, **RATE).fit(X)
     found = gen.score_columns(X, groups={"first": ["a", "c"], "second": ["b"]})
@@ -105,22 +105,27 @@ def test_groups_are_scored_given_all_others():
         mixing.score_columns(continuous(), groups=[[0]])
 
 
-def test_one_column_given_the_other_learns_what_they_share():
-    X = continuous(400)
-    X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
-    gen = small(max_iter=150, conditional_rate=0.6, batch_size=64).fit(X[:, :2])
+def test_training_learns_conditional_distributions():
+    X = dependent(200)[:, :2]
+    # The preconditioner knows nothing of dependence: what is learned is the network's.
+    gen = small(
+        max_iter=80, batch_size=40, learning_rate_init=1e-2, conditional_rate=0.6,
+        preconditioning="marginal",
+    ).fit(X)  # fmt: skip
     alone = gen.score(np.column_stack([X[:, 1] * np.nan, X[:, 1]]))
-    given = gen.score(X[:, :2], given_columns=[0])
-    # log(1/0.1) = 2.3 nats for an exact denoiser.
+    given = gen.score(X, given_columns=[0])
+    # log(1/0.1) = 2.3 nats for an exact denoiser. Over seeds it is 1.96 with a standard deviation
+    # of 0.08.
     assert given > alone + 1.2
-    other = gen.score(X[:, :2], given_columns=[1])
-    assert gen.score(X[:, :2]) == pytest.approx(alone + other, abs=0.25)
+    other = gen.score(X, given_columns=[1])
+    # Both bounds are loose: the difference is 0.35 with a standard deviation of 0.06.
+    assert gen.score(X) == pytest.approx(alone + other, abs=0.7)
 
 
-def test_entries_are_scored_given_all_others():
+def test_entries_are_scored_given_all_other_entries():
     X = whole()
     gen = small(max_iter=2, bin_width=1.0, **RATE).fit(X)
-    for rows in (X, holes(X)):
+    for rows in (X, with_missing(X)):
         found = gen.score_columns(rows)
         for j in range(3):
             others = np.delete(np.arange(3), j)
@@ -128,7 +133,7 @@ def test_entries_are_scored_given_all_others():
         assert (found == 0)[np.isnan(rows)].all()
 
 
-def test_an_entry_is_not_scored_alone_where_the_basis_mixes_it():
+def test_entries_that_the_basis_mixes_are_not_scored_alone():
     basis = BlockBasis([("i", IdentityBasis(), [0]), ("p", PCABasis(), [1, 2])])
     gen = small(basis=basis, max_iter=0, **RATE).fit(continuous())
     with pytest.raises(ValueError, match="score_columns parts columns that basis="):
@@ -136,15 +141,15 @@ def test_an_entry_is_not_scored_alone_where_the_basis_mixes_it():
 
 
 @pytest.mark.parametrize("likelihood", ["bound", "flow"])
-def test_nothing_given_is_the_joint(likelihood):
-    gen = small(max_iter=0, likelihood=likelihood).fit(continuous())
-    expected = gen.score_samples(continuous()[:5])
+def test_no_given_columns_score_the_joint_density(likelihood):
+    gen = small(max_iter=0, preconditioning="marginal", likelihood=likelihood).fit(continuous())
+    expected = gen.score_samples(continuous()[:3])
     for nothing in ([], np.zeros(3, bool)):
-        found = gen.score_samples(continuous()[:5], given_columns=nothing)
+        found = gen.score_samples(continuous()[:3], given_columns=nothing)
         np.testing.assert_array_equal(found, expected)
 
 
-def test_parts_of_rows_in_which_nothing_varies_cost_nothing():
+def test_constant_columns_score_zero_in_parts_of_rows():
     X = np.array([[1.0, np.nan], [1.0, 2.0], [1.0, 2.0]])
     gen = small(max_iter=0).fit(X)
     assert (gen.score_samples(X) == gen.score_samples(X[1:2])).all()
@@ -152,22 +157,22 @@ def test_parts_of_rows_in_which_nothing_varies_cost_nothing():
     assert gen.score_columns(X)[0, 1] == 0
 
 
-def test_finished_groups_are_never_touched_again():
+def test_finished_groups_do_not_change():
     gen = small(
         max_iter=1, schedule=SequentialSchedule(window=1), sampler=DPMSolver(steps=30), **RATE
     ).fit(continuous())
     states = gen.sample_trajectory(4, n_states=31).components
-    # Three columns in a third of the time each, the first one first.
+    # Each of three columns is active for a third of the time.
     for j in range(3):
         done = states[10 * (j + 1) :, :, j]
         np.testing.assert_array_equal(done, np.broadcast_to(done[0], done.shape))
     assert (states[5, :, 0] != states[-1, :, 0]).all()
 
 
-def test_what_is_known_speaks_for_the_class():
+def test_samples_are_given_labels_beside_values():
     X, y = continuous(), np.arange(40) % 2
     X[:, 1] += 5 * y
-    gen = small(max_iter=30, class_conditional=True, validation_fraction=0.0, **RATE).fit(X, y)
+    gen = small(max_iter=10, class_conditional=True, validation_fraction=0.0, **RATE).fit(X, y)
     partial = X[:5].copy()
     partial[:, 1:] = np.nan
     assert gen.sample(given=partial).shape == (5, 3)
@@ -176,25 +181,25 @@ def test_what_is_known_speaks_for_the_class():
     np.testing.assert_array_equal(gen.sample(2, given=partial, y=[1] * 5)[0], one)
 
 
-def test_what_is_known_tells_the_class():
+def test_observed_values_are_informative_about_the_class():
     y = np.arange(400) % 2
     X = 6.0 * y[:, None] + np.random.default_rng(0).normal(size=(400, 2))
     gen = small(max_iter=0, class_conditional=True, **RATE).fit(X, y)
     partial = np.array([[6.0, np.nan]] * 200)
-    # By frequency it would be every second one.
+    # Classes drawn by their frequency would give one half, with a standard error of 0.04.
     assert (gen.sample(given=partial)[:, 1] > 3).mean() > 0.9
     with pytest.raises(ValueError, match="guidance=2.0 weighs a class"):
         gen.sample(given=partial, guidance=2.0)
 
 
-# Fits to rows with holes
+# Fits to rows with missing values
 
 
 @pytest.mark.parametrize("make", [continuous, whole])
-def test_marginals_are_those_of_what_was_observed(make):
+def test_marginals_are_those_of_the_observed_values(make):
     X = make(400)
     width = 1.0 if make is whole else None
-    partial = holes(X)
+    partial = with_missing(X)
     gen = small(max_iter=0, bin_width=width).fit(partial)
     assert gen.conditional_rate_ == 0.3
     for j in range(3):
@@ -207,53 +212,62 @@ def test_marginals_are_those_of_what_was_observed(make):
         assert gen.score(only) == pytest.approx(alone, abs=0.02)
 
 
-def test_nothing_is_heard_of_missing_columns_of_rare_values():
+def test_the_denoiser_does_not_depend_on_missing_columns_of_rare_values():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 3))
-    # Nearly all of the variance is one row's, and one of a thousand is a one.
+    # One row has nearly all of the variance of a column, and one row the only 1 of another.
     X[0, 1] = 300.0
     X[:, 2] = np.arange(1000) == 5
     gen = small(max_iter=1, bin_width=[None, None, 1.0], conditional_rate=0.5).fit(X)
-    model = gen._engine().model
+    model = gen.fitted_model().components
     missing = torch.tensor([[False, True, True]]).expand(20, -1)
-    path = model.stated(torch.zeros_like(missing), missing)
+    path = model.masked_path(torch.zeros_like(missing), missing)
     gamma = path(torch.full((20,), 1.0, dtype=model.dtype))
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)).to(model.dtype)
     other = torch.where(missing, -3 * x, x)
     denoiser = model.denoiser
     assert torch.equal(denoiser(x, gamma), denoiser(other, gamma))
-    # The end of the path is no such level.
+    # The noise at the end of the path is less than that.
     gamma = model.path(torch.ones(1).to(model.dtype)).expand(20, -1)
     assert (denoiser(x, gamma) != denoiser(other, gamma)).any()
 
 
-def test_rows_with_holes_train():
-    X = continuous(3000)
-    X[:, 2] = X[:, 0] ** 2
-    X = holes(X)
-    gen = small(max_iter=60, learning_rate_init=1e-2).fit(X)
-    assert gen.best_validation_score_ > gen.validation_scores_[0] + 0.05
+def test_training_learns_from_rows_with_missing_values():
+    X = dependent(200)
+    parameters = {"batch_size": 30, "learning_rate_init": 1e-2, "preconditioning": "marginal"}
+    gen = small(max_iter=40, **parameters).fit(with_missing(X))
+    untrained = small(max_iter=0, **parameters).fit(with_missing(X))
+    # Over seeds the gain is 1.0 nats a row, or more, with a standard deviation of 0.1.
+    assert gen.score(X) > untrained.score(X) + 0.4
     assert np.isfinite(gen.loss_curve_).all()
     assert np.isfinite(gen.sample(5)).all()
-    gen.partial_fit(X)
+    gen.partial_fit(with_missing(X))
     whole_rows = small(max_iter=1).fit(continuous())
-    whole_rows.partial_fit(holes(continuous()))
+    whole_rows.partial_fit(with_missing(continuous()))
     assert whole_rows.conditional_rate_ == 0.3
 
 
-def test_a_loss_over_holes_is_one_of_what_is_there():
-    X = continuous(2000)
-    parameters = {"max_iter": 1, "learning_rate_init": 1e-9, "conditional_rate": 0.0}
-    complete = small(**parameters).fit(X).loss_curve_[0]
-    assert small(**parameters).fit(holes(X)).loss_curve_[0] == pytest.approx(complete, abs=0.1)
+def test_losses_are_nats_per_observed_value():
+    X = continuous(4000)
+    # Nothing is learned, and the preconditioner cannot lose correlations to missing values.
+    parameters = {
+        "max_iter": 25, "learning_rate_init": 1e-9, "conditional_rate": 0.0,
+        "preconditioning": "marginal", "validation_fraction": 0,
+    }  # fmt: skip
+    complete, partial = (
+        np.array(small(**parameters).fit(rows).loss_curve_) for rows in (X, with_missing(X))
+    )
+    error = np.hypot(complete.std(ddof=1), partial.std(ddof=1)) / np.sqrt(25)
+    # Thirty per cent of the loss are 0.4 nats.
+    assert abs(partial.mean() - complete.mean()) < 5 * error + 0.01 < 0.2
 
 
-def test_the_share_of_mixed_rows_is_none_without_holes():
+def test_without_missing_values_the_default_conditional_rate_is_zero():
     assert small(max_iter=0).fit(continuous()).conditional_rate_ == 0
     assert small(max_iter=0, **RATE).fit(continuous()).conditional_rate_ == 0.5
 
 
-def test_nullable_integers_with_holes_stay_integers():
+def test_nullable_integers_stay_integers():
     X = pd.DataFrame({"a": pd.array([1, 2, 3, None] * 10, dtype="Int64"), "b": np.arange(40.0)})
     gen = small(max_iter=0).fit(X)
     assert gen.bin_width_[0] == 1
@@ -262,7 +276,7 @@ def test_nullable_integers_with_holes_stay_integers():
     assert set(drawn["a"]) <= {1, 2, 3}
 
 
-def test_a_block_without_holes_may_mix_its_columns():
+def test_a_block_without_missing_values_may_mix_its_columns():
     X = continuous()
     X[3, 0] = np.nan
     basis = BlockBasis([("i", IdentityBasis(), [0]), ("p", PCABasis(), [1, 2])])
@@ -276,18 +290,18 @@ def test_a_block_without_holes_may_mix_its_columns():
 
 
 @pytest.mark.parametrize("conditioning", ["exact", "posterior", "repaint"])
-def test_known_entries_come_back_to_the_bit(conditioning):
+def test_observed_entries_come_back_to_the_bit(conditioning):
     X = mixed_frame()
     gen = small(max_iter=1, conditioning=conditioning, **RATE).fit(X)
     partial = X.astype({"b": "Int64"}).mask(np.random.default_rng(0).random(X.shape) < 0.5)
     found = gen.sample(given=partial)
     assert found.dtypes.tolist() == X.dtypes.tolist()
-    known = partial.notna().to_numpy()
-    assert (found.to_numpy()[known] == X.to_numpy()[known]).all()
+    observed = partial.notna().to_numpy()
+    assert (found.to_numpy()[observed] == X.to_numpy()[observed]).all()
     assert found.notna().all(axis=None)
 
 
-def test_completions_stand_beside_the_rows_that_they_complete():
+def test_completions_have_the_index_of_their_rows():
     X = mixed_frame().set_axis(range(100, 140))
     X["d"] = X["b"] > 1
     gen = small(max_iter=0, **RATE).fit(X)
@@ -295,7 +309,7 @@ def test_completions_stand_beside_the_rows_that_they_complete():
     found = gen.sample(given=partial)
     assert found.index.tolist() == list(range(100, 140))
     assert found["d"].dtype == bool
-    # Several draws are one array of numbers, whatever the dtypes of the columns.
+    # Several draws are one array of numbers for any dtypes of the columns.
     several = gen.sample(3, given=partial)
     assert several.dtype == np.float64
     np.testing.assert_array_equal(several[0], found.to_numpy(dtype=float))
@@ -304,7 +318,7 @@ def test_completions_stand_beside_the_rows_that_they_complete():
 def test_shapes_of_completions():
     X = continuous()
     gen = small(max_iter=0, **RATE).fit(X)
-    partial = holes(X[:7])
+    partial = with_missing(X[:7])
     assert gen.sample(given=partial).shape == (7, 3)
     draws = gen.sample(4, given=partial)
     assert draws.shape == (4, 7, 3)
@@ -312,10 +326,10 @@ def test_shapes_of_completions():
     np.testing.assert_array_equal(gen.sample(given=partial), draws[0])
 
 
-def test_expected_values_are_of_as_many_draws_as_are_asked_for():
+def test_conditional_means_depend_on_the_number_of_samples():
     X = whole()
     gen = small(bin_width=1.0, **RATE).fit(X)
-    partial = holes(X[:8])
+    partial = with_missing(X[:8])
     few, many = (gen.conditional_mean(partial, n_samples=n) for n in (4, 40))
     assert (few != many)[np.isnan(partial)].all()
 
@@ -326,7 +340,7 @@ def test_equal_partial_rows_are_completed_differently():
     assert len(np.unique(found[:, 1])) == 300
 
 
-def test_rows_of_which_nothing_or_everything_is_known():
+def test_rows_with_nothing_or_everything_observed():
     X = continuous()
     gen = small(max_iter=1, **RATE).fit(X)
     nothing = np.full((5, 3), np.nan)
@@ -335,7 +349,7 @@ def test_rows_of_which_nothing_or_everything_is_known():
     for wrong in ({"y": "a"}, {"guidance": -1.0}, {"random_state": "seed"}):
         with pytest.raises(ValueError, match="needs a model of labels|guidance=|seed"):
             gen.sample(given=X[:5], **wrong)
-    # Beside rows that are guided, too.
+    # The same holds among rows that are guided.
     partial = nothing.copy()
     partial[1, 0] = 1.0
     for conditioning in ("auto", "repaint"):
@@ -345,10 +359,10 @@ def test_rows_of_which_nothing_or_everything_is_known():
     np.testing.assert_array_equal(gen.score_samples(X, given_columns=[0, 1, 2]), np.zeros(40))
 
 
-def test_means_and_quantiles_are_those_of_the_draws():
+def test_conditional_means_and_quantiles_are_those_of_the_draws():
     X = continuous()
     gen = small(max_iter=0, **RATE).fit(X)
-    partial = holes(X[:4])
+    partial = with_missing(X[:4])
     draws = gen.sample(50, given=partial)
     gen.conditioning = "posterior"
     guided = gen.sample(50, given=partial)
@@ -357,25 +371,29 @@ def test_means_and_quantiles_are_those_of_the_draws():
     found = gen.conditional_quantile(partial, [0.1, 0.9], n_samples=50)
     np.testing.assert_allclose(found, np.quantile(draws, [0.1, 0.9], axis=0))
     median = gen.conditional_quantile(partial, 0.5, n_samples=50)
-    known = ~np.isnan(partial)
-    np.testing.assert_array_equal(median[known], X[:4][known])
+    observed = ~np.isnan(partial)
+    np.testing.assert_array_equal(median[observed], X[:4][observed])
 
 
 @pytest.mark.parametrize("make", [continuous, whole])
-def test_expected_values_need_few_draws(make):
+def test_conditional_means_need_few_samples(make):
     X = make()
     gen = small(bin_width=1.0 if make is whole else None, **RATE).fit(X)
-    partial = holes(X[:8])
-    known = ~np.isnan(partial)
-    few, others = (gen.conditional_mean(partial, n_samples=4, random_state=k) for k in (0, 1))
+    partial = with_missing(X[:8])
+    observed = ~np.isnan(partial)
+    means = [gen.conditional_mean(partial, n_samples=4, random_state=k) for k in range(8)]
     draws = gen.sample(400, given=partial)
-    assert np.abs(few - others).max() < 0.15 * X.std()
-    assert np.abs(few - draws.mean(0)).max() < 0.4 * X.std()
-    assert (few >= X.min(0)).all() or make is continuous
-    np.testing.assert_array_equal(few[known], X[:8][known])
+    spread = np.std(means, 0, ddof=1)[~observed].mean()
+    # The mean of four draws would have half of their standard deviation; it is 0.04 of it or less.
+    assert spread < 0.2 * draws.std(0)[~observed].mean()
+    # Five standard errors of means of 400 draws, and the bias of halfway denoised values.
+    off = np.abs(np.mean(means, 0) - draws.mean(0))
+    assert (off <= 5 * draws.std(0) / np.sqrt(400) + 0.1 * X.std()).all()
+    assert (means[0] >= X.min(0)).all() or make is continuous
+    np.testing.assert_array_equal(means[0][observed], X[:8][observed])
 
 
-def test_expected_values_of_a_constant_column_are_its_value():
+def test_conditional_means_of_a_constant_column_are_its_value():
     X = continuous()
     X[:, 1] = 0.3
     gen = small(bin_width=[None, 0.1, None], **RATE).fit(X)
@@ -384,7 +402,7 @@ def test_expected_values_of_a_constant_column_are_its_value():
     assert (gen.conditional_mean(partial)[:, 1] == 0.3).all()
 
 
-def test_expected_values_of_pictures_and_of_constant_columns():
+def test_conditional_means_of_images_and_of_constant_pixels():
     X = np.random.default_rng(0).integers(0, 4, (30, 4, 3)).astype(np.uint8)
     X[:, 0, 0] = 2
     gen = small(network=UNet(width=8, n_blocks=1), max_iter=1, **RATE).fit(X)
@@ -397,7 +415,8 @@ def test_expected_values_of_pictures_and_of_constant_columns():
     assert found.min() >= 0 and found.max() <= 3
 
 
-def full_covariance():
+def gaussian_rows():
+    """Rows with a mean of 0 and a given covariance, exactly, and this covariance."""
     X = np.random.default_rng(0).normal(size=(4000, 3))
     X -= X.mean(0)
     X = X @ np.linalg.inv(np.linalg.cholesky(X.T @ X / len(X))).T
@@ -405,34 +424,42 @@ def full_covariance():
     return X @ A.T, A @ A.T
 
 
-def test_the_guided_gaussian_has_the_conditional_law():
-    X, covariance = full_covariance()
+def assert_normal(draws, mean, covariance, bias):
+    """Moments of draws (n, d) within five standard errors; bias is that of the sampler."""
+    n, variance = len(draws), np.diag(covariance)
+    off = np.abs(draws.mean(0) - mean)
+    assert (off < 5 * np.sqrt(variance / n) + bias * np.sqrt(variance)).all()
+    error = np.sqrt((np.outer(variance, variance) + covariance**2) / n)
+    off = np.abs(np.atleast_2d(np.cov(draws.T)) - covariance)
+    assert (off < 5 * error + bias * variance.max()).all()
+
+
+def test_a_guided_gaussian_has_the_conditional_distribution():
+    X, covariance = gaussian_rows()
     gen = small(basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver").fit(X)
     assert gen.conditioning_method([0]) == "posterior"
     partial = np.full((1, 3), np.nan)
     partial[0, 0] = 1.5
-    draws = gen.sample(3000, given=partial)[:, 0, 1:]
+    draws = gen.sample(4000, given=partial)[:, 0, 1:]
     gain = covariance[1:, 0] / covariance[0, 0]
     expected = covariance[1:, 1:] - np.outer(gain, covariance[0, 1:])
-    np.testing.assert_allclose(draws.mean(0), 1.5 * gain, atol=0.05)
-    np.testing.assert_allclose(np.cov(draws.T), expected, atol=0.05)
+    assert_normal(draws, 1.5 * gain, expected, bias=0.02)
 
 
 def test_linear_observations_of_a_gaussian():
-    X, covariance = full_covariance()
+    X, covariance = gaussian_rows()
     gen = small(basis="pca", preconditioning="gaussian", max_iter=0, sampler="dpm-solver").fit(X)
     A, noise = np.array([[1.0, 1.0, 1.0]]), 0.5
-    draws = gen.sample(3000, observation=(A, [2.0], noise))
+    draws = gen.sample(4000, observation=(A, [2.0], noise))
     gain = covariance @ A.T / (A @ covariance @ A.T + noise**2)
-    np.testing.assert_allclose(draws.mean(0), 2 * gain[:, 0], atol=0.06)
-    np.testing.assert_allclose(np.cov(draws.T), covariance - gain @ A @ covariance, atol=0.06)
+    assert_normal(draws, 2 * gain[:, 0], covariance - gain @ A @ covariance, bias=0.03)
     several = gen.sample(observation=(A, [[2.0], [-3.0]], 0.0))
     np.testing.assert_allclose(several @ A[0], [2, -3], atol=0.1)
     assert gen.sample(4, observation=(A, [[2.0], [-3.0]], 0.0)).shape == (4, 2, 3)
 
 
 @pytest.mark.parametrize("basis", ["identity", "pca"])
-def test_constant_columns_tell_nothing_of_others(basis):
+def test_constant_columns_do_not_change_the_others(basis):
     X = continuous()
     X[:, 1] = 0.3
     gen = small(basis=basis, max_iter=0, conditioning="posterior").fit(X)
@@ -440,7 +467,7 @@ def test_constant_columns_tell_nothing_of_others(basis):
     partial[:, 2] = np.nan
     expected = gen.sample(given=partial)
     assert gen.conditioning_method([0, 1]) == "posterior"
-    # Another value than any in training comes back, and does not lead the rest astray.
+    # A value that differs from training comes back, and does not change the others.
     partial[:, 1] = 7.0
     found = gen.sample(given=partial)
     np.testing.assert_array_equal(found[:, [0, 2]], expected[:, [0, 2]])
@@ -454,61 +481,64 @@ def test_constant_columns_tell_nothing_of_others(basis):
     np.testing.assert_array_equal(one, both)
 
 
-def test_replacement_agrees_with_what_is_known():
-    X, _ = full_covariance()
+def test_repaint_agrees_with_the_observation():
+    X, _ = gaussian_rows()
     gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler="dpm-solver").fit(X)
     draws = gen.sample(20, observation=(np.ones((1, 3)), [2.0], 0.0))
     np.testing.assert_allclose(draws.sum(1), 2, atol=0.1)
 
 
-def test_guidance_hears_a_small_difference_of_what_is_known():
+def test_guidance_is_sensitive_to_small_differences_of_observed_values():
     z = np.random.default_rng(0).normal(size=(4000, 3))
-    # The first two have a correlation of 0.98, and the third goes with their difference.
+    # The first two have a correlation of 0.98, and the third follows their difference.
     X = np.column_stack([z[:, 0] + 0.1 * z[:, 1], z[:, 0] - 0.1 * z[:, 1], z[:, 1] + 0.1 * z[:, 2]])
     gen = small(max_iter=0, conditioning="posterior", sampler="dpm-solver", **RATE).fit(X)
     partial = np.full((200, 3), np.nan)
     partial[:, :2] = [0.15, -0.15]
+    # The standard error is 0.01, and so is the bias.
     assert gen.sample(given=partial)[:, 2].mean() == pytest.approx(1.5, abs=0.1)
 
 
-def test_repetitions_keep_the_spread():
-    X = np.random.default_rng(0).normal(size=(2000, 2))
+def test_repaint_keeps_the_variance():
+    n, X = 1000, np.random.default_rng(0).normal(size=(2000, 2))
     gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
-    partial = np.full((2000, 2), np.nan)
+    partial = np.full((n, 2), np.nan)
     partial[:, 0] = 0.5
-    assert gen.sample(given=partial)[:, 1].var() == pytest.approx(X[:, 1].var(), rel=0.1)
+    ratio = gen.sample(given=partial)[:, 1].var() / X[:, 1].var()
+    # So few steps make it smaller by 0.04.
+    assert ratio == pytest.approx(0.96, abs=5 * np.sqrt(2 / n))
 
 
-def test_replacement_hears_what_the_known_says_of_the_rest():
-    X, _ = full_covariance()
+def test_repaint_lets_observed_values_move_the_others():
+    X, _ = gaussian_rows()
     gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
-    partial = np.full((1000, 3), np.nan)
+    n = 600
+    partial = np.full((n, 3), np.nan)
     partial[:, 0] = 1.0
-    # Without a normal law 0.2 is missing of the mean of 0.8, without repetitions, too, 0.5.
-    assert gen.sample(given=partial)[:, 1].mean() == pytest.approx(0.8, abs=0.2)
+    # The conditional distribution is N(0.8, 0.36). The mean would be 0.6 without the joint Gaussian,
+    # and 0.3 without repetitions, too.
+    mean = gen.sample(given=partial)[:, 1].mean()
+    assert mean == pytest.approx(0.8, abs=5 * 0.6 / np.sqrt(n) + 0.01)
 
 
-@pytest.mark.parametrize("known", [[0], [0, 2]])
-def test_repetitions_in_principal_components_draw_the_conditional_law(known):
-    X, covariance = full_covariance()
+def test_repaint_in_principal_components_draws_the_conditional_distribution():
+    X, covariance = gaussian_rows()
     gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler=Heun(steps=20)).fit(X)
-    partial = np.full((3000, 3), np.nan)
-    partial[:, 0] = X[0, 0]
-    # Rows of different patterns are drawn together.
-    partial[::2, 2] = X[0, 2]
-    rest = [j for j in range(3) if j not in known]
-    drawn = gen.sample(given=partial)[len(known) % 2 :: 2][:, rest]
-    of_known = np.linalg.inv(covariance[np.ix_(known, known)])
-    slope = covariance[np.ix_(rest, known)] @ of_known
-    expected = X.mean(0)[rest] + slope @ (X[0, known] - X.mean(0)[known])
-    law = covariance[np.ix_(rest, rest)] - slope @ covariance[np.ix_(known, rest)]
-    error = np.sqrt(law.diagonal() / len(drawn)).max()
-    np.testing.assert_allclose(drawn.mean(0), expected, atol=4 * error)
-    np.testing.assert_allclose(np.cov(drawn.T), law.squeeze(), atol=0.15 * law.max())
+    # Rows with different patterns are drawn together.
+    partial = np.full((1600, 3), np.nan)
+    partial[:, 0], partial[::2, 2] = 1.5, -1.0
+    drawn = gen.sample(given=partial)
+    for observed, rows in (([0], drawn[1::2]), ([0, 2], drawn[::2])):
+        rest = [j for j in range(3) if j not in observed]
+        precision = np.linalg.inv(covariance[np.ix_(observed, observed)])
+        slope = covariance[np.ix_(rest, observed)] @ precision
+        expected = covariance[np.ix_(rest, rest)] - slope @ covariance[np.ix_(observed, rest)]
+        # So few steps make the variance smaller by up to a tenth.
+        assert_normal(rows[:, rest], slope @ partial[0, observed], expected, bias=0.1)
 
 
-def test_replacement_reaches_round_constant_columns():
-    X, _ = full_covariance()
+def test_repaint_ignores_constant_columns_in_observations():
+    X, _ = gaussian_rows()
     X = np.column_stack([X, np.full(len(X), 5.0)])
     gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler="dpm-solver").fit(X)
     draws = gen.sample(20, observation=([[1.0, 0.0, 0.0, 10.0]], [51.5], 0.0))
@@ -563,11 +593,11 @@ def test_images_are_completed():
     )
 
 
-# What is refused, and what is warned of
+# Errors and warnings
 
 
-def test_bases_that_mix_columns_refuse_holes():
-    X = holes(continuous())
+def test_bases_that_mix_columns_refuse_missing_values():
+    X = with_missing(continuous())
     block = BlockBasis([("p", PCABasis(), [0, 1]), ("i", IdentityBasis(), [2])])
     for basis, name in (
         ("pca", "PCA"), (block, "PCA"), ("fourier", "Fourier"), ("wavelet", "Wavelet"),
@@ -579,11 +609,11 @@ def test_bases_that_mix_columns_refuse_holes():
         gen.score_samples(X)
     with pytest.raises(ValueError, match="given_columns parts columns"):
         gen.score_samples(continuous(), given_columns=[0])
-    with pytest.raises(ValueError, match="conditioning='exact' needs known columns"):
+    with pytest.raises(ValueError, match="conditioning='exact' needs observed columns"):
         gen.set_params(conditioning="exact").sample(given=X)
 
 
-def test_a_column_of_nothing_is_refused():
+def test_a_column_without_values_is_refused():
     X = continuous()
     X[:, 1] = np.nan
     with pytest.raises(ValueError, match=r"Columns \['x1'\] of X hold nothing but NaN"):
@@ -598,13 +628,13 @@ def test_the_flow_scores_whole_rows_only():
         gen.score_samples(continuous(), given_columns=[0])
 
 
-def test_a_model_of_whole_rows_warns_of_parts():
+def test_a_model_of_whole_rows_warns_about_parts():
     gen = small(max_iter=1).fit(continuous())
     with pytest.warns(UserWarning, match="conditional_rate=0"):
         gen.score_samples(continuous(), given_columns=[0])
     assert gen.conditioning_method([0]) == "posterior"
-    partial = holes(continuous())
-    with pytest.warns(UserWarning, match="conditional_rate=0.*what is known guides it"):
+    partial = with_missing(continuous())
+    with pytest.warns(UserWarning, match="conditional_rate=0.*observed values guide it"):
         gen.sample(given=partial)
     exact = clone_with(gen, conditioning="exact")
     with pytest.warns(UserWarning, match="conditional_rate=0.*may lead it astray"):
@@ -615,11 +645,11 @@ def test_a_model_of_whole_rows_warns_of_parts():
     ):  # fmt: skip
         with pytest.warns(UserWarning, match="conditional_rate=0") as record:
             warned()
-        # It tells of the line of the user.
+        # The warning points to the user's line.
         assert [warning.filename for warning in record] == [__file__]
-    # Of nothing nobody is told.
+    # There is no warning where nothing is observed,
     gen.sample(given=np.full((2, 3), np.nan))
-    # Who asks for it is not warned, nor who could not have it otherwise.
+    # nor where the user chose the method, or the basis leaves no other.
     clone_with(gen, conditioning="posterior").sample(given=partial)
     small(basis="pca", max_iter=0).fit(continuous()).sample(given=partial)
 
@@ -640,7 +670,7 @@ def clone_with(gen, **parameters):
         ([[0, 1]], TypeError, "names of columns, their indices"),
     ],
 )
-def test_columns_that_cannot_be_given(given, error, message):
+def test_given_columns_that_are_refused(given, error, message):
     gen = small(max_iter=0, **RATE).fit(continuous())
     with pytest.raises(error, match=message):
         gen.score_samples(continuous(), given_columns=given)
@@ -668,22 +698,22 @@ def test_observations_that_are_refused(observation, error, message):
         gen.sample(observation=observation)
 
 
-def test_what_is_known_twice_or_off_the_grid_is_refused():
+def test_observed_values_that_are_refused():
     X = whole()
     gen = small(max_iter=0, bin_width=1.0, **RATE).fit(X)
     with pytest.raises(ValueError, match="given= or observation="):
         gen.sample(given=X, observation=(A, [0.0, 0.0], 0.1))
     with pytest.raises(ValueError, match="multiple of bin_width"):
         gen.sample(given=X + 0.5)
-    with pytest.raises(ValueError, match="conditioning='exact' knows whole components only"):
+    with pytest.raises(ValueError, match="conditioning='exact' takes whole observed comp"):
         gen.set_params(conditioning="exact").sample(observation=(A, [0.0, 0.0], 0.1))
 
 
-def test_what_is_set_after_fit_is_checked_before_it_is_used():
+def test_parameters_set_after_fit_are_checked_before_use():
     gen = small(max_iter=0, **RATE).fit(continuous())
     gen.conditioning = "Posterior"
     for call in (
-        lambda: gen.sample(given=holes(continuous())),
+        lambda: gen.sample(given=with_missing(continuous())),
         lambda: gen.sample(observation=([[1.0, 0.0, 0.0]], [0.0], 0.0)),
         lambda: gen.conditioning_method([0]),
     ):
@@ -699,4 +729,4 @@ def test_what_is_set_after_fit_is_checked_before_it_is_used():
 def test_quantiles_that_are_refused(q):
     gen = small(max_iter=0, **RATE).fit(continuous())
     with pytest.raises(ValueError, match="must be a number in"):
-        gen.conditional_quantile(holes(continuous()), q)
+        gen.conditional_quantile(with_missing(continuous()), q)
