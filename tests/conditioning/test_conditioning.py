@@ -499,31 +499,35 @@ def test_guidance_is_sensitive_to_small_differences_of_observed_values():
     assert gen.sample(given=partial)[:, 2].mean() == pytest.approx(1.5, abs=0.1)
 
 
+# Repetitions are slow: few steps, whose error the tests allow for.
+REPAINT = {"max_iter": 0, "conditioning": "repaint", "sampler": Heun(steps=20)}
+
+
 def test_repaint_keeps_the_variance():
     n, X = 1000, np.random.default_rng(0).normal(size=(2000, 2))
-    gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
+    gen = small(preconditioning="gaussian", **REPAINT, **RATE).fit(X)
     partial = np.full((n, 2), np.nan)
     partial[:, 0] = 0.5
     ratio = gen.sample(given=partial)[:, 1].var() / X[:, 1].var()
-    # So few steps make it smaller by 0.04.
+    # The error of the steps is -0.04.
     assert ratio == pytest.approx(0.96, abs=5 * np.sqrt(2 / n))
 
 
 def test_repaint_lets_observed_values_move_the_others():
     X, _ = gaussian_rows()
-    gen = small(max_iter=0, conditioning="repaint", sampler=Heun(steps=20), **RATE).fit(X)
+    gen = small(**REPAINT, **RATE).fit(X)
     n = 600
     partial = np.full((n, 3), np.nan)
     partial[:, 0] = 1.0
-    # The conditional distribution is N(0.8, 0.36). The mean would be 0.6 without the joint Gaussian,
-    # and 0.3 without repetitions, too.
+    # The conditional distribution is N(0.8, 0.36). Its mean would be 0.6 without the joint
+    # Gaussian, and 0.3 without repetitions, too.
     mean = gen.sample(given=partial)[:, 1].mean()
     assert mean == pytest.approx(0.8, abs=5 * 0.6 / np.sqrt(n) + 0.01)
 
 
 def test_repaint_in_principal_components_draws_the_conditional_distribution():
     X, covariance = gaussian_rows()
-    gen = small(basis="pca", max_iter=0, conditioning="repaint", sampler=Heun(steps=20)).fit(X)
+    gen = small(basis="pca", preconditioning="gaussian", **REPAINT).fit(X)
     # Rows with different patterns are drawn together.
     partial = np.full((1600, 3), np.nan)
     partial[:, 0], partial[::2, 2] = 1.5, -1.0
@@ -533,7 +537,7 @@ def test_repaint_in_principal_components_draws_the_conditional_distribution():
         precision = np.linalg.inv(covariance[np.ix_(observed, observed)])
         slope = covariance[np.ix_(rest, observed)] @ precision
         expected = covariance[np.ix_(rest, rest)] - slope @ covariance[np.ix_(observed, rest)]
-        # So few steps make the variance smaller by up to a tenth.
+        # The error of the steps is up to a tenth of the variance.
         assert_normal(rows[:, rest], slope @ partial[0, observed], expected, bias=0.1)
 
 
