@@ -3,14 +3,14 @@
 import sys
 import warnings
 
-# Packages whose frames may lie between the user's call and a warning: ours, and callbacks' of fit.
-_OURS = ("gudlearn.", "sklearn.callback.")
+# Packages whose frames may lie between the user's call and a warning.
+_LIBRARIES = ("gudlearn.", "sklearn.", "joblib.")
 
 
 def _level_of_the_caller():
-    """The stack level, for `warnings.warn`, of the first frame outside these packages."""
+    """The stack level, for `warnings.warn`, of the first frame outside these libraries."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_OURS):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_LIBRARIES):
         frame, level = frame.f_back, level + 1
     return level
 
