@@ -41,7 +41,7 @@ class LikelihoodMonitor(ScoringMonitor):
     >>> from sklearn.datasets import load_iris
     >>> from gudlearn import GUDGenerator, LikelihoodMonitor
     >>> X = load_iris().data
-    >>> monitor = LikelihoodMonitor(every=2)
+    >>> monitor = LikelihoodMonitor(every=2, max_rows=50)
     >>> gen = GUDGenerator(max_iter=4, random_state=0).set_callbacks(monitor).fit(X)
     >>> len(monitor.get_logs().data)
     2

@@ -58,10 +58,10 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
     >>> from sklearn.datasets import load_iris
     >>> from gudlearn import GUDClassifier, GUDGenerator
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = GUDClassifier(GUDGenerator(max_iter=60), random_state=0).fit(X, y)
+    >>> classifier = GUDClassifier(GUDGenerator(max_iter=10), random_state=0).fit(X, y)
     >>> classifier.predict_proba(X[:2]).shape
     (2, 3)
-    >>> classifier.score(X, y) > 0.9
+    >>> classifier.score(X[::5], y[::5]) > 0.8
     True
     """
 

@@ -212,11 +212,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     >>> from sklearn.datasets import load_iris
     >>> from gudlearn import GUDGenerator
     >>> X = load_iris().data
-    >>> gen = GUDGenerator(max_iter=20, random_state=0).fit(X)
+    >>> gen = GUDGenerator(max_iter=10, random_state=0).fit(X)
     >>> gen.sample(3).shape
     (3, 4)
-    >>> gen.score_samples(X).shape
-    (150,)
+    >>> gen.score_samples(X[:10]).shape
+    (10,)
     """
 
     _parameter_constraints = {
@@ -548,7 +548,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> from sklearn.datasets import load_iris
         >>> from gudlearn import GUDGenerator
         >>> X = load_iris().data
-        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=5, random_state=0).fit(X)
         >>> partial = X[:2].copy()
         >>> partial[:, 2:] = np.nan
         >>> gen.sample(given=partial).shape, gen.sample(5, given=partial).shape
@@ -741,7 +741,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> from sklearn.datasets import load_iris
         >>> from gudlearn import GUDGenerator
         >>> X = load_iris().data
-        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=5, random_state=0).fit(X)
         >>> gen.score_samples(X[:5], given_columns=[0, 1]).shape
         (5,)
         """
@@ -832,7 +832,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> from sklearn.datasets import load_iris
         >>> from gudlearn import GUDGenerator
         >>> X = load_iris().data
-        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=20, random_state=0).fit(X)
+        >>> gen = GUDGenerator(conditional_rate=0.3, max_iter=5, random_state=0).fit(X)
         >>> gen.score_columns(X[:5]).shape
         (5, 4)
         >>> gen.score_columns(X[:5], groups={"sepal": [0, 1], "petal": [2, 3]}).shape
@@ -991,9 +991,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> from gudlearn import GUDGenerator
         >>> wave = np.sin(np.arange(400) / 3) + 0.1 * np.random.default_rng(0).normal(size=400)
         >>> crops = np.lib.stride_tricks.sliding_window_view(wave, 8)
-        >>> gen = GUDGenerator(conditional_rate=0.5, max_iter=5, random_state=0).fit(crops)
-        >>> gen.extend(wave[None, -8:], 20).shape
-        (1, 28)
+        >>> gen = GUDGenerator(conditional_rate=0.5, max_iter=2, random_state=0).fit(crops)
+        >>> gen.extend(wave[None, -8:], 6).shape
+        (1, 14)
         """
         extension = self._extension(context, active, steps_per_column, side)
         check_n_samples(n_steps, "n_steps")

@@ -78,7 +78,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     >>> from gudlearn import GUDGenerator, GUDImputer
     >>> X = np.random.default_rng(0).normal(size=(60, 1)) + [0.0, 10.0]
     >>> X[0, 1] = np.nan
-    >>> imputer = GUDImputer(GUDGenerator(max_iter=20), random_state=0)
+    >>> imputer = GUDImputer(GUDGenerator(max_iter=10), random_state=0)
     >>> imputer.fit_transform(X).shape
     (60, 2)
     >>> imputer.sample_imputations(X, 5).shape

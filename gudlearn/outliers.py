@@ -70,7 +70,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     >>> import numpy as np
     >>> from gudlearn import GUDGenerator, GUDOutlierDetector
     >>> X = np.random.default_rng(0).normal(size=(100, 2))
-    >>> detector = GUDOutlierDetector(GUDGenerator(max_iter=10), random_state=0).fit(X)
+    >>> detector = GUDOutlierDetector(GUDGenerator(max_iter=5), random_state=0).fit(X)
     >>> detector.predict([[0.0, 0.0], [9.0, 9.0]])
     array([ 1, -1])
     """
@@ -170,7 +170,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         >>> import numpy as np
         >>> from gudlearn import GUDGenerator, GUDOutlierDetector
         >>> X = np.random.default_rng(0).normal(size=(200, 3))
-        >>> generator = GUDGenerator(conditional_rate=0.3, max_iter=10)
+        >>> generator = GUDGenerator(conditional_rate=0.3, max_iter=5)
         >>> detector = GUDOutlierDetector(generator, random_state=0).fit(X)
         >>> int(detector.score_columns([[0.5, 9.0, 0.0]]).argmin())
         1
