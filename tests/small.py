@@ -18,6 +18,12 @@ def small(**parameters):
     return GUDGenerator(**{**defaults, **parameters})
 
 
+def few_draws(monkeypatch):
+    """Let scores take few draws of noise, for tests in which their accuracy does not matter."""
+    for limit in ("_FEWEST_TIMES", "_MOST_TIMES"):
+        monkeypatch.setattr(f"gudlearn.model.fitted.{limit}", 8)
+
+
 def continuous(n_rows=40, n_columns=3, seed=0):
     """Correlated normal rows."""
     X = np.random.default_rng(seed).normal(size=(n_rows, n_columns))

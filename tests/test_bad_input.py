@@ -24,7 +24,7 @@ from gudlearn import (
     SequentialSchedule,
     SoftConditioningSchedule,
 )
-from small import continuous, small, whole
+from small import continuous, few_draws, small, whole
 
 METHODS = ["score_samples", "score_components", "score", "bits_per_dim"]
 
@@ -37,6 +37,11 @@ def with_value(value):
 
 def no_module(n_components, n_channels):
     return None
+
+
+@pytest.fixture(autouse=True)
+def few_draws_of_noise(monkeypatch):
+    few_draws(monkeypatch)
 
 
 @pytest.fixture(scope="module")

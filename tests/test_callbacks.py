@@ -9,7 +9,12 @@ from sklearn.model_selection import GridSearchCV
 
 from gudlearn import LikelihoodMonitor
 from gudlearn.training.validation import Validation
-from small import continuous, small
+from small import continuous, few_draws, small
+
+
+@pytest.fixture(autouse=True)
+def few_draws_of_noise(monkeypatch):
+    few_draws(monkeypatch)
 
 
 class Recorder:

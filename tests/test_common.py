@@ -16,7 +16,7 @@ from gudlearn import (
     GUDOutlierDetector,
     MarginalGaussianizer,
 )
-from small import small
+from small import few_draws, small
 
 
 def smallest(**parameters):
@@ -46,9 +46,8 @@ def all_checks():
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Let scores take an eighth of their draws of noise."""
-    monkeypatch.setattr("gudlearn.model.fitted._FEWEST_TIMES", 16)
+def few_draws_of_noise(monkeypatch):
+    few_draws(monkeypatch)
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(all_checks()))

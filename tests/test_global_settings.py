@@ -27,7 +27,7 @@ from gudlearn import (
     UNet,
 )
 from registry import BASES
-from small import continuous, small, whole
+from small import continuous, few_draws, small, whole
 
 
 def with_missing(X):
@@ -156,48 +156,48 @@ def default_dtype(dtype):
 
 
 SETTINGS = {
-    "errstate": lambda: np.errstate(all="raise"),
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "default_dtype": lambda: default_dtype(torch.float64),
 }
+every_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
 
 
 @pytest.fixture(autouse=True)
-def few_flow_steps(monkeypatch):
-    """The flow takes long even for one row."""
+def few_draws_and_steps(monkeypatch):
+    few_draws(monkeypatch)
+    # The flow takes long even for one row.
     monkeypatch.setattr("gudlearn.model.fitted._FLOW_STEPS", 4)
+
+
+def global_random_states():
+    return np.random.get_state()[1].copy(), torch.get_rng_state().numpy()  # noqa: NPY002
 
 
 @functools.cache
 def by_default(run):
-    return list(run())
+    """Results under the default settings, and the global random states before and after."""
+    before = global_random_states()
+    return list(run()), before, global_random_states()
 
 
+@every_run
+def test_global_random_states_stay(run):
+    _, before, after = by_default(run)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_run
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
-def test_results_do_not_depend_on_global_settings(run, setting):
-    expected = by_default(run)
-    with SETTINGS[setting]():
+def test_results_do_not_depend_on_global_settings(setting, run):
+    expected, _, _ = by_default(run)
+    # NumPy raises errors in each of these settings.
+    with SETTINGS[setting](), np.errstate(all="raise"):
         found = list(run())
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-
-
-@contextmanager
-def global_random_states_stay():
-    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    yield
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), torch_state)
-
-
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
-def test_global_random_states_stay(run):
-    with global_random_states_stay():
-        for _ in run():
-            pass
 
 
 # Threads
@@ -248,10 +248,11 @@ def test_fits_in_threads_agree_with_fits_one_after_another(frequent_switches):
         return [*gen.weights_.values(), gen.loss_curve_, gen.score_samples(X[:4]), gen.sample(2)]
 
     fits = [(kind, seed) for kind in NETWORKS for seed in (0, 1)]
-    with global_random_states_stay():
-        expected = [results(*fit) for fit in fits]
-        with ThreadPoolExecutor(6) as pool:
-            found = list(pool.map(results, *zip(*fits, strict=True)))
+    before = global_random_states()
+    expected = [results(*fit) for fit in fits]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(results, *zip(*fits, strict=True)))
+    np.testing.assert_equal(global_random_states(), before)
     for fit, one, other in zip(fits, found, expected, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=str(fit))
@@ -280,7 +281,9 @@ TRANSFORMERS = [
     MarginalGaussianizer(2),
     GUDImputer(small(max_iter=1), n_samples=2, add_indicator=True, random_state=0),
 ]
-every_transformer = pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+every_transformer = pytest.mark.parametrize(
+    "transformer", TRANSFORMERS, ids=lambda transformer: type(transformer).__name__
+)
 every_output = pytest.mark.parametrize("output", FRAMES)
 
 

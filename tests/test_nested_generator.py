@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from gudlearn import DPMSolver, GUDClassifier, GUDGenerator, GUDImputer, GUDOutlierDetector
-from small import continuous, small
+from small import continuous, few_draws, small
 
 # Each with what generator=None stands for.
 DEFAULTS = {
@@ -17,6 +17,11 @@ DEFAULTS = {
 }
 LABELS = np.arange(40) % 2
 every_kind = pytest.mark.parametrize("kind", DEFAULTS, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture(autouse=True)
+def few_draws_of_noise(monkeypatch):
+    few_draws(monkeypatch)
 
 
 @every_kind

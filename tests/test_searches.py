@@ -13,7 +13,12 @@ from gudlearn import (
     PCABasis,
     SoftConditioningSchedule,
 )
-from small import continuous, small, whole
+from small import continuous, few_draws, small, whole
+
+
+@pytest.fixture(autouse=True)
+def few_draws_of_noise(monkeypatch):
+    few_draws(monkeypatch)
 
 
 def test_a_grid_search_over_schedules_and_bases():

@@ -124,17 +124,17 @@ def test_the_columns_of_a_frame_come_back(columns, shape):
     rows = gen.sample(given=partial)
     assert_same_columns(rows, columns)
     pd.testing.assert_frame_equal(rows.where(partial.notna()), partial)
-    assert np.isfinite(gen.score(X))
+    assert np.isfinite(gen.score(X[:5]))
 
 
-@every_index
+@pytest.mark.parametrize("columns", COLUMNS[2:9:3], ids=lambda columns: type(columns).__name__)
 def test_estimators_around_a_generator_take_any_columns(columns):
     X = pd.DataFrame(np.c_[continuous()[:, :2], whole()[:, 0]], columns=columns)
     pipeline = GenerativePipeline([("last", small(max_iter=0))]).fit(X)
     assert_same_columns(pipeline.sample(2), columns)
     # Ties of the third column are spread in a frame of these columns.
     detector = GUDOutlierDetector(small(max_iter=0)).fit(X)
-    assert np.isfinite(detector.score_samples(X)).all()
+    assert np.isfinite(detector.score_samples(X[:5])).all()
 
 
 def seconds_of(n_columns):
