@@ -66,6 +66,10 @@ def nll_bound(path, z, n_times=256):
     return (total * path.target).sum(1).mean()
 
 
+# Five standard errors of a difference of mean nlls: over seeds their standard deviation is 0.01.
+TOLERANCE = 0.05
+
+
 def closed_form_nll(z, target, observed):
     """E[log q(x_0 | z) - log p(x_0 target | x_0 observed)] at t = 0, mean over rows."""
     gamma = PATH(torch.zeros(1).double())[0]
@@ -96,7 +100,7 @@ STATES = [
 def test_the_bound_on_targets_is_that_of_the_closed_form(state, target, observed):
     z = normal(2000, D) @ torch.linalg.cholesky(CORRELATION).T
     found = nll_bound(masked_path(state, n=len(z)), z)
-    assert abs(float(found - closed_form_nll(z, target, observed))) < 0.03
+    assert abs(float(found - closed_form_nll(z, target, observed))) < TOLERANCE
 
 
 def test_the_bound_obeys_the_chain_rule():
@@ -105,7 +109,7 @@ def test_the_bound_obeys_the_chain_rule():
         nll_bound(masked_path(s, n=len(z)), z)
         for s in ([0, 0, 0, 0], [0, 0, MISSING, MISSING], [OBSERVED, OBSERVED, 0, 0])
     )
-    assert abs(float(joint - marginal - conditional)) < 0.03
+    assert abs(float(joint - marginal - conditional)) < TOLERANCE
 
 
 def test_observed_values_replace_those_of_the_solver():
@@ -126,7 +130,7 @@ def test_windows_do_not_change_the_bound():
     state = torch.full((len(z), D), TARGET)
     path = MaskedPath(PATH, state, torch.zeros(D).double(), start, torch.full_like(start, 0.3))
     without = masked_path([0, 0, 0, 0], n=len(z))
-    assert abs(float(nll_bound(path, z) - nll_bound(without, z))) < 0.03
+    assert abs(float(nll_bound(path, z) - nll_bound(without, z))) < TOLERANCE
 
 
 def test_samples_have_the_conditional_distribution():
@@ -143,9 +147,12 @@ def test_samples_have_the_conditional_distribution():
     z = (x / alpha(gamma_0))[:, target]
     gain = CORRELATION[target][:, observed] @ torch.linalg.inv(CORRELATION[observed][:, observed])
     covariance = CORRELATION[target][:, target] - gain @ CORRELATION[observed][:, target]
-    error = 4 * covariance.diagonal().sqrt() / n**0.5
+    variance = covariance.diagonal()
+    # Five standard errors, and the error of the solver.
+    error = 5 * (variance / n).sqrt()
     assert ((z.mean(0) - gain @ value).abs() < error + 0.01).all()
-    torch.testing.assert_close(torch.cov(z.T), covariance, atol=0.05, rtol=0.05)
+    error = 5 * ((variance[:, None] * variance + covariance**2) / n).sqrt()
+    assert ((torch.cov(z.T) - covariance).abs() < error + 0.01).all()
 
 
 def conditional_mean(start):
@@ -369,7 +376,8 @@ def test_every_row_is_masked_equally_often():
     masks = RandomMasks(torch.arange(3), (3,), 0.3, torch.zeros(3))
     generator = torch.Generator().manual_seed(0)
     rows = torch.cat([masks._masked_rows(10, generator) for _ in range(4000)])
-    assert (torch.bincount(rows, minlength=10) / 4000 - 0.3).abs().max() < 0.03
+    error = (0.3 * 0.7 / 4000) ** 0.5
+    assert (torch.bincount(rows, minlength=10) / 4000 - 0.3).abs().max() < 5 * error
 
 
 def test_windows_lie_inside_the_unit_interval():
@@ -406,7 +414,7 @@ def test_row_times_are_unbiased_and_reduce_the_variance():
     even = integral(local_times, 1.0)
     priority = torch.rand(path.target.shape, generator=generator)
     found = integral(*path.row_times(density(local_times)[0], density, path.target, priority))
-    assert abs(float(found.mean()) - 2.85) < 4 * float(found.std()) / len(found) ** 0.5
+    assert abs(float(found.mean()) - 2.85) < 5 * float(found.std()) / len(found) ** 0.5
     assert float(found.std()) < 0.4 * float(even.std())
 
 
