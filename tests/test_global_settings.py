@@ -117,7 +117,9 @@ def underflow():
     """Squares of tiny units, and probabilities of far rows, are too small for float64."""
     X, y = continuous(), np.arange(40) % 2
     yield small().fit(1e-170 * X).score_samples(1e-170 * X[:3])
-    yield GUDClassifier(small()).fit(X, y).predict_proba(1e10 * X[:3])
+    classifier = GUDClassifier(small()).fit(X, y)
+    yield classifier.predict_proba(1e10 * X[:3])
+    yield classifier.predict(1e10 * X[:3])
 
 
 def around_a_generator():
