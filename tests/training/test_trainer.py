@@ -138,7 +138,7 @@ def test_scores_draw_times_where_the_correction_is_noisy():
         trainer.step(Batch(toy_rows(256)), 1.0)
     weights = trainer.time_weights(Batch(toy_rows(256)))
     assert weights.shape == (32,) and (weights > 0).all()
-    # Where all is noise, or nothing is, one component adds little to what is known of the other.
+    # Where all is noise, or nothing is, one component adds little information about the other.
     middle = weights[9:15].mean()
     assert middle > 1.5 * weights[:2].mean() and middle > 100 * weights[-4:].mean()
 
@@ -162,7 +162,7 @@ def test_weights_survive_as_arrays():
     arrays = to_arrays(state)
     assert list(arrays) == list(state)
     assert all(torch.equal(torch.from_numpy(arrays[name]), state[name]) for name in state)
-    # Copies: training goes on without changing what was kept.
+    # They are copies: training does not change them.
     state["last.bias"] += 1
     assert not arrays["last.bias"].any()
 
