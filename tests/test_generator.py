@@ -14,22 +14,16 @@ from sklearn.base import clone
 
 from gudlearn import (
     DDIM,
-    MLP,
     Ancestral,
     DPMSolver,
     EulerMaruyama,
-    GUDGenerator,
     Heun,
     PCABasis,
-    SequentialSchedule,
     SoftConditioningSchedule,
-    VPSchedule,
 )
 from gudlearn._random import seed_keys
-from gudlearn.training.options import n_epochs, resolve_network
-from small import continuous, dependent, small, whole
+from small import continuous, small, whole
 
-BASES = ["identity", "pca", "fourier", "wavelet", "block"]
 SCHEDULES = ["auto", "linear", "cosine", "vp", "soft", "sequential"]
 KINDS = [(continuous(), None), (whole(), 1.0)]
 # Untrained, with independent components: the product of the marginals.
@@ -293,85 +287,6 @@ def test_the_target_is_ignored():
     )
 
 
-# Unusual rows
-
-
-@pytest.mark.parametrize("basis", BASES)
-@every_kind
-def test_constant_columns_come_back_exactly(basis, X, bin_width):
-    X = np.column_stack([np.full(40, 3.0), X, np.full(40, 12345.0)])
-    gen = small(basis=basis, bin_width=bin_width).fit(X)
-    rows = gen.sample(10)
-    assert (rows[:, 0] == 3).all()
-    assert (rows[:, 4] == 12345).all()
-    assert np.isfinite(gen.score_samples(X)).all()
-    far = X.copy()
-    far[:, 0] += 5
-    assert np.isfinite(gen.score_samples(far)).all()
-    assert gen.score(far) < gen.score(X) - 3
-
-
-@pytest.mark.parametrize("basis", ["identity", "pca", "block"])
-@every_kind
-def test_constant_columns_contribute_nothing(basis, X, bin_width):
-    wide = np.column_stack([np.full(40, 3.0), X, np.full(40, 7.0)])
-    parameters = {"basis": basis, "bin_width": bin_width, **INDEPENDENT}
-    # The noise of a bin reaches past its neighbour with a probability of about 1e-5.
-    np.testing.assert_allclose(
-        small(**parameters).fit(wide).score_samples(wide),
-        small(**parameters).fit(X).score_samples(X),
-        atol=1e-4 if bin_width else 1e-6,
-    )
-
-
-@pytest.mark.parametrize("basis", BASES)
-@every_kind
-def test_nothing_but_constants_has_probability_one(basis, X, bin_width):
-    X = np.tile(X[:1], (5, 1))
-    gen = small(basis=basis, bin_width=bin_width).fit(X)
-    np.testing.assert_array_equal(gen.sample(4), X[:4])
-    np.testing.assert_allclose(gen.score_samples(X), 0, atol=1e-4)
-    assert gen.weights_ == {}
-    assert gen.log_snr([0, 1]).shape == (2, 0)
-
-
-@pytest.mark.parametrize("basis", BASES)
-@every_kind
-def test_one_row_fits(basis, X, bin_width):
-    gen = small(basis=basis, bin_width=bin_width).fit(X[:1])
-    np.testing.assert_array_equal(gen.sample(2), X[[0, 0]])
-    assert np.isfinite(gen.score(X[:1]))
-
-
-@pytest.mark.parametrize("basis", BASES)
-@every_kind
-def test_duplicate_columns_fit(basis, X, bin_width):
-    X = np.column_stack([X, X[:, 0]])
-    gen = small(basis=basis, bin_width=bin_width).fit(X)
-    assert np.isfinite(gen.score_samples(X)).all()
-    assert np.isfinite(gen.sample(5)).all()
-
-
-@pytest.mark.parametrize("basis", BASES)
-def test_fewer_rows_than_columns_fit(basis):
-    X = continuous(4, 9)
-    gen = small(basis=basis).fit(X)
-    assert np.isfinite(gen.score_samples(continuous(4, 9, seed=1))).all()
-    assert gen.sample(3).shape == (3, 9)
-
-
-def test_one_column_fits():
-    gen = small().fit(continuous(20, 1))
-    assert gen.sample(3).shape == (3, 1)
-    assert np.isfinite(gen.score(continuous(20, 1, seed=1)))
-
-
-def test_equal_rows_can_be_split_for_validation():
-    X = np.repeat(whole(2), 10, axis=0)
-    gen = small(bin_width=1.0).fit(X)
-    assert np.isfinite(gen.score(X))
-
-
 # Copies
 
 
@@ -470,119 +385,3 @@ def test_another_sampler_after_fit_is_used():
         fresh = small(max_iter=2, sampler=sampler).fit(continuous()).sample(5, random_state=0)
         np.testing.assert_array_equal(samples[repr(sampler)], fresh)
     assert len({s.tobytes() for s in samples.values()}) == 3
-
-
-# Training
-
-
-def test_training_finds_the_dependence_of_columns():
-    X = dependent()
-    untrained = small(**INDEPENDENT).fit(X)
-    parameters = {"max_iter": 60, "batch_size": 30, "learning_rate_init": 1e-2}
-    trained = small(preconditioning="marginal", **parameters).fit(X)
-    # Over seeds the gain is 2.0 nats a row with a standard deviation of 0.07, and 0.7 nats a
-    # dimension, standard deviation 0.04, on the ten validation rows.
-    assert trained.score(X) > untrained.score(X) + 1.5
-    assert trained.best_validation_score_ > trained.validation_scores_[0] + 0.4
-
-
-def test_without_epochs_the_model_is_the_product_of_the_marginals():
-    X = continuous()
-    gen = small(**INDEPENDENT).fit(X)
-    assert gen.n_iter_ == 0
-    assert gen.loss_curve_ == gen.validation_scores_ == []
-    assert gen.best_validation_score_ is None
-    alone = sum(small(max_iter=0).fit(X[:, [j]]).score(X[:, [j]]) for j in range(3))
-    assert gen.score(X) == pytest.approx(alone, rel=1e-9)
-
-
-def test_without_validation_rows_the_last_weights_are_kept():
-    gen = small(validation_fraction=0).fit(continuous())
-    assert gen.validation_scores_ == []
-    assert gen.best_validation_score_ is None
-    assert gen.n_iter_ == 2
-    assert gen.score(continuous()) != small(max_iter=0).fit(continuous()).score(continuous())
-
-
-def test_early_stopping_stops():
-    # No progress of 10 nats per dimension is ever made.
-    gen = small(max_iter=60, early_stopping=True, n_iter_no_change=2, tol=10.0).fit(continuous())
-    assert len(gen.validation_scores_) == 3
-    assert gen.n_iter_ < 10
-    assert small(max_iter=8, n_iter_no_change=1, tol=10.0).fit(continuous()).n_iter_ == 8
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"loss_weighting": "likelihood", "optimizer": "muon", "precision": "float32"},
-        {"loss_weighting": "uniform"},
-        {"optimizer": "adamw"},
-        {"precision": "bfloat16"},
-        {"preconditioning": "gaussian"},
-        {"batch_size": 7, "max_iter": 20, "learning_rate_init": 1e-2},
-        {"batch_size": 1000, "max_iter": 90},
-        {"schedule": VPSchedule()},
-        {"schedule": SequentialSchedule(window=2)},
-    ],
-    ids=repr,
-)
-def test_every_choice_trains(parameters):
-    # A joint Gaussian would leave nothing to learn.
-    fixed = {
-        "max_iter": 50, "batch_size": 35, "learning_rate_init": 2e-2,
-        "preconditioning": "marginal", "validation_fraction": 0.3,
-    }  # fmt: skip
-    gen = small(**{**fixed, **parameters}).fit(dependent(200))
-    # Over seeds the gain is 0.5 to 0.7 nats a dimension with a standard deviation of 0.09 at most.
-    assert gen.best_validation_score_ > gen.validation_scores_[0] + 0.05
-    assert all(np.isfinite(w).all() for w in gen.weights_.values())
-    assert np.isfinite(gen.score_samples(dependent())).all()
-
-
-@pytest.mark.parametrize(
-    ("parameter", "values"),
-    [
-        ("loss_weighting", ["likelihood", "uniform"]),
-        ("optimizer", ["muon", "adamw"]),
-        ("precision", ["float32", "bfloat16"]),
-        ("learning_rate_init", [1e-3, 1e-2]),
-        ("batch_size", [10, 20]),
-    ],
-)
-def test_every_choice_makes_a_difference(parameter, values):
-    X = continuous()
-    first, second = (small(validation_fraction=0, **{parameter: value}).fit(X) for value in values)
-    assert not same_weights(first, second)
-
-
-def test_scores_follow_the_schedule_in_use():
-    gen = small(max_iter=20, schedule="soft").fit(dependent())
-    before = gen.score_components(dependent()[:5])
-    gen.schedule_.set_params(softness=0.2)
-    after = gen.score_components(dependent()[:5])
-    assert not np.allclose(before, after, atol=1e-3)
-    gen.schedule_ = SoftConditioningSchedule(softness=0.2)
-    np.testing.assert_array_equal(gen.score_components(dependent()[:5]), after)
-
-
-def test_early_stopping_needs_validation_rows():
-    with pytest.raises(ValueError, match="early_stopping=True needs rows to judge by"):
-        small(early_stopping=True, validation_fraction=0).fit(continuous())
-
-
-def test_default_epochs_and_dropout_follow_the_number_of_rows():
-    assert [n_epochs("auto", None, n) for n in (10, 400, 20_000, 600_000)] == [110, 500, 300, 10]
-    assert n_epochs("auto", 5, 10) is None
-    dropout = [resolve_network("auto", n).dropout for n in (100, 3000, 20_000)]
-    assert dropout == [0.2, 0.1, 0.0]
-    assert resolve_network(MLP(dropout=0.4), 100).dropout == 0.4
-
-
-def test_default_sampler_takes_more_steps_for_sequential_components():
-    X = continuous(40, 8)
-    together = GUDGenerator(max_iter=0).fit(X).sampling().sampler
-    sequential = GUDGenerator(max_iter=0, schedule="sequential").fit(X).sampling().sampler
-    assert together.steps == 50
-    # Each of eight components is active for an eighth of the time.
-    assert 300 <= sequential.steps <= 500
