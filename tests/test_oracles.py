@@ -218,8 +218,10 @@ def test_scores_of_independent_columns_are_their_log_frequencies(likelihood):
         # Noise of 0.12 bins: neighbouring bins overlap by exp(-1/(8 0.12^2)) = 2e-4.
         np.testing.assert_allclose(gen.score_samples(rows), expected, rtol=0, atol=2e-3)
     else:
-        # The noise cancels draw by draw; the error is that of 40 Runge-Kutta steps.
-        np.testing.assert_allclose(gen.score_samples(rows), expected, rtol=0, atol=0.03)
+        # The noise cancels draw by draw, up to the error of 40 Runge-Kutta steps: 0.004 as a rule,
+        # and up to 0.4 in the rare draw near the stiff boundary between two point masses.
+        scores = [gen.set_params(random_state=k).score_samples(rows) for k in range(15)]
+        np.testing.assert_allclose(np.median(scores, axis=0), expected, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("n_columns", [1, 2])

@@ -5,10 +5,10 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 import pytest
-from strips import by_column, haar_strips, random_walks
 
 from gudlearn import BlockBasis, PCABasis, UNet, WaveletBasis
 from small import small
+from strips import by_column, haar_strips, random_walks
 
 RATE = {"conditional_rate": 0.5}
 

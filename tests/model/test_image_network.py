@@ -1,4 +1,4 @@
-"""Rotations by torch: they agree with the bases, and a basis of one's own can register a fast one."""
+"""Rotations by torch agree with their bases, and a basis of one's own can register a fast one."""
 
 import numpy as np
 import pytest

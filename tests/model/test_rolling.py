@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from strips import HAAR, RHO, STDS, ar_covariance, ar_rows, by_column, haar_strips
 
 from gudlearn import BlockBasis, DPMSolver, IdentityBasis, WaveletBasis
 from gudlearn._random import seed_keys
@@ -19,6 +18,7 @@ from gudlearn.model.extension import local_components
 from gudlearn.model.rolling import Strip, roll
 from gudlearn.preconditioning.marginals import GaussianMarginals
 from small import small
+from strips import HAAR, RHO, STDS, ar_covariance, ar_rows, by_column, haar_strips
 
 WIDTH = 8
 PLACES = np.arange(WIDTH)

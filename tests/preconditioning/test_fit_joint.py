@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from gaussian import COVARIANCE, MEAN, factors_of, fields, gaussian_rows, moments_of
 from scipy import stats
 from sklearn.decomposition import FactorAnalysis
 
+from gaussian import COVARIANCE, MEAN, factors_of, fields, gaussian_rows, moments_of
 from gudlearn import UNet
 from gudlearn.preconditioning.fit_joint import _analyse, fit_joint
 from gudlearn.preconditioning.joint import JointGaussian

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gaussian import fields, gaussian_rows, user_moments
 from scipy import stats
 
+from gaussian import fields, gaussian_rows, user_moments
 from gudlearn import DPMSolver, SequentialSchedule, UNet
 from gudlearn.model.state import TimeWeights
 from small import small

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy import Source, toy_rows, toy_trainer, toy_validation
 
 from gudlearn.training.loop import Budget, Hooks, learning_rate_factor, run_epochs
 from gudlearn.training.options import n_epochs
 from small import continuous, small
+from toy import Source, toy_rows, toy_trainer, toy_validation
 
 
 class Scores:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from toy import toy_rows, toy_trainer
 
 from gudlearn import GUDGenerator
 from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath
@@ -10,6 +9,7 @@ from gudlearn.model.device import to_arrays
 from gudlearn.training.options import make_trainer
 from gudlearn.training.trainer import LOSSES, Batch
 from small import continuous
+from toy import toy_rows, toy_trainer
 
 
 @pytest.mark.parametrize("n_rows", [1, 5, 64, 100, 257])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from toy import toy_rows, toy_trainer, toy_validation
 
 from gudlearn._random import derive_seed
 from gudlearn.data.rows import Rows
 from gudlearn.training.split import hold_out
 from gudlearn.training.trainer import Batch
 from small import continuous, dependent, small, whole
+from toy import toy_rows, toy_trainer, toy_validation
 
 
 def held_out_rows(gen, X, n):
