@@ -15,7 +15,7 @@ from gudlearn._random import row_keys
 from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
 from gudlearn.data.columns import as_mask, check_n_samples, column_names, masks_of_groups
-from gudlearn.data.containers import mean_of_draws, numbers
+from gudlearn.data.containers import numbers
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.data.reading import read_more
 from gudlearn.data.rows import Rows
@@ -668,8 +668,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         normal. It takes about half as long as sampling with 20 steps.
         """
         rows, random_state = self._read_partial(X), self._random_state(random_state)
-        means = self.sampling().complete(n_samples, rows, None, 1.0, random_state, mean=True)
-        return mean_of_draws(means).reshape(-1, *self.sample_shape_)
+        expected = self.sampling().expect(n_samples, rows, random_state)
+        return expected.rows(rows.observed).reshape(-1, *self.sample_shape_)
 
     @isolated
     def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):

@@ -13,7 +13,6 @@ from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._specs import NestedGenerator
 from gudlearn.data.columns import check_n_samples
-from gudlearn.data.containers import mean_of_draws
 from gudlearn.data.missing import missing_mask
 from gudlearn.data.rows import Rows
 from gudlearn.generator import GUDGenerator
@@ -192,7 +191,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         else:
             mean = self.strategy == "mean"
             draws = self._complete(X, self.n_samples, by_value=True, mean=mean)
-            filled = mean_of_draws(draws) if mean else np.median(draws, axis=0)
+            filled = np.median(draws, axis=0)
         filled = self._in_place(X, filled)
         if self.indicator_ is None:
             return filled
@@ -245,7 +244,11 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         # Observed values may lie off the grid that was fitted; they are not changed.
         on_grid = Rows.of(np.where(self._whole, np.rint(values[partial]), values[partial]))
         sampling = self.generator_.sampling()
-        drawn = sampling.complete_by_value(on_grid, n_samples, self._seed, by_value, mean)
+        if mean:
+            expected = sampling.expect_by_value(on_grid, n_samples, self._seed, by_value)
+            drawn = expected.rows(on_grid.observed)[None]
+        else:
+            drawn = sampling.complete_by_value(on_grid, n_samples, self._seed, by_value)
         complete = np.repeat(values[None], len(drawn), axis=0)
         complete[:, partial] = np.where(on_grid.observed, values[partial], drawn)
         return complete

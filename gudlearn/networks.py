@@ -53,7 +53,7 @@ class MLP(BaseEstimator):
         self.n_blocks = n_blocks
         self.dropout = dropout
 
-    def build(self, n_components, n_channels, n_classes=0, n_estimates=0):
+    def build(self, n_components, n_channels, n_classes=0, n_estimates=0, n_levels=0):
         """Make the module.
 
         Parameters
@@ -67,6 +67,10 @@ class MLP(BaseEstimator):
         n_estimates : int, default=0
             G, the number of estimates of x0 from the reference set among the inputs. If positive,
             the module returns (B, 1 + G, D): its output, and a weight for each estimate.
+        n_levels : int, default=0
+            L, the number of levels of all category columns together. If positive, the module takes
+            indicators of observed levels, ``one_hot`` (B, L), and returns a pair: its output, or
+            None if there are no components, and logits (B, L).
 
         Returns
         -------
@@ -75,8 +79,9 @@ class MLP(BaseEstimator):
         self.check_params()
         dropout = 0.0 if self.dropout == "auto" else self.dropout
         return ResidualMLP(
-            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates
-        )
+            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates,
+            n_levels,
+        )  # fmt: skip
 
     def check_params(self, shape=None):
         """Validate the parameters.
@@ -431,15 +436,15 @@ class _ZeroStart(nn.Module):
         return self.gain * self.module(inputs, gamma, *labels)
 
 
-def build_network(spec, n_components, n_channels, n_classes=0, n_estimates=0):
+def build_network(spec, n_components, n_channels, n_classes=0, n_estimates=0, n_levels=0):
     """Build a network on components whose output is initially zero.
 
     Parameters
     ----------
     spec : MLP, or a custom specification or callable
         See the module. The output of a custom module is multiplied by a gain that starts at zero.
-    n_components, n_channels, n_classes, n_estimates : int
-        As in `MLP.build`; the last two are for `MLP` only.
+    n_components, n_channels, n_classes, n_estimates, n_levels : int
+        As in `MLP.build`; the last three are for `MLP` only.
 
     Returns
     -------
@@ -449,10 +454,18 @@ def build_network(spec, n_components, n_channels, n_classes=0, n_estimates=0):
     ------
     TypeError
         If a custom specification does not build a module.
+    ValueError
+        If there are categories, and the specification is not an `MLP`.
     """
     if isinstance(spec, MLP):
-        estimates = {"n_estimates": n_estimates} if n_estimates else {}
-        return spec.build(n_components, n_channels, n_classes, **estimates)
+        more = {"n_estimates": n_estimates, "n_levels": n_levels}
+        more = {name: number for name, number in more.items() if number}
+        return spec.build(n_components, n_channels, n_classes, **more)
+    if n_levels:
+        raise ValueError(
+            f"network={spec!r} sees numbers, but X has columns of categories. Pass an MLP, or "
+            "numbers in place of the categories."
+        )
     build = getattr(spec, "build", spec)
     module = build(n_components, n_channels)
     if not isinstance(module, nn.Module):

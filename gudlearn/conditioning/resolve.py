@@ -35,6 +35,39 @@ def resolve_method(conditioning, splits_block, conditional_rate, basis):
     return conditioning
 
 
+def method_with_categories(conditioning, splits_block, conditional_rate, basis, any_order):
+    """The method by which rows with categories are completed: always "exact".
+
+    Parameters
+    ----------
+    conditioning, splits_block, conditional_rate, basis : see `resolve_method`
+    any_order : bool
+        Whether all columns are categories: training by masks then serves all conditionals.
+
+    Raises
+    ------
+    ValueError
+        If another method is asked for, or would be needed.
+    """
+    if conditioning not in ("auto", "exact"):
+        raise ValueError(
+            f"conditioning={conditioning!r} guides numbers, but X has columns of categories, which "
+            "are masked. Use conditioning='auto', which observes whole columns."
+        )
+    if splits_block:
+        raise ValueError(
+            "Columns are observed that make no whole components: "
+            f"basis={basis!r} mixes them with others, and X has categories. Fit with "
+            "basis='identity', or a BlockBasis whose blocks are not parted."
+        )
+    if conditional_rate == 0 and not any_order and conditioning == "auto":
+        raise ValueError(
+            "conditional_rate=0: the network never saw partially observed numbers, and rows with "
+            "categories cannot be guided. Fit with conditional_rate=0.3."
+        )
+    return "exact"
+
+
 def resolve_observation(observation, n_columns, conditioning):
     """The condition of a user's (A, y, noise_std).
 

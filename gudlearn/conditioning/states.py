@@ -42,7 +42,7 @@ class MaskedPath:
 
     Attributes
     ----------
-    gamma_0, gamma_1, kinks : those of the path
+    gamma_0, gamma_1, kinks, levels : those of the path
     target, observed, missing : BoolTensor of shape (n, D)
         The components in each state.
     """
@@ -50,6 +50,7 @@ class MaskedPath:
     def __init__(self, path, state, log_variances, start=None, width=None):
         self.path, self.start, self.width = path, start, width
         self.gamma_0, self.gamma_1, self.kinks = path.gamma_0, path.gamma_1, path.kinks
+        self.levels = path.levels
         self.target, self.observed, self.missing = (state == s for s in (TARGET, OBSERVED, MISSING))
         self._gamma_missing = missing_gamma(log_variances, path.gamma_1)
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from gudlearn.diffusion.categories import corrupt, reveal_weight
 from gudlearn.diffusion.noise import alpha, sigma, snr
 from gudlearn.diffusion.paths import load_forward_mode
 from gudlearn.diffusion.process import perturb
@@ -36,6 +37,9 @@ def nll_correction(split, path, x0, t, eps):
     a control variate: without a joint distribution, the score of an untrained network has no Monte
     Carlo error.
 
+    For categories mu are the log-frequencies of their levels, delta is the change of these
+    log-probabilities, and the change in the integrand is that of the cross-entropy.
+
     Parameters
     ----------
     split : callable (x, gamma) -> mu, delta
@@ -45,8 +49,16 @@ def nll_correction(split, path, x0, t, eps):
     t : Tensor of shape (B,)
     """
     gamma, rate = path.gamma_and_rate(t)
-    mu, delta = split(perturb(x0, eps, gamma), gamma)
-    return 0.5 * rate * snr(gamma) * delta * (delta - 2 * (x0 - mu))
+    x, seen = corrupt(x0, eps, gamma, path)
+    mu, delta = split(x, seen)
+    weight = 0.5 * rate * snr(gamma)
+    if path.levels is None:
+        return weight * delta * (delta - 2 * (x0 - mu))
+    (mu, _), (delta, change) = path.levels.split(mu), path.levels.split(delta)
+    n = delta.shape[1]
+    numeric = weight[:, :n] * delta * (delta - 2 * (x0[:, :n] - mu))
+    change = path.levels.change(change, x0[:, n:])
+    return torch.cat([numeric, -reveal_weight(path, gamma, rate, seen) * change], 1)
 
 
 def noised_divergence(marginals, gamma, x0, eps):

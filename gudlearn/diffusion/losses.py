@@ -10,8 +10,8 @@ often where the integrand is large.
 
 import torch
 
+from gudlearn.diffusion.categories import corrupt, reveal_weight
 from gudlearn.diffusion.noise import snr
-from gudlearn.diffusion.process import perturb
 
 
 def nll_integrand(denoise, path, x0, t, eps):
@@ -19,15 +19,27 @@ def nll_integrand(denoise, path, x0, t, eps):
 
     Parameters
     ----------
-    denoise : callable (x, gamma) -> x0_hat
+    denoise : callable (x, gamma) -> x0_hat, and log-probabilities of levels of categories
     path : gamma path
     x0, eps : Tensor of shape (B, D)
         Clean components, standard normal draw.
     t : Tensor of shape (B,)
     """
     gamma, rate = path.gamma_and_rate(t)
-    error = x0 - denoise(perturb(x0, eps, gamma), gamma)
-    return 0.5 * rate * snr(gamma) * error**2
+    x, seen = corrupt(x0, eps, gamma, path)
+    weight = 0.5 * rate * snr(gamma)
+    if path.levels is None:
+        return weight * (x0 - denoise(x, seen)) ** 2
+    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen)
+
+
+def _with_cross_entropy(denoised, path, x0, weight, gamma, rate, seen):
+    """Weighted squared errors of numbers, and weighted cross-entropies of categories; (B, D)."""
+    denoised, log_prob = path.levels.split(denoised)
+    n = denoised.shape[1]
+    squares = weight[:, :n] * (x0[:, :n] - denoised) ** 2
+    cross_entropy = path.levels.nll(log_prob, x0[:, n:])
+    return torch.cat([squares, reveal_weight(path, gamma, rate, seen) * cross_entropy], 1)
 
 
 def noise_loss(denoise, path, x0, t, eps):
@@ -36,9 +48,14 @@ def noise_loss(denoise, path, x0, t, eps):
     Its integral over t weights all times inside a component's window equally. Parameters as in
     `nll_integrand`.
     """
-    gamma = path(t)
-    error = x0 - denoise(perturb(x0, eps, gamma), gamma)
-    return path.speed(t) * snr(gamma) * error**2
+    if path.levels is None:
+        gamma = path(t)
+        x, _ = corrupt(x0, eps, gamma, path)
+        return path.speed(t) * snr(gamma) * (x0 - denoise(x, gamma)) ** 2
+    gamma, rate = path.gamma_and_rate(t)
+    x, seen = corrupt(x0, eps, gamma, path)
+    weight = snr(gamma) * path.speed(t)
+    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen)
 
 
 class TimeDensity:

@@ -37,7 +37,11 @@ class GammaPath(ABC):
         The end points, in float64 unless `to` changed the dtype.
     kinks : tuple of float
         Strictly inside (0, 1), increasing.
+    levels : Levels or None
+        Levels of the categories, which are the last components; None if all are numbers.
     """
+
+    levels = None
 
     def __init__(self, gamma_0, gamma_1, kinks):
         self.gamma_0 = _column(gamma_0)
@@ -71,8 +75,14 @@ class GammaPath(ABC):
         """Return the same path with its tensors on `device` and in `dtype`."""
         path = copy.copy(self)
         for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
+            if hasattr(value, "to"):
                 setattr(path, name, value.to(device=device, dtype=dtype))
+        return path
+
+    def with_levels(self, levels):
+        """Return the same path whose last components are categories with these levels."""
+        path = copy.copy(self)
+        path.levels = levels
         return path
 
 

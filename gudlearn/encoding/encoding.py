@@ -7,8 +7,11 @@ import torch
 from gudlearn._random import keyed_uniform
 from gudlearn.data.bins import MAX_BINS
 from gudlearn.data.missing import column_moments, extremes, row_batches
+from gudlearn.diffusion.gates import GatedPath
 from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
+from gudlearn.encoding.categories import fit_categories, unseen_probability
 from gudlearn.encoding.end_points import fit_ends
+from gudlearn.encoding.mixed_basis import MixedBasis
 from gudlearn.encoding.observation import BinnedObservation
 from gudlearn.schedules import EndPoints
 
@@ -46,6 +49,8 @@ class Encoding:
         Names of the columns in the user's data, if they had any.
     shape : (height, width, channels) or None
         Shape of one image where rows are flat images.
+    fields : TableSchema or None
+        Says which columns are categories or gates; None if all are plain numbers.
 
     Attributes
     ----------
@@ -56,20 +61,35 @@ class Encoding:
     ends : Ends
     tables : dict of int to BinTable
         Smoothed frequencies of the bins of each binned column.
+    categories : Categories or None
+        Frequencies of the levels of the categories that vary.
+    gates : ndarray of shape (2, G)
+        Active components of gates, and of their numbers.
     """
 
-    def __init__(self, bins, basis, point_masses=True, names=None, shape=None):
+    def __init__(self, bins, basis, point_masses=True, names=None, shape=None, fields=None):
         self.bins, self.basis, self.names, self.shape = bins, basis, names, shape
         self.may_have_point_masses = point_masses
+        n_columns = len(bins.width)
+        if fields is None:
+            self.masked, self.n_levels = np.zeros(n_columns, bool), np.zeros(n_columns, int)
+            self.log_unit, self.position = np.zeros(n_columns), np.arange(n_columns)
+            self._gate_of = np.full(n_columns, -1)
+        else:
+            self.masked, self.n_levels = fields.masked, fields.n_levels
+            self.log_unit, self.position = fields.log_unit, fields.position
+            self._gate_of = fields.gate
 
     def fit(self, rows):
         """Fit basis, end points and bin tables to `Rows` of any numeric dtype."""
         X, bins = rows.values, self.bins
+        self._n_rows = len(rows)
         low, high = extremes(X)
-        self.constant = low == high
+        self.constant = np.where(self.masked, self.n_levels < 2, low == high)
         self.constant_values = low.astype(np.float64)
         self.fill_values = _middle_values(X, rows.observed, low)
         self.column_mean, self.column_std = column_moments(X, rows.missing)
+        self._fit_categories(rows)
         self.basis.fit(self._named(X))
         n_bins = self._n_bins(low, high)
         self._choose_binned(bins.discrete & (n_bins <= MAX_BINS), n_bins)
@@ -79,7 +99,49 @@ class Encoding:
         self._set_ends(self.basis.describe())
         self.column_block, self.component_block = self.basis.mixing()
         self.tables = self._fit_tables(rows)
+        self._set_gates()
         return self
+
+    def _fit_categories(self, rows):
+        """Frequencies of the levels of categories, which become components of the basis."""
+        columns = np.flatnonzero(self.masked)
+        self.categories = None
+        if not len(columns):
+            return
+        varying = self.n_levels[columns] > 1
+        variances = np.zeros(len(columns))
+        if varying.any():
+            self.categories = fit_categories(rows, columns[varying], self.n_levels)
+            variances[varying] = self.categories.variances()
+        self.basis = MixedBasis(self.basis, columns, variances, self.bins.names, self.position)
+
+    def _set_gates(self):
+        """Active components of each gate, and of its number."""
+        place = np.full(len(self.bins.width), -1)
+        active = np.flatnonzero(self.ends.active)
+        aligned = self.columns[active] >= 0
+        place[self.columns[active][aligned]] = np.flatnonzero(aligned)
+        numbers = np.flatnonzero(self._gate_of >= 0)
+        gates = np.stack([place[self._gate_of[numbers]], place[numbers]])
+        self.gates = gates[:, (gates >= 0).all(0)]
+
+    def is_absent(self, rows):
+        """Mask (n, F) of numbers that do not exist, because their gate says so; None if none is."""
+        numbers = np.flatnonzero(self._gate_of >= 0)
+        if not len(numbers):
+            return None
+        gates, absent = self._gate_of[numbers], np.zeros(rows.values.shape, bool)
+        codes = rows.values[:, gates]
+        absent[:, numbers] = ~np.isnan(codes) & (codes != self.n_levels[gates] - 1)
+        return absent
+
+    def imputable(self, rows):
+        """Mask (n, F) of the missing values that exist; None if there are none."""
+        missing, absent = rows.missing, self.is_absent(rows)
+        if missing is None or absent is None:
+            return missing
+        missing = missing & ~absent
+        return missing if missing.any() else None
 
     @property
     def is_wide(self):
@@ -132,8 +194,13 @@ class Encoding:
         any_rotated = (self.binned & self.rotated).any()
         noise_observed = np.where(aligned, self.binned[self.columns], any_rotated)
         self.ends = fit_ends(
-            described, self.basis.dead_, aligned, noise_observed, self.noise, self.point_masses
-        )
+            described, self.basis.dead_, aligned, noise_observed, self.noise, self.point_masses,
+            int(self.masked.sum()),
+        )  # fmt: skip
+        # A value that a constant category never had costs minus its log-probability.
+        constant = self.ends.category & ~self.ends.active
+        n_rows = np.array([self._n_rows])
+        self.ends.tolerance[constant] = -1 / np.log(unseen_probability(n_rows))
         self.log_scale = np.where(noise_observed, 0.0, np.log(described.scale))
         self.components = described.take(self.ends.active)
 
@@ -212,6 +279,12 @@ class Encoding:
             groups = np.unique(block, return_inverse=True)[1]
         else:
             groups = np.unique(self.components.order, return_inverse=True)[1]
+        gates, numbers = self.gates
+        if len(gates):
+            # A gate and its number are one column of the user's.
+            groups = groups.copy()
+            groups[numbers] = groups[gates]
+            groups = np.unique(groups, return_inverse=True)[1]
         return groups, (int(groups.max(initial=0)) + 1,)
 
     # Rows to components and back
@@ -249,9 +322,12 @@ class Encoding:
             X = np.where(self.binned, exact, X)
         return np.asarray(self.basis.transform(self._named(X)))
 
-    def active_components(self, rows):
-        """Active components (n, D') of the rows of a fit, and the mask of missing ones or None."""
-        X, active = rows.filled(self.fill_values), self.ends.active
+    def numeric_components(self, rows):
+        """Numeric components (n, D') of the rows of a fit, and the mask of missing ones or None.
+
+        Components that do not diffuse are left out.
+        """
+        X, active = rows.filled(self.fill_values), self.ends.numeric
         z = [
             self.encode(X[batch], self.bins.indices(X[batch]), rows.keys[batch])[:, active]
             for batch in row_batches(X)
@@ -310,6 +386,7 @@ class Encoding:
             seen = np.transpose([self.tables[j].seen for j in sorted(self.tables)])
             indices[:, self.binned] = np.clip(drawn, *seen)
         X = bins.values(indices, X)
+        X[:, self.masked] = np.rint(X[:, self.masked])
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
@@ -320,10 +397,17 @@ class Encoding:
         prior = bin_prior([self.tables[j] for j in sorted(self.tables)])
         return BinnedObservation(prior, torch.from_numpy(self.tau[self.binned]))
 
-    def end_points(self):
-        """End points of the active components."""
+    def path(self, schedule):
+        """The path of the active components under a schedule."""
         active = self.ends.active
-        return EndPoints(self.ends.gamma_0[active], self.ends.gamma_1[active])
+        end_points = EndPoints(self.ends.gamma_0[active], self.ends.gamma_1[active])
+        path = schedule.build(self.components, end_points)
+        if self.categories is None:
+            return path
+        path = path.with_levels(self.categories.levels())
+        if not self.gates.size:
+            return path
+        return GatedPath(path, *(torch.from_numpy(index) for index in self.gates))
 
     # The terms of a log-likelihood that no network enters
 
@@ -343,7 +427,7 @@ class Encoding:
             The latter if a discrete column is not a component; columns that are components add 0.
         """
         width = np.where(self.dequantised, self.bins.width, 1.0)
-        per_column = bin_log_prob + np.log(width)
+        per_column = bin_log_prob + np.log(width) - self.log_unit
         of_column = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
         log_prob = log_prob - self.log_scale + of_column
         if not self.has_bins_apart:

@@ -30,6 +30,8 @@ class Ends:
         Components of binned columns whose marginal is a set of point masses.
     tolerance : ndarray
         Deviation of a constant continuous component that adds one nat to the nll.
+    category : ndarray of bool
+        Components that are categories; the last ones.
     """
 
     variances: np.ndarray
@@ -39,9 +41,17 @@ class Ends:
     noise_observed: np.ndarray
     point_masses: np.ndarray
     tolerance: np.ndarray
+    category: np.ndarray
+
+    @property
+    def numeric(self):
+        """Mask of the components that diffuse and are numbers, (D,)."""
+        return self.active & ~self.category
 
 
-def fit_ends(components, constant, aligned, noise_observed, noise, point_masses):
+def fit_ends(
+    components, constant, aligned, noise_observed, noise, point_masses, n_categories=0
+):  # fmt: skip
     """End points of the components of a fitted basis.
 
     Parameters
@@ -56,6 +66,8 @@ def fit_ends(components, constant, aligned, noise_observed, noise, point_masses)
         See `Ends`.
     noise : ndarray of shape (D,)
         Standard deviation of the observation noise before scaling; used where `noise_observed`.
+    n_categories : int
+        Number of categories, the last components.
     """
     variances = components.variances / components.scale**2
     log_variances = np.log(variances)
@@ -66,6 +78,9 @@ def fit_ends(components, constant, aligned, noise_observed, noise, point_masses)
     # In a column of very rare values the noise of a fraction of a bin exceeds the variance.
     gamma_1 = np.where(noise_observed & aligned, np.maximum(gamma_1, gamma_0 + 2), gamma_1)
     active = ~constant & (gamma_0 < gamma_1 - 1)
-    std = np.sqrt(components.variances[~constant])
+    category = np.arange(len(constant)) >= len(constant) - n_categories
+    std = np.sqrt(components.variances[~constant & ~category])
     tolerance = np.full(len(constant), 1e-3 * (np.median(std) if std.size else 1.0))
-    return Ends(variances, gamma_0, gamma_1, active, noise_observed, point_masses, tolerance)
+    return Ends(
+        variances, gamma_0, gamma_1, active, noise_observed, point_masses, tolerance, category
+    )

@@ -14,6 +14,7 @@ from gudlearn.model.fitted import FittedModel
 from gudlearn.model.image_network import make_image_network
 from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
+from gudlearn.preconditioning.categories import CategoryMarginals
 
 # Models on their devices, by the preconditioner of their state. They are outside of the state, so
 # that none of them is pickled, cloned or compared.
@@ -71,9 +72,13 @@ def new_network(encoding, preconditioner, spec, seed, n_classes):
         if isinstance(spec, ImageNetwork):
             return make_image_network(encoding, preconditioner.marginals(), spec, n_classes)
         marginals, kernels = preconditioner.marginals(), preconditioner.kernels()
+        n_levels = 0 if encoding.categories is None else int(encoding.categories.sizes.sum())
+        if marginals is None:
+            return build_network(spec, 0, 1, n_classes, n_levels=n_levels)
         n_channels = Denoiser.n_channels(marginals, preconditioner.joint(), kernels)
         n_estimates = 0 if kernels is None else kernels.n_bandwidths
-        return build_network(spec, len(marginals.mean), n_channels, n_classes, n_estimates)
+        n_components = len(marginals.mean)
+        return build_network(spec, n_components, n_channels, n_classes, n_estimates, n_levels)
 
 
 @contextmanager
@@ -97,5 +102,19 @@ def build_denoiser(state):
     network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state.weights.items()})
     return Denoiser(
         network, preconditioner.marginals(), preconditioner.joint(), preconditioner.kernels(),
-        preconditioner.missing_above(),
+        preconditioner.missing_above(), category_marginals(state.encoding, preconditioner),
+    )  # fmt: skip
+
+
+def category_marginals(encoding, preconditioner):
+    """The `CategoryMarginals` of an encoding; None without categories."""
+    categories, ends = encoding.categories, encoding.ends
+    if categories is None:
+        return None
+    of_categories = ends.active & ends.category
+    between = (ends.gamma_0[of_categories] + ends.gamma_1[of_categories]) / 2
+    gates, numbers = (torch.from_numpy(index) for index in encoding.gates)
+    return CategoryMarginals(
+        categories.levels(), torch.from_numpy(categories.log_pmf), torch.from_numpy(between),
+        gates - int(ends.numeric.sum()), numbers, preconditioner.missing_gamma()[numbers],
     )  # fmt: skip

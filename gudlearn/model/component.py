@@ -18,6 +18,7 @@ from gudlearn.conditioning.states import (
     MaskedPath,
     ObservedDenoiser,
 )
+from gudlearn.diffusion.categories import corrupt
 from gudlearn.diffusion.likelihood import (
     LOG_2PI,
     flow_log_prob,
@@ -28,16 +29,17 @@ from gudlearn.diffusion.likelihood import (
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.paths import active_fraction
-from gudlearn.diffusion.process import marginal_std, perturb
+from gudlearn.diffusion.process import marginal_std
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.model.device import sees_images
+from gudlearn.model.reveal import NumericPath, RevealingDenoiser
 from gudlearn.nn.denoiser import LabelledDenoiser
 
 # Largest number of rows times noise draws in one call of the network, for tables and for images,
 # and largest number of values in a call.
 _BATCH, _IMAGE_BATCH, MOST_VALUES = 1024, 128, 2**20
 # Streams of keyed noise.
-_TIMES, _NOISE, _END, _PROBE, _START, _STEPS = range(6)
+_TIMES, _NOISE, _END, _PROBE, _START, _STEPS, _REVEAL = range(7)
 # Solver steps from t = 1 to t = 1/2 if components are always active, and at most.
 _STEPS_HALFWAY, _MOST_HALFWAY = 8, 100
 # Gauss-Hermite nodes for expectations over one normal.
@@ -79,7 +81,9 @@ class ComponentModel:
         self.active = self._index(ends.active)
         self._undiffused_binned = self._index(~ends.active & ends.noise_observed)
         self._constant = self._index(~ends.active & ~ends.noise_observed)
-        self._continuous = self._index(ends.active & ~ends.noise_observed)
+        self._continuous = self._index(ends.numeric & ~ends.noise_observed)
+        self.numeric = self._index(ends.numeric)
+        self._categories = self._index(ends.active & ends.category)
         self.ends = ends
         self.n_components = len(ends.active)
         self.follow(path, time_weights, autocast)
@@ -95,6 +99,11 @@ class ComponentModel:
         self.autocast = autocast
         self.path = None if path is None else path.to(self.device, self.dtype)
         self.times = TimeDensity(self._tensor(time_weights))
+
+    @property
+    def levels(self):
+        """Levels of the categories, the last active components; None if there are none."""
+        return None if self.path is None else self.path.levels
 
     @property
     def sees_images(self):
@@ -163,13 +172,16 @@ class ComponentModel:
     def marginal_nll(self, z):
         """Exact nll bound of the product of the marginals, without the bins' part; (B, D)."""
         out = self.fixed_nll(z)
-        if len(self.active):
-            x0, gamma_0 = z[:, self.active], self.path(z.new_zeros(1))
+        if self.levels is not None:
+            log_pmf = self.denoiser.categories.log_pmf[None]
+            out[:, self._categories] = self.levels.nll(log_pmf, z[:, self._categories])
+        if len(self.numeric):
+            x0, gamma_0 = z[:, self.numeric], self._gamma_at(0)
             total = torch.zeros_like(x0)
             for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
                 eps = torch.full_like(x0, node)
                 total += weight * noised_divergence(self.denoiser.marginals, gamma_0, x0, eps)
-            out[:, self.active] += total / _NODE_WEIGHTS.sum()
+            out[:, self.numeric] += total / _NODE_WEIGHTS.sum()
         return out
 
     def fixed_nll(self, z):
@@ -267,20 +279,39 @@ class ComponentModel:
         with self.arithmetic():
             if observed is not None:
                 denoise, x = self._condition(denoise, keys, observed, x)
-            elif guide is not None:
+            elif self.levels is not None:
+                denoise = self._revealing(denoise, keys)
+            if guide is not None and observed is None:
                 x = self._start_near(denoise, x, denoise.observation.tells)
-            x = integrate(
-                denoise,
-                self.path,
-                x,
-                times,
-                step,
-                lambda k: keyed_normal(keys, len(self.active), (k << 3) + _STEPS).to(self.dtype),
-                record,
-            )
-        gamma = self.path(z.new_zeros(1))
-        z[:, self.active] = x / alpha(gamma)
+            noise = self._step_noise(keys, x.shape[1])
+            x, codes = self._integrate(denoise, x, times, step, noise, record)
+        z[:, self.numeric] = x / alpha(self._gamma_at(0))
+        if codes is not None:
+            z[:, self._categories] = codes
         return z if observed is None else torch.where(observed[1], observed[0], z)
+
+    def _step_noise(self, keys, n):
+        return lambda k: keyed_normal(keys, n, (k << 3) + _STEPS).to(self.dtype)
+
+    def _integrate(self, denoise, x, times, step, noise=None, record=None):
+        """Integrate numeric components x; reveal categories meanwhile. Returns both."""
+        if self.levels is None:
+            return integrate(denoise, self.path, x, times, step, noise, record), None
+
+        def record_and_reveal(k, x, gamma):
+            denoise.reveal(times[k : k + 1])
+            if record is not None:
+                record(k, *denoise.state(x, gamma.expand_as(x)))
+
+        path = NumericPath(self.path, x.shape[1])
+        x = integrate(denoise, path, x, times, step, noise, record_and_reveal)
+        return x, denoise.codes
+
+    def _revealing(self, denoise, keys):
+        """A denoiser of numbers that reveals categories by keyed uniforms."""
+        n = self.levels.n_columns
+        u = keyed_uniform(keys, 2 * n, _REVEAL).to(self.dtype)
+        return RevealingDenoiser(denoise, self.path, u[:, :n], u[:, n:])
 
     def conditional_mean(self, keys, observed, labels=None):
         """One estimate of the mean components (B, D) given the observed ones, for each key.
@@ -289,8 +320,16 @@ class ComponentModel:
         over keys of the denoiser's output there is the conditional mean, and its variance is less
         than that of a sample. At t = 1 the output would not vary, but networks are less accurate
         there.
+
+        Returns
+        -------
+        mean : Tensor of shape (B, D)
+            Categories that are not observed are 0.
+        probabilities : Tensor of shape (B, L) or None
+            Probabilities of the levels of categories; None without categories.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
+        probabilities = None
         if len(self.active):
             steps = min(math.ceil(_STEPS_HALFWAY / active_fraction(self.path)), _MOST_HALFWAY)
             times = torch.linspace(1, 0.5, steps + 1, dtype=torch.float64).to(z)
@@ -298,35 +337,47 @@ class ComponentModel:
                 x, denoise = self._noise(keys, mirrored), self.labelled(labels)
                 with self.arithmetic():
                     denoise, x = self._condition(denoise, keys, observed, x)
-                    x = integrate(denoise, self.path, x, times, DPMSolverStep())
-                    z[:, self.active] += 0.5 * denoise(x, self.path(times[-1:]).expand_as(x))
-        return torch.where(observed[1], observed[0], z)
+                    x, _ = self._integrate(denoise, x, times, DPMSolverStep())
+                    gamma = self.path(times[-1:])[:, : x.shape[1]].expand_as(x)
+                    z[:, self.numeric] += 0.5 * denoise(x, gamma)
+                    if self.levels is not None:
+                        half = 0.5 * denoise.probabilities(x, gamma)
+                        probabilities = half if probabilities is None else probabilities + half
+        return torch.where(observed[1], observed[0], z), probabilities
 
     def _noise(self, keys, mirrored=False):
-        """Active components at t = 1, (B, D'), or with `mirrored` their antithetic draws."""
-        d = len(self.active)
+        """Numeric components at t = 1, (B, D'), or with `mirrored` their antithetic draws."""
+        d = len(self.numeric)
         u = keyed_uniform(keys, d, _START).to(self.dtype)
         eps = keyed_normal(keys, d, _START).to(self.dtype)
         if mirrored:
             u, eps = 1 - u, -eps
-        return self.denoiser.marginals.draw(u, eps, self._gamma_1().expand_as(u))
+        if not d:
+            return eps
+        return self.denoiser.marginals.draw(u, eps, self._gamma_at(1).expand_as(u))
 
     def _condition(self, denoise, keys, observed, x):
         """The denoiser given observed components, see `sample`, and x at t = 1 adapted to them."""
         z, mask = observed
         path = self.masked_path(mask, torch.zeros_like(mask))
         eps = keyed_normal(keys, len(self.active), (1 << 3) + _START).to(self.dtype)
-        floor = perturb(z[:, self.active], eps, self.path(z.new_zeros(1)))
+        floor, _ = corrupt(z[:, self.active], eps, self.path(z.new_zeros(1)), self.path)
         denoise = ObservedDenoiser(denoise, path, floor)
+        if self.levels is not None:
+            denoise = self._revealing(denoise, keys)
         # A row without observed components is drawn from the whole distribution.
         return denoise, self._start_near(denoise, x, path.observed.any(1, keepdim=True))
 
     def _start_near(self, denoise, x, rows):
         """Adapt components at t = 1 of rows, (B, 1) bool, to the observed ones."""
-        return start_near(denoise, x, self._gamma_1(), self.denoiser.marginals.mean, rows)
+        if not x.shape[1]:
+            return x
+        return start_near(denoise, x, self._gamma_at(1), self.denoiser.marginals.mean, rows)
 
-    def _gamma_1(self):
-        return self.path(torch.ones(1, dtype=self.dtype, device=self.device))
+    def _gamma_at(self, t):
+        """Noise levels of the numeric components at a time, (1, D')."""
+        times = torch.full((1,), float(t), dtype=self.dtype, device=self.device)
+        return self.path(times)[:, : len(self.numeric)]
 
     def trajectory(self, keys, sampler, n_states, noise_std, labels=None, guidance=1.0):
         """States of `sample` at n_states of its times; requires active components.

@@ -231,10 +231,12 @@ class FittedModel:
 
     # Samples
 
-    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None):
+    def sample(
+        self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None, start=0
+    ):
         """Rows in the units of the data, (n_samples, F), float64.
 
-        Row i depends on the seed, i, its label and its condition.
+        Row i depends on the seed, start + i, its label and its condition.
 
         Parameters
         ----------
@@ -243,36 +245,51 @@ class FittedModel:
         labels : LongTensor of shape (n_samples,) or None
         guidance : float
         condition : Completion, LinearObservation or None
+        start : int
+            Index of the first row.
         """
 
         def draw(keys, labels, conditioned):
             z = self.components.sample(keys, sampler, labels, guidance, **conditioned)
             return self.encoding.decode(z.double().cpu().numpy(), keys)
 
-        return self._each_sample(draw, n_samples, seed, labels, condition)
+        return self._each_sample(draw, n_samples, seed, labels, condition, start)
 
     def conditional_means(self, n_samples, seed, labels, condition):
-        """Estimates of mean rows given a condition of method "exact"; parameters as in `sample`."""
+        """Estimates of mean rows given a condition of method "exact"; parameters as in `sample`.
+
+        Returns
+        -------
+        means : ndarray of shape (n_samples, F)
+            Categories that are not observed are 0.
+        probabilities : ndarray of shape (n_samples, L)
+            Probabilities of the levels of all categories that vary, column by column.
+        """
 
         def estimate(keys, labels, conditioned):
-            z = self.components.conditional_mean(keys, labels=labels, **conditioned)
-            return self.encoding.decode_mean(z.double().cpu().numpy())
+            z, probabilities = self.components.conditional_mean(keys, labels=labels, **conditioned)
+            mean = self.encoding.decode_mean(z.double().cpu().numpy())
+            if probabilities is None:
+                return mean
+            return np.hstack([mean, probabilities.double().cpu().numpy()])
 
-        return self._each_sample(estimate, n_samples, seed, labels, condition)
+        estimates = self._each_sample(estimate, n_samples, seed, labels, condition)
+        n_columns = len(self.encoding.bins.width)
+        return estimates[:, :n_columns], estimates[:, n_columns:]
 
-    def _each_sample(self, function, n_samples, seed, labels, condition):
+    def _each_sample(self, function, n_samples, seed, labels, condition, start=0):
         """Apply a function of keys, labels and conditions to chunks of samples."""
         chunks = []
         with torch.no_grad():
-            for keys, chunk_labels in self._sample_chunks(n_samples, seed, labels):
+            for keys, chunk_labels in self._sample_chunks(n_samples, seed, labels, start):
                 conditioned = {}
                 if condition is not None:
-                    index = np.arange(len(keys)) + len(keys) * len(chunks)
+                    index = start + np.arange(len(keys)) + len(keys) * len(chunks)
                     keys, conditioned = condition.keys(index, keys), condition.of(self, index)
                 chunks.append(function(keys, chunk_labels, conditioned))
         return np.concatenate(chunks)[:n_samples]
 
-    def _sample_chunks(self, n_samples, seed, labels):
+    def _sample_chunks(self, n_samples, seed, labels, first=0):
         """Keys and labels of chunks of a sample.
 
         All chunks have one size, so that the bits of a row do not depend on n_samples.
@@ -285,7 +302,7 @@ class FittedModel:
                 chunk = torch.full((size,), model.null, device=model.device)
                 part = labels[start : start + size]
                 chunk[: len(part)] = part.to(model.device)
-            yield seed_keys(seed, size, start, device=model.device), chunk
+            yield seed_keys(seed, size, first + start, device=model.device), chunk
 
     def encode(self, rows):
         """Components of `Rows`, a tensor (n, D) on the device."""

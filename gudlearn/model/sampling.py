@@ -8,8 +8,13 @@ import torch
 
 from gudlearn._random import derive_seed, keyed_uniform, seed_keys
 from gudlearn.conditioning.conditions import Completion
-from gudlearn.conditioning.resolve import resolve_method, resolve_observation
+from gudlearn.conditioning.resolve import (
+    method_with_categories,
+    resolve_method,
+    resolve_observation,
+)
 from gudlearn.data.columns import check_n_samples
+from gudlearn.data.containers import mean_of_draws
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.warnings import warn_never_partial
@@ -23,6 +28,42 @@ def auto_sampler(sampler, state):
     path = state.path()
     fraction = 1.0 if path is None else active_fraction(path)
     return sampler.set_params(steps=int(np.clip(50 / fraction, 50, 1000)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Expectation:
+    """Conditional means of numbers, and conditional probabilities of categories.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n, F)
+        Observed values are those of the rows.
+    probabilities : ndarray of shape (n, L) or None
+        Probabilities of the levels of all categories that vary, column by column.
+    categories : Categories or None
+    """
+
+    means: np.ndarray
+    probabilities: np.ndarray | None
+    categories: object
+
+    def of_column(self, j):
+        """Probabilities (n, K) of the levels of a category column j; None if it does not vary."""
+        place = np.flatnonzero(self.categories.columns == j)
+        if not len(place):
+            return None
+        stop = self.categories.sizes.cumsum()[place[0]]
+        return self.probabilities[:, stop - self.categories.sizes[place[0]] : stop]
+
+    def rows(self, observed):
+        """Rows (n, F) of means and modes; observed (n, F), or None, marks observed values."""
+        out = self.means.copy()
+        if self.categories is None or observed is None:
+            return out
+        for j in self.categories.columns:
+            missing = ~observed[:, j]
+            out[missing, j] = self.of_column(j)[missing].argmax(1)
+        return out
 
 
 class Sampling:
@@ -61,59 +102,97 @@ class Sampling:
     def observe(self, n_samples, observation, y, guidance, random_state):
         """Rows that agree with a linear observation, (n_samples[, n_rows], F), float64."""
         check_n_samples(n_samples)
+        self._check_numbers(
+            "observation= is a linear function of numbers",
+            "Pass what is known of a row as given=",
+        )
         n_columns = self.state.encoding.bins.width.size
         condition, one_row = resolve_observation(observation, n_columns, self.conditioning)
         n_rows = len(condition.values)
         if not one_row:
             y = _repeated(y, n_samples, n_rows)
-        drawn = self._conditional(n_samples * n_rows, y, guidance, random_state, condition)
+        n = n_samples * n_rows
+        seed, labels = self._request(n, y, guidance, random_state, conditional=True)
+        drawn = self.fitted.sample(n, seed, self.sampler, labels, float(guidance), condition)
         return drawn if one_row else drawn.reshape(n_samples, n_rows, -1)
 
-    def complete(self, n_samples, rows, y, guidance, random_state, mean=False):
-        """Completions (n_samples, n_rows, F) of partially observed `Rows`, float64.
-
-        With ``mean`` and an exact condition they are estimates of conditional means, each from two
-        draws of noise.
-        """
+    def complete(self, n_samples, rows, y, guidance, random_state):
+        """Completions (n_samples, n_rows, F) of partially observed `Rows`, float64."""
         check_n_samples(n_samples)
-        self.state.encoding.bins.check(rows.filled(self.state.encoding.fill_values))
+        self._check_values(rows)
         n_rows, observed = len(rows), rows.observed
+        y, n = _repeated(y, n_samples, n_rows), n_samples * n_rows
+        seed, labels = self._request(n, y, guidance, random_state, conditional=True)
         if observed is None:
-            y = _repeated(y, n_samples, n_rows)
-            self._request(n_samples * n_rows, y, guidance, random_state, conditional=True)
             return np.repeat(rows.values[None], n_samples, 0)
-        condition = Completion(rows, self.method(observed))
-        if observed.any():
-            self._warn(observed, condition.method)
-        n_samples = _n_answers(n_samples, condition, mean)
-        y = _repeated(y, n_samples, n_rows)
-        n = n_samples * n_rows
-        drawn = self._conditional(n, y, guidance, random_state, condition, mean)
+        condition = self._completion(rows)
+        drawn = self.fitted.sample(n, seed, self.sampler, labels, float(guidance), condition)
         return np.where(observed, rows.values, drawn.reshape(n_samples, n_rows, -1))
 
-    def complete_by_value(self, rows, n_samples, seed, by_value, mean=False):
+    def complete_by_value(self, rows, n_samples, seed, by_value):
         """Completions (n_samples, n_rows, F) of checked `Rows`, all of them partially observed.
 
         With ``by_value`` the noise belongs to the values of a row and the seed.
         """
+        condition = self._completion(rows, by_value, seed)
+        n = n_samples * len(rows)
+        labels = no_labels(n, self.state.n_classes)
+        drawn = self.fitted.sample(n, seed, self.sampler, labels, 1.0, condition)
+        return drawn.reshape(n_samples, *rows.values.shape)
+
+    def expect(self, n_samples, rows, random_state):
+        """The `Expectation` of partially observed `Rows`."""
+        check_n_samples(n_samples)
+        self._check_values(rows)
+        return self.expect_by_value(rows, n_samples, derive_seed(random_state), False)
+
+    def expect_by_value(self, rows, n_samples, seed, by_value):
+        """The `Expectation` of checked `Rows`.
+
+        Where conditions are exact it comes from estimates of conditional means, each from two
+        draws of noise, elsewhere from samples. ``by_value`` is that of `complete_by_value`.
+        """
+        values, n_rows = rows.values, len(rows)
+        categories = self.state.encoding.categories
+        if rows.observed is None:
+            return Expectation(values, _indicators(values[None], categories), categories)
+        condition = self._completion(rows, by_value, seed)
+        if condition.method != "exact":
+            drawn = self.complete_by_value(rows, n_samples, seed, by_value)
+            drawn = np.where(rows.observed, values, drawn)
+            return Expectation(mean_of_draws(drawn), _indicators(drawn, categories), categories)
+        # An estimate counts as two draws.
+        n = -(-n_samples // 2) * n_rows
+        labels = no_labels(n, self.state.n_classes)
+        means, probabilities = self.fitted.conditional_means(n, seed, labels, condition)
+        means = np.where(rows.observed, values, means.reshape(-1, n_rows, means.shape[1]))
+        probabilities = probabilities.reshape(len(means), n_rows, -1).mean(0)
+        return Expectation(mean_of_draws(means), probabilities, categories)
+
+    def _check_values(self, rows):
+        encoding = self.state.encoding
+        encoding.bins.check(rows.filled(encoding.fill_values))
+
+    def _completion(self, rows, by_value=False, seed=0):
+        """The condition of partially observed `Rows`; warns if the network never saw any."""
         condition = Completion(rows, self.method(rows.observed), by_value, seed)
         if rows.observed.any():
             self._warn(rows.observed, condition.method)
-        n_samples = _n_answers(n_samples, condition, mean)
-        n = n_samples * len(rows)
-        labels = no_labels(n, self.state.n_classes)
-        drawn = self._answers(n, seed, labels, 1.0, condition, mean)
-        return drawn.reshape(n_samples, *rows.values.shape)
+        return condition
 
     def method(self, observed):
         """The method for observed entries (n, F), bool."""
         state = self.state
-        splits = state.encoding.splits_block(observed)
-        basis = state.encoding.basis
-        return resolve_method(self.conditioning, splits, state.conditional_rate, basis)
+        encoding, rate = state.encoding, state.conditional_rate
+        splits = encoding.splits_block(observed)
+        if encoding.categories is None:
+            return resolve_method(self.conditioning, splits, rate, encoding.basis)
+        any_order = not encoding.ends.numeric.any()
+        return method_with_categories(self.conditioning, splits, rate, encoding.basis, any_order)
 
     def trajectory(self, n_samples, n_states, y, guidance, random_state):
         """The `Trajectory` of samples, in the shape of the data."""
+        self._check_numbers("A trajectory is one of numbers", "Draw samples")
         seed, labels = self._request(n_samples, y, guidance, random_state)
         trajectory = self.fitted.trajectory(
             n_states, n_samples, seed, self.sampler, labels, float(guidance)
@@ -124,15 +203,6 @@ class Sampling:
             denoised=trajectory.denoised.reshape(shape),
             noisy=trajectory.noisy.reshape(shape),
         )
-
-    def _conditional(self, n, y, guidance, random_state, condition, mean=False):
-        seed, labels = self._request(n, y, guidance, random_state, conditional=True)
-        return self._answers(n, seed, labels, float(guidance), condition, mean)
-
-    def _answers(self, n, seed, labels, guidance, condition, mean):
-        if mean and condition.method == "exact":
-            return self.fitted.conditional_means(n, seed, labels, condition)
-        return self.fitted.sample(n, seed, self.sampler, labels, guidance, condition)
 
     def _request(self, n_samples, y, guidance, random_state, conditional=False):
         """Check a request; return its seed and labels. Conditional samples draw no classes."""
@@ -148,6 +218,16 @@ class Sampling:
             )
         # The class depends on the observed values: it cannot be drawn by its overall frequency.
         return seed, no_labels(n_samples, self.state.n_classes)
+
+    def _check_numbers(self, rule, cure):
+        """Raise if some columns are categories."""
+        encoding = self.state.encoding
+        if encoding.masked.any():
+            name = encoding.bins.names[int(encoding.masked.argmax())]
+            raise ValueError(
+                f"{rule}, but column {name!r} holds categories or point masses, which are masked. "
+                f"{cure}, or fit with numbers only."
+            )
 
     def _check_guidance(self, y, guidance):
         number = isinstance(guidance, Real) and not isinstance(guidance, bool)
@@ -175,6 +255,8 @@ class Sampling:
 
     def _warn(self, observed, method):
         """Warn if samples would be exact had the network seen partially observed rows."""
+        if not self.state.encoding.ends.numeric.any():
+            return
         if method == "exact":
             warn_never_partial(self.state, "observed values may lead it astray")
         elif self.conditioning == "auto" and not self.state.encoding.splits_block(observed):
@@ -195,9 +277,15 @@ def as_probabilities(parameter, q):
     return array
 
 
-def _n_answers(n_samples, condition, mean):
-    """Number of draws for n_samples: an estimate of a mean counts as two."""
-    return -(-n_samples // 2) if mean and condition.method == "exact" else n_samples
+def _indicators(draws, categories):
+    """Frequencies (n, L) of the levels of categories in draws (n_draws, n, F); None without any."""
+    if categories is None:
+        return None
+    codes = draws[:, :, categories.columns]
+    parts = [
+        (codes[:, :, c, None] == np.arange(size)).mean(0) for c, size in enumerate(categories.sizes)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _repeated(y, n_samples, n_rows):

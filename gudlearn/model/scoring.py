@@ -29,7 +29,7 @@ class Scoring:
         excluded : LongTensor of shape (n,) or None
             For each row, the key of the reference row that the network must not look up.
         """
-        self._check({"given_columns": given, "NaN in X": rows.missing})
+        self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
         return self._log_likelihood(rows, self._given(rows, given), excluded)
 
     def components(self, rows, given=None):
@@ -39,7 +39,7 @@ class Scoring:
                 "likelihood='flow' has no split by component: the flow's density is one number a "
                 "row. Use likelihood='bound'."
             )
-        self._check({"given_columns": given, "NaN in X": rows.missing})
+        self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
         return self.fitted.each_chunk(rows, self.fitted.elbo, self._given(rows, given))
 
     def groups(self, rows, masks, excluded=None):
@@ -52,7 +52,7 @@ class Scoring:
         excluded : LongTensor of shape (n,) or None
             As in `rows`.
         """
-        self._check({"score_columns": ~masks, "NaN in X": rows.missing})
+        self._check({"score_columns": ~masks, "NaN in X": self.state.encoding.imputable(rows)})
         scores = np.zeros((len(rows), len(masks)))
         for k, mask in enumerate(masks):
             scores[:, k] = self._log_likelihood(rows, self._given(rows, ~mask), excluded)
@@ -84,6 +84,14 @@ class Scoring:
         they come from.
         """
         parts = {k: np.atleast_2d(m) for k, m in parts.items() if m is not None and m.any()}
+        masked = self.state.encoding.masked
+        if self.likelihood == "flow" and masked.any():
+            name = self.state.encoding.bins.names[int(masked.argmax())]
+            raise ValueError(
+                "likelihood='flow' is the density of numbers, but column "
+                f"{name!r} holds categories or point masses, which are masked. Use "
+                "likelihood='bound'."
+            )
         if parts and self.likelihood == "flow":
             raise ValueError(
                 f"likelihood='flow' scores whole rows only, but there is {' and '.join(parts)}. "

@@ -153,7 +153,7 @@ class ModelState:
         """The path of the active components under the schedule; None if nothing diffuses."""
         if not self.encoding.ends.active.any():
             return None
-        return self.schedule.build(self.encoding.components, self.encoding.end_points())
+        return self.encoding.path(self.schedule)
 
     def restore(self, X):
         """Put rows X (n, F), float64, into the container, names and dtypes of the fitted data."""

@@ -39,16 +39,21 @@ class Denoiser(nn.Module):
         Kernel densities around a reference set.
     missing_above : Tensor of shape (D,) or None
         Noise levels above which a component is missing; None: no component is ever missing.
+    categories : CategoryMarginals or None
+        Closed-form distribution of the categories, the last components of x; None without any.
     """
 
     # A smaller posterior standard deviation, relative to the component's own, is rounding error.
     FLOOR = 1e-5
 
-    def __init__(self, network, marginals, distribution=None, kernels=None, missing_above=None):
+    def __init__(
+        self, network, marginals, distribution=None, kernels=None, missing_above=None,
+        categories=None,
+    ):  # fmt: skip
         super().__init__()
         self.network, self.marginals = network, marginals
         self.distribution, self.kernels = distribution, kernels
-        self.missing_above = missing_above
+        self.missing_above, self.categories = missing_above, categories
 
     @staticmethod
     def n_channels(marginals, distribution=None, kernels=None):
@@ -62,8 +67,9 @@ class Denoiser(nn.Module):
     def averaging(self, network):
         """Return the same denoiser around another network."""
         return Denoiser(
-            network, self.marginals, self.distribution, self.kernels, self.missing_above
-        )
+            network, self.marginals, self.distribution, self.kernels, self.missing_above,
+            self.categories,
+        )  # fmt: skip
 
     def to(self, device=None, dtype=None):
         """Move the network and all closed-form parts to a device and a dtype."""
@@ -73,6 +79,7 @@ class Denoiser(nn.Module):
 
         self.marginals, self.distribution = moved(self.marginals), moved(self.distribution)
         self.kernels, self.missing_above = moved(self.kernels), moved(self.missing_above)
+        self.categories = moved(self.categories)
         return super().to(device=device, dtype=dtype)
 
     def inputs(self, x, gamma, mu, c):
@@ -114,15 +121,36 @@ class Denoiser(nn.Module):
         mu, correction = self.parts(x, gamma, *labels, self_index=self_index)
         if self.distribution is None:
             return mu, correction
+        if self.categories is not None:
+            x, gamma, _ = self.categories.split_state(x, gamma)
         marginal_mean, _ = self.marginals.posterior(x, gamma)
-        return marginal_mean, mu - marginal_mean + correction
+        n = marginal_mean.shape[1]
+        difference = mu[:, :n] - marginal_mean + correction[:, :n]
+        if self.categories is None:
+            return marginal_mean, difference
+        marginal_mean = torch.cat([marginal_mean, mu[:, n:]], 1)
+        return marginal_mean, torch.cat([difference, correction[:, n:]], 1)
 
     def parts(self, x, gamma, *labels, self_index=None):
         """Return the closed-form mean mu and the network's correction, each (B, D).
 
         Kernel estimates exclude the reference row ``self_index`` (B,), see `KernelDensities`.
-        Missing components are replaced by their mean, so that their noise has no effect.
+        Missing components are replaced by their mean, so that their noise has no effect. With
+        categories both are (B, D' + L): the numeric components, then log-probabilities of levels.
         """
+        if self.categories is None:
+            return self._numeric_parts(x, gamma, labels, self_index)
+        x, gamma, one_hot = self.categories.split_state(x, gamma)
+        if self.marginals is None:
+            mu = correction = x
+            _, logits = self.network(x[:, None], gamma, *labels, one_hot=one_hot)
+        else:
+            mu, correction, logits = self._numeric_parts(x, gamma, labels, self_index, one_hot)
+        log_prob, change = self.categories.update(logits)
+        return torch.cat([mu, log_prob], 1), torch.cat([correction, change], 1)
+
+    def _numeric_parts(self, x, gamma, labels, self_index, one_hot=None):
+        """Closed-form mean and correction of numbers, and logits if there are categories."""
         missing = None
         if self.missing_above is not None:
             missing = gamma > self.missing_above
@@ -133,14 +161,18 @@ class Denoiser(nn.Module):
             with torch.autocast(x.device.type, enabled=False):
                 mu, variance = self.distribution.posterior(x, gamma, *labels, missing=missing)
         c = (variance + self.FLOOR**2 * self.marginals.variance).sqrt()
-        inputs = self.inputs(x, gamma, mu, c)
-        if self.kernels is None:
-            return mu, c * self.network(inputs, gamma, *labels)
-        estimates, relative_c = self.estimates(x, gamma, mu, c, self_index)
-        out = self.network(torch.cat([inputs, estimates, relative_c], 1), gamma, *labels)
+        inputs, estimates = self.inputs(x, gamma, mu, c), None
+        if self.kernels is not None:
+            estimates, relative_c = self.estimates(x, gamma, mu, c, self_index)
+            inputs = torch.cat([inputs, estimates, relative_c], 1)
+        logits = ()
+        if one_hot is None:
+            out = self.network(inputs, gamma, *labels)
+        else:
+            out, *logits = self.network(inputs, gamma, *labels, one_hot=one_hot)
         if out.ndim == 3:
             out = out[:, 0] + (out[:, 1:] * estimates).sum(1)
-        return mu, c * out
+        return mu, c * out, *logits
 
     def forward(self, x, gamma, *labels, self_index=None):
         """Denoise x (B, D) at noise levels gamma (B, D), given labels (B,) if there are any."""

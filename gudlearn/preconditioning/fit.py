@@ -47,14 +47,14 @@ def fit_preconditioner(encoding, rows, kind):
     ValueError
         If kind is "joint" or "mixture" and there are too many components.
     """
-    ends, active = encoding.ends, encoding.ends.active
+    ends, active = encoding.ends, encoding.ends.numeric
     smooth = ~encoding.point_masses[active]
     tables = {int(j): encoding.tables[int(j)] for j in _discrete_columns(encoding, smooth)}
     joint = _wants_joint(encoding, kind) and active.any()
     if joint or (smooth.any() and kind != "gaussian"):
         if encoding.is_wide:
             rows = rows.take(_with_every_column(rows, encoding.some_rows(len(rows))))
-        z, missing = encoding.active_components(rows)
+        z, missing = encoding.numeric_components(rows)
         # Factors are cheap next to a network of images.
         most_factors = _FACTORS_OF_IMAGES if encoding.shape and missing is None else None
         labels = None if kind == "mixture" or rows.labels is None else rows.labels.numpy()
@@ -77,13 +77,12 @@ def fit_preconditioner(encoding, rows, kind):
 
 def _discrete_columns(encoding, smooth):
     """Data columns of the active components whose marginals are point masses."""
-    columns = encoding.components.columns
-    return np.zeros(0, int) if columns is None else columns[~smooth]
+    return encoding.columns[encoding.ends.numeric][~smooth]
 
 
 def _bin_grid(encoding, smooth):
     columns = _discrete_columns(encoding, smooth)
-    component = np.flatnonzero(encoding.ends.active)[~smooth]
+    component = np.flatnonzero(encoding.ends.numeric)[~smooth]
     bins, basis = encoding.bins, encoding.basis
     return BinGrid(
         columns, bins.origin[columns], bins.width[columns], basis.mean_[columns],
@@ -93,7 +92,7 @@ def _bin_grid(encoding, smooth):
 
 def _wants_joint(encoding, kind):
     """Whether to fit a joint distribution of all components."""
-    n_active = int(encoding.ends.active.sum())
+    n_active = int(encoding.ends.numeric.sum())
     if n_active <= MOST_COMPONENTS:
         # Discrete images are learned as fast without it, and classes faster.
         discrete_images = encoding.shape is not None and encoding.bins.discrete.any()
@@ -133,7 +132,7 @@ class _DistributionFitter:
             mixtures = fit_mixtures(z_smooth, n_observed, **limits)
         if self.joint:
             ends = self.encoding.ends
-            std = np.sqrt(ends.variances[ends.active])
+            std = np.sqrt(ends.variances[ends.numeric])
             factors = fit_joint(z, missing, most_factors, labels, std)
         return FittedDistribution(1.0, tables, mixtures, factors)
 
@@ -235,6 +234,6 @@ def make_reference_set(encoding, rows):
     first = np.append(True, np.diff(keys[order]) != 0)
     if 2 * first.sum() >= len(rows):
         order = order[first]
-    z, missing = encoding.active_components(rows.take(order))
+    z, missing = encoding.numeric_components(rows.take(order))
     observed = None if missing is None else ~missing
     return ReferenceSet(z.astype(np.float32), observed, keys[order])

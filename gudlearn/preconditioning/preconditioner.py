@@ -127,8 +127,8 @@ class Preconditioner:
     # What is built from the parameters: tensors of float64 on the CPU
 
     def marginals(self):
-        """The product of the marginals of the active components."""
-        return self._marginals_of(self.distribution)
+        """The product of the marginals of the numeric components; None if there are none."""
+        return self._marginals_of(self.distribution) if len(self.smooth) else None
 
     def _marginals_of(self, fitted):
         parts, indices = [], []
@@ -181,10 +181,14 @@ class Preconditioner:
         levels = self.gamma_0, self.gamma_1, np.log(self.variances)
         return [torch.from_numpy(v) for v in levels]
 
+    def missing_gamma(self):
+        """Noise levels of missing components, Tensor (D',)."""
+        _, gamma_1, log_variances = self.noise_levels()
+        return missing_gamma(log_variances, gamma_1)
+
     def missing_above(self):
         """Noise levels above which active components count as missing, Tensor (D',)."""
-        _, gamma_1, log_variances = self.noise_levels()
-        return (gamma_1 + missing_gamma(log_variances, gamma_1)) / 2
+        return (self.noise_levels()[1] + self.missing_gamma()) / 2
 
     def covariance(self):
         """Covariance (D', D') of the active components; variances (D',) if they are independent."""

@@ -133,7 +133,8 @@ class Fit:
 
     def _imputation(self, rows, source):
         """The `Imputation` of missing values of training rows; None if there is none."""
-        if source.missing is None or not self.state.conditional_rate:
+        imputable = self.state.encoding.imputable(rows)
+        if imputable is None or not self.state.conditional_rate:
             return None
         return Imputation(model_in_training(self.state, self.trainer), rows, source, self.seed)
 

@@ -22,16 +22,17 @@ _RATE_WITH_MISSING = 0.3
 _MOST_REFERENCE = 2048
 
 
-def conditional_rate(rate, rows):
+def conditional_rate(rate, encoding, rows):
     """Fraction of the rows that are partially observed in training.
 
     Parameters
     ----------
     rate : "auto" or float
+    encoding : Encoding
     rows : Rows
     """
     if rate == "auto":
-        return 0.0 if rows.observed is None else _RATE_WITH_MISSING
+        return 0.0 if encoding.imputable(rows) is None else _RATE_WITH_MISSING
     return float(rate)
 
 

@@ -77,7 +77,7 @@ def first_state(estimator, X, y, whole):
     schedule = resolve("schedule", estimator.schedule)
     preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
     if encoding.ends.active.any():
-        schedule.build(encoding.components, encoding.end_points())
+        encoding.path(schedule)
     seed = derive_seed(estimator.random_state)
     reference = _reference_set(estimator, encoding, rows, container, seed)
     preconditioner = preconditioner.with_reference(reference)
@@ -92,7 +92,7 @@ def first_state(estimator, X, y, whole):
         weights={} if module is None else to_arrays(module.state_dict()),
         n_parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
         time_weights=TimeWeights(UNIFORM_WEIGHTS),
-        conditional_rate=conditional_rate(estimator.conditional_rate, rows),
+        conditional_rate=conditional_rate(estimator.conditional_rate, encoding, rows),
         parameters=_lasting_parameters(estimator),
         classes=classes,
     )
@@ -133,12 +133,12 @@ def continued_state(estimator, X, y, whole):
     encoding.bins.check(rows.values)
     # A network that has seen partially observed rows goes on seeing them.
     before = state.conditional_rate if estimator.conditional_rate == "auto" else 0.0
-    rate = max(before, conditional_rate(estimator.conditional_rate, rows))
+    rate = max(before, conditional_rate(estimator.conditional_rate, encoding, rows))
     schedule = resolve("schedule", estimator.schedule)
     if same(snapshot(schedule), snapshot(state.schedule)):
         schedule = state.schedule
     if encoding.ends.active.any():
-        schedule.build(encoding.components, encoding.end_points())
+        encoding.path(schedule)
     if state.classes is not None:
         rows = rows.with_labels(label_indices(y, len(rows), state.classes.labels))
     return replace(state, schedule=schedule, conditional_rate=rate), rows, None
@@ -178,7 +178,7 @@ def _encoding(estimator, container, rows, names, shape):
         basis = image_basis(estimator.basis, basis, shape)
     point_masses = estimator.preconditioning != "gaussian"
     user_names = getattr(estimator, "feature_names_in_", None)
-    return Encoding(bins, basis, point_masses, user_names, shape).fit(rows)
+    return Encoding(bins, basis, point_masses, user_names, shape, fields).fit(rows)
 
 
 def _bins(estimator, container, X, names, shape):
