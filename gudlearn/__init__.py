@@ -3,6 +3,7 @@
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.classifier import GUDClassifier
+from gudlearn.data.schema import Schema
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
 from gudlearn.networks import MLP, Transformer, UNet
@@ -57,6 +58,7 @@ __all__ = [
     "ReverseTrajectoryDisplay",
     "SampleGridDisplay",
     "ScheduleDisplay",
+    "Schema",
     "SequentialSchedule",
     "SoftConditioningSchedule",
     "SoftnessDisplay",

@@ -12,14 +12,20 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.validation import _check_feature_names_in
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_feature_names_in,
+    _check_n_features,
+)
 
 __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
     "_BaseComposition",
+    "_check_feature_names",
     "_check_feature_names_in",
+    "_check_n_features",
     "_fit_context",
     "validate_set_later",
 ]

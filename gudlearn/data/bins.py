@@ -140,10 +140,14 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
     ValueError
         If a width is not positive or has the wrong length, or a value is off its grid.
     """
-    n_columns = X.shape[1]
-    width = _resolve_width(bin_width, container, n_columns)
+    width = resolve_width(bin_width, container.dtypes, X.shape[1])
+    return place_bins(width, bin_range, X, names, alike)
+
+
+def place_bins(width, bin_range, X, names, alike=False):
+    """Bins of given widths (F,), NaN where there are none; see `make_bins`."""
     origin = _origins(X, width, alike)
-    low, high = _resolve_range(bin_range, width, origin, n_columns)
+    low, high = _resolve_range(bin_range, width, origin, X.shape[1])
     bins = Bins(width, origin, low, high, names)
     bins.check(X)
     return bins
@@ -174,16 +178,30 @@ def _lies_on_integers(X, width):
 def _on_grid(position):
     """Whether positions are whole numbers; missing values are on any grid."""
     off = np.abs(position - np.rint(position))
-    return ~(off > _OFF_GRID + 1e-9 * np.abs(position))
+    # Rounding of the value, of its origin and of the width.
+    return ~(off > _OFF_GRID + 8 * np.finfo(np.float64).eps * np.abs(position))
 
 
-def _resolve_width(bin_width, container, n_columns):
-    """Validate ``bin_width``; bin widths (F,), NaN for continuous columns."""
+def resolve_width(bin_width, dtypes, n_columns):
+    """Validate ``bin_width``; bin widths (F,), NaN for continuous columns.
+
+    Parameters
+    ----------
+    bin_width : "auto", None, number or array-like of shape (F,)
+    dtypes : list of numpy.dtype
+        With "auto" those of integers have bins of width 1.
+    n_columns : int
+
+    Raises
+    ------
+    ValueError
+    TypeError
+    """
     wrong = f"bin_width={bin_width!r} must be 'auto', None, a positive number, or one per column."
     if isinstance(bin_width, str):
         if bin_width != "auto":
             raise ValueError(wrong)
-        whole = np.array([t.kind in "iub" for t in container.dtypes])
+        whole = np.array([t.kind in "iub" for t in dtypes])
         return np.where(whole, 1.0, np.nan)
     if bin_width is None:
         return np.full(n_columns, np.nan)
@@ -207,10 +225,21 @@ def _resolve_width(bin_width, container, n_columns):
     return width
 
 
-def _resolve_range(bin_range, width, origin, n_columns):
-    """Validate ``bin_range``; bounds of the bin indices, each (F,)."""
+def resolve_bounds(bin_range, n_columns):
+    """Validate ``bin_range``; bounds of the values (F, 2), NaN where there is none.
+
+    Parameters
+    ----------
+    bin_range : None, pair of numbers, or array-like of shape (F, 2)
+    n_columns : int
+
+    Raises
+    ------
+    ValueError
+    TypeError
+    """
     if bin_range is None:
-        return np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+        return np.full((n_columns, 2), np.nan)
     try:
         bounds = np.asarray(bin_range, dtype=float)
     except (TypeError, ValueError) as error:
@@ -224,7 +253,13 @@ def _resolve_range(bin_range, width, origin, n_columns):
     bounds = np.broadcast_to(bounds, (n_columns, 2))
     if (bounds[:, 0] > bounds[:, 1]).any():
         raise ValueError(f"bin_range={bin_range!r} must have low <= high.")
-    if np.isnan(width).all():
+    return bounds
+
+
+def _resolve_range(bin_range, width, origin, n_columns):
+    """Validate ``bin_range``; bounds of the bin indices, each (F,)."""
+    bounds = resolve_bounds(bin_range, n_columns)
+    if bin_range is not None and np.isnan(width).all():
         raise ValueError("bin_range needs discrete columns: pass bin_width too.")
     # Bounds need not lie on the grid: the bins between them are allowed.
     position = (bounds - origin[:, None]) / width[:, None]

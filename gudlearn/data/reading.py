@@ -2,14 +2,20 @@
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
+from gudlearn._constraints import _check_feature_names, _check_n_features
+from gudlearn.data.column_types import infinite_message
 from gudlearn.data.columns import column_names
 from gudlearn.data.containers import Container
+from gudlearn.data.frames import is_frame, labels_of, read_table
 from gudlearn.data.images import ImageContainer, are_names, read_images
 
 
-def read_first(estimator, X, shape):
+def read_first(
+    estimator, X, shape, schema=None, *, bin_width="auto", bin_range=None, on_line=False
+):
     """Validate the X of a first fit; return its numbers and its container.
 
     Sets ``n_features_in_`` and ``feature_names_in_`` of the estimator.
@@ -20,17 +26,27 @@ def read_first(estimator, X, shape):
     X : array-like, DataFrame or images
     shape : tuple of int or None
         Shape of one image where X holds flat rows of images.
+    schema : Schema or None
+        Specification of a table's types. None reads numbers only, into a `Container`.
+    bin_width, bin_range, on_line : as in ``Schema.build``
 
     Returns
     -------
-    values : ndarray of shape (n, F)
+    values : ndarray of shape (n, n_fields)
         float64 for a table, the images' own dtype for images.
-    container : Container or ImageContainer
+    container : TableSchema, Container or ImageContainer
     """
     images = read_images(X, shape)
     if images is None:
-        container = Container.of(X)
-        return _validated(estimator, X, reset=True, dtype=np.float64), container
+        if schema is None:
+            container = Container.of(X)
+            return _validated(estimator, X, reset=True, dtype=np.float64), container
+        table = _first_table(estimator, X)
+        container = schema.build(
+            table, column_names(estimator), bin_width=bin_width, bin_range=bin_range,
+            on_line=on_line,
+        )  # fmt: skip
+        return container.read(table), container
     X, container = images
     X = _validated(estimator, X, reset=True, dtype=None)
     if are_names(container.names):
@@ -38,26 +54,100 @@ def read_first(estimator, X, shape):
     return X, container
 
 
-def read_more(estimator, X, container):
+def read_more(estimator, X, container, *, partial=False, unseen="code"):
     """Validate new data of the kind that was fitted; errors name the column.
 
     Parameters
     ----------
     estimator : estimator to which X was passed
     X : array-like, DataFrame or images
-    container : Container or ImageContainer
+    container : TableSchema, Container or ImageContainer
+    partial, unseen : as in ``TableSchema.read``
 
     Returns
     -------
-    ndarray of shape (n, F)
+    ndarray of shape (n, n_fields)
     """
-    if not isinstance(container, ImageContainer):
+    if isinstance(container, Container):
         return _validated(estimator, X, reset=False, dtype=np.float64)
+    if not isinstance(container, ImageContainer):
+        table = _more_table(estimator, X, container, partial)
+        return container.read(table, partial=partial, unseen=unseen)
     rows = container.rows(X)
     if hasattr(estimator, "feature_names_in_"):
         # The container has compared the names.
         rows = pd.DataFrame(rows, columns=estimator.feature_names_in_)
     return _validated(estimator, rows, reset=False, dtype=None)
+
+
+# Tables
+
+
+def _first_table(estimator, X):
+    """The `Table` of a first fit; sets the estimator's number and names of columns."""
+    if not is_frame(X):
+        return read_table(_numbers_or_objects(estimator, X, reset=True))
+    labels_of(X)
+    _check_feature_names(estimator, X, reset=True)
+    _check_n_features(estimator, X, reset=True)
+    _check_size(estimator, X)
+    return read_table(X, column_names(estimator))
+
+
+def _more_table(estimator, X, schema, partial):
+    """The `Table` of new data, its columns in any order if they have names."""
+    if not is_frame(X):
+        table = read_table(_numbers_or_objects(estimator, X, reset=False), schema.names)
+        _check_finite_columns(table, schema.names)
+        return table
+    labels = labels_of(X)
+    named = hasattr(estimator, "feature_names_in_")
+    if named != are_names(list(labels)):
+        # scikit-learn warns: the columns are taken by position.
+        _check_feature_names(estimator, X, reset=False)
+    elif named:
+        schema.places(X, partial)
+    if not partial:
+        _check_n_features(estimator, X, reset=False)
+    _check_size(estimator, X)
+    table = read_table(X)
+    _check_finite_columns(table, table.kind.labels)
+    return table
+
+
+def _numbers_or_objects(estimator, X, reset):
+    """A validated array: of numbers in their own dtype, or of objects."""
+    return validate_data(
+        estimator, X, dtype=object if _holds_objects(X) else "numeric", reset=reset,
+        ensure_all_finite=False,
+    )  # fmt: skip
+
+
+def _holds_objects(X):
+    """Whether an array or list holds text or other objects beside numbers."""
+    if issparse(X) or hasattr(X, "columns"):
+        return False
+    try:
+        return np.asarray(X).dtype.kind in "OUSMm"
+    except ValueError:
+        return False
+
+
+def _check_size(estimator, X):
+    """Raise as scikit-learn does if a frame has no rows or no columns."""
+    for count, what in zip(X.shape, ("sample", "feature"), strict=True):
+        if count == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(X.shape)}) while a minimum of 1 is "
+                f"required by {type(estimator).__name__}."
+            )
+
+
+def _check_finite_columns(table, names):
+    """Raise if a column of floats holds infinity."""
+    for raw, name in zip(table.columns, names, strict=True):
+        if raw.kind == "float" and np.isinf(raw.values).any():
+            raise ValueError(infinite_message(name, raw.values))
 
 
 def _validated(estimator, X, reset, dtype):
