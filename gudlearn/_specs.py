@@ -8,6 +8,7 @@ from torch import nn
 
 from gudlearn._atomic import unchanged_on_error
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
+from gudlearn.data.schema import Schema
 from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
@@ -41,11 +42,18 @@ SPECS = {
         "heun": Heun,
         "euler-maruyama": EulerMaruyama,
     },
+    "schema": {"auto": Schema},
 }
 # Meaning of "auto", without and with nested parameters.
-_AUTO = {"basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver"}
+_AUTO = {
+    "basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver",
+    "schema": "auto",
+}  # fmt: skip
 _AUTO_NESTED = {**_AUTO, "schedule": "soft"}
-_METHODS = {"basis": "describe", "schedule": "build", "network": "build", "sampler": "build"}
+_METHODS = {
+    "basis": "describe", "schedule": "build", "network": "build", "sampler": "build",
+    "schema": "build",
+}  # fmt: skip
 
 
 def resolve(parameter, value, nested=False):
@@ -53,7 +61,7 @@ def resolve(parameter, value, nested=False):
 
     Parameters
     ----------
-    parameter : {"basis", "schedule", "network", "sampler"}
+    parameter : {"basis", "schedule", "network", "sampler", "schema"}
     value : str or specification
     nested : bool
         Whether nested parameters will be set on the specification.
@@ -79,7 +87,7 @@ def resolve(parameter, value, nested=False):
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise ValueError(
                 f"{parameter}={value!r} is not a known name. {hint}"
-                f"Known names: 'auto', {', '.join(map(repr, classes))}."
+                f"Known names: {', '.join(map(repr, dict.fromkeys(['auto', *classes])))}."
             )
         return classes[value]()
     if isinstance(value, nn.Module):

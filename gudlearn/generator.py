@@ -50,6 +50,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, and more
         where components are active in short windows one after another.
+    schema : "auto" or Schema, default="auto"
+        The types of a table's columns, which "auto" finds: see :class:`gudlearn.Schema`. Categories
+        are masked, numbers diffuse; values that repeat far more often than their neighbours are
+        point masses.
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
@@ -161,6 +165,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         The specifications in use; the basis is fitted. The network sees noise levels, not times:
         ``schedule_`` may be set to another schedule, and scores and samples then follow that
         schedule with the same weights.
+    schema_ : TableSchema or None
+        What was decided about the columns of a table; shows itself as text and HTML.
     bin_width_ : None or ndarray of shape (n_features,)
         Bin widths in use, NaN for continuous columns; None if all are continuous.
     weights_ : dict of str to ndarray
@@ -224,6 +230,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "schedule": [str, HasMethods("build")],
         "network": [str, HasMethods("build"), callable],
         "sampler": [str, HasMethods("build")],
+        "schema": [str, HasMethods("build")],
         "bin_width": [str, None, Real, "array-like"],
         "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
@@ -261,6 +268,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         network="auto",
         sampler="auto",
         *,
+        schema="auto",
         shape=None,
         bin_width="auto",
         bin_range=None,
@@ -294,6 +302,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.schedule = schedule
         self.network = network
         self.sampler = sampler
+        self.schema = schema
         self.shape = shape
         self.bin_width = bin_width
         self.bin_range = bin_range
@@ -360,7 +369,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         with unchanged_on_error(self):
             rows, seed = self._prepare(X, y, self.warm_start, whole=True)
             task = Fit(self, rows, seed, self._keep)
-        task.run(budget, self._init_callback_context)
+        task.run(X, budget, self._init_callback_context)
         return self
 
     @isolated
@@ -474,7 +483,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """The columns that a parameter names as a mask (F,), or None."""
         if columns is None:
             return None
-        return as_mask(parameter, columns, column_names(self), self._mask_shape)
+        return self._of_fields(as_mask(parameter, columns, column_names(self), self._mask_shape))
+
+    def _of_fields(self, mask):
+        """A mask of the user's columns (..., F) as one of the columns of `Rows`."""
+        state = self.state_
+        return mask if state.has_images else state.container.field_mask(mask)
 
     @property
     def _mask_shape(self):
@@ -566,7 +580,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def _read_partial(self, X):
         """Partially observed rows as `Rows` of float64."""
         check_is_fitted(self)
-        return Rows.of(read_more(self, X, self.state_.container).astype(np.float64))
+        more = {} if self.state_.has_images else {"partial": True, "unseen": "raise"}
+        return Rows.of(read_more(self, X, self.state_.container, **more).astype(np.float64))
 
     def _in_container(self, drawn, given):
         """Draws (n_samples, n_rows, F) or (n_rows, F) in the shape and container of the data."""
@@ -638,7 +653,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             components and the network was trained on partially observed rows, else "posterior".
         """
         sampling = self.sampling()
-        return sampling.method(as_mask("mask", mask, column_names(self), self._mask_shape)[None])
+        return sampling.method(self._mask("mask", mask)[None])
 
     @isolated
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
@@ -839,7 +854,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         (5, 2)
         """
         rows = self._read(X, y)
-        masks = masks_of_groups(groups, column_names(self), self._mask_shape)
+        masks = self._of_fields(masks_of_groups(groups, column_names(self), self._mask_shape))
         return self.scoring().groups(rows, masks)
 
     @isolated
@@ -860,7 +875,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             As ``score_columns``.
         """
         rows = self._read(X)
-        masks = masks_of_groups(groups, column_names(self), self._mask_shape)
+        masks = self._of_fields(masks_of_groups(groups, column_names(self), self._mask_shape))
         return self.scoring().groups(rows, masks, _keys(rows, reference))
 
     def score(self, X, y=None, *, given_columns=None):

@@ -77,7 +77,7 @@ class Encoding:
             self._gate_of = np.full(n_columns, -1)
         else:
             self.masked, self.n_levels = fields.masked, fields.n_levels
-            self.log_unit, self.position = fields.log_unit, fields.position
+            self.log_unit, self.position = fields.log_unit, fields.column_of
             self._gate_of = fields.gate
 
     def fit(self, rows):

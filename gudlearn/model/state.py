@@ -92,7 +92,7 @@ class ModelState:
 
     Parameters
     ----------
-    container : Container or ImageContainer
+    container : TableSchema or ImageContainer
         Container of X, into which samples are put.
     encoding : Encoding
     preconditioner : Preconditioner
@@ -138,6 +138,8 @@ class ModelState:
     @property
     def bin_width(self):
         """Bin widths (F,), NaN for continuous columns; None if all are continuous."""
+        if not self.has_images:
+            return self.container.bin_width
         bins = self.encoding.bins
         return bins.width if bins.discrete.any() else None
 
@@ -157,6 +159,8 @@ class ModelState:
 
     def restore(self, X):
         """Put rows X (n, F), float64, into the container, names and dtypes of the fitted data."""
+        if not self.has_images:
+            return self.container.restore(X)
         bins = self.encoding.bins
         whole = bins.discrete & (bins.width % 1 == 0) & (bins.origin % 1 == 0)
         return self.container.wrap(X, whole | self.encoding.constant)
@@ -188,6 +192,7 @@ _LEARNED = {
     "class_prior_": lambda state: state.classes.prior,
     "bin_width_": lambda state: state.bin_width,
     "sample_shape_": lambda state: state.container.sample_shape,
+    "schema_": lambda state: None if state.has_images else state.container,
 }
 
 

@@ -49,11 +49,13 @@ class Fit:
         self.seed = derive_seed(estimator.random_state) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
 
-    def run(self, budget, make_context):
+    def run(self, X, budget, make_context):
         """Train, and call scikit-learn's callbacks.
 
         Parameters
         ----------
+        X : array or frame
+            What the user passed, for the callbacks.
         budget : Budget
             Limit of seconds; the limit of epochs is set here.
         make_context : callable
@@ -62,7 +64,8 @@ class Fit:
         estimator, rows = self.estimator, self.rows
         _TRAINERS.pop(estimator, None)
         budget.max_iter = n_epochs(estimator.max_iter, estimator.max_time, len(rows))
-        X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
+        if self.state.has_images:
+            X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
         context = make_context(max_subtasks=budget.max_iter)
         context.call_on_fit_task_begin(estimator=estimator, X=X)
         before = self.state.history.n_epochs

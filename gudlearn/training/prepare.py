@@ -6,6 +6,7 @@ import numpy as np
 
 from gudlearn._random import derive_seed
 from gudlearn._specs import resolve, same, snapshot
+from gudlearn.bases import IdentityBasis
 from gudlearn.data.bins import make_bins
 from gudlearn.data.columns import column_names
 from gudlearn.data.containers import Container
@@ -26,7 +27,7 @@ from gudlearn.training.split import hold_out, n_held_out
 # Parameters on which weights and marginals depend: they may not change in continued fits.
 _LASTING = (
     "basis", "network", "preconditioning", "bin_width", "bin_range", "shape", "class_conditional",
-    "retrieval",
+    "retrieval", "schema",
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def check_specs(estimator):
     resolve("sampler", estimator.sampler).build()
     resolve("network", estimator.network)
     resolve("basis", estimator.basis)
+    resolve("schema", estimator.schema).check_params()
     resolve_device(estimator.device)
     if hasattr(schedule, "check_params"):
         schedule.check_params()
@@ -60,20 +62,24 @@ def first_state(estimator, X, y, whole):
     seed : int
     """
     check_specs(estimator)
-    values, container = read_first(estimator, X, estimator.shape)
+    basis = resolve("basis", estimator.basis)
+    values, container = read_first(
+        estimator, X, estimator.shape, resolve("schema", estimator.schema),
+        bin_width=estimator.bin_width, bin_range=estimator.bin_range,
+        on_line=not isinstance(basis, IdentityBasis),
+    )  # fmt: skip
     if whole:
         check_held_out(estimator, len(values), container)
-    rows = Rows.of(values)
-    names = column_names(estimator)
-    check_no_empty_column(rows.missing, names)
-    shape = getattr(container, "shape", None)
+    rows, shape = Rows.of(values), getattr(container, "shape", None)
+    if shape is not None:
+        check_no_empty_column(rows.missing, column_names(estimator))
     network = resolve_network(estimator.network, len(rows), shape)
     _check_for_images(estimator, network, shape)
     classes = None
     if estimator.class_conditional:
         labels, prior, indices = fit_labels(y, len(rows))
         classes, rows = Classes(labels, prior), rows.with_labels(indices)
-    encoding = _encoding(estimator, container, rows, names, shape)
+    encoding = _encoding(estimator, container, rows, basis)
     schedule = resolve("schedule", estimator.schedule)
     preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
     if encoding.ends.active.any():
@@ -119,15 +125,16 @@ def continued_state(estimator, X, y, whole):
     """
     check_specs(estimator)
     state = estimator.state_
-    if not state.has_images:
-        Container.of(X)
     rows = Rows.of(read_more(estimator, X, state.container))
     if whole:
         check_held_out(estimator, len(rows), state.container)
     _check_for_images(estimator, state.network, getattr(state.container, "shape", None))
     _refuse_changes(estimator, state)
     if whole:
-        check_no_empty_column(rows.missing, column_names(estimator))
+        missing = rows.missing
+        if missing is not None and not state.has_images:
+            missing = state.container.column_mask_of(missing)
+        check_no_empty_column(missing, column_names(estimator))
     encoding = state.encoding
     encoding.basis.check_missing(rows.values)
     encoding.bins.check(rows.values)
@@ -170,21 +177,22 @@ def _check_for_images(estimator, network, shape):
         )
 
 
-def _encoding(estimator, container, rows, names, shape):
-    """The encoding fitted to rows."""
-    bins = _bins(estimator, container, rows.values, names, shape)
-    basis = resolve("basis", estimator.basis)
-    if shape is not None:
-        basis = image_basis(estimator.basis, basis, shape)
+def _encoding(estimator, container, rows, basis):
+    """The encoding of a basis, fitted to rows."""
     point_masses = estimator.preconditioning != "gaussian"
-    user_names = getattr(estimator, "feature_names_in_", None)
-    return Encoding(bins, basis, point_masses, user_names, shape, fields).fit(rows)
+    names = getattr(estimator, "feature_names_in_", None)
+    if not container.is_image:
+        if names is not None:
+            names = names[container.column_of]
+        return Encoding(container.bins, basis, point_masses, names, fields=container).fit(rows)
+    shape = container.shape
+    bins = _image_bins(estimator, container, rows.values)
+    basis = image_basis(estimator.basis, basis, shape)
+    return Encoding(bins, basis, point_masses, names, shape).fit(rows)
 
 
-def _bins(estimator, container, X, names, shape):
+def _image_bins(estimator, container, X):
     width, bounds = estimator.bin_width, estimator.bin_range
-    if shape is None:
-        return make_bins(width, bounds, container, X, names)
     if np.ndim(width) > 0:
         raise ValueError(
             f"bin_width has {np.size(width)} entries, but the pixels of images share one width. "
@@ -194,7 +202,7 @@ def _bins(estimator, container, X, names, shape):
     if bounds is None and container.dtype == np.uint8 and levels:
         bounds = (0, 255)
     types = Container(None, [container.dtype] * X.shape[1], "numpy")
-    return make_bins(width, bounds, types, X, names, alike=True)
+    return make_bins(width, bounds, types, X, column_names(estimator), alike=True)
 
 
 def _reference_set(estimator, encoding, rows, container, seed):
