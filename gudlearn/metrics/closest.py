@@ -3,6 +3,7 @@ r"""Distances of fake rows to the closest training record, beside those of held-
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import cdist
 
 from gudlearn._random import row_keys
@@ -52,7 +53,7 @@ class ClosestRecord:
         )
 
 
-def closest_record(train, held_out, fake, *, max_rows=10_000, random_state=0):
+def closest_record(train, held_out, fake, *, max_rows=5_000, random_state=0):
     r"""Distance to the closest training record, of fake rows and of held-out rows.
 
     The distance is the mean over columns of :math:`|x - y| / w` for numbers and datetimes, with w
@@ -69,7 +70,7 @@ def closest_record(train, held_out, fake, *, max_rows=10_000, random_state=0):
     train, held_out, fake : pandas, polars or pyarrow table, or array-like of shape (n, F)
         Numbers, datetimes, text, categories and booleans, with missing values in any of them.
         Columns are matched by name.
-    max_rows : int or None, default=10000
+    max_rows : int or None, default=5000
         Distances are those between at most this many rows of each sample, drawn at random.
     random_state : int, RandomState, Generator or None, default=0
         Draws the rows.
@@ -127,7 +128,7 @@ def closest_record(train, held_out, fake, *, max_rows=10_000, random_state=0):
 def _copies(train, *others):
     """Fraction of the rows of each other table that equal a training row."""
     keys = [row_keys(table.X).numpy() for table in (train, *others)]
-    return [float(np.isin(other, keys[0]).mean()) for other in keys[1:]]
+    return [float(pd.Index(other).isin(keys[0]).mean()) for other in keys[1:]]
 
 
 def _scaled(tables):

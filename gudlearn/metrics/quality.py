@@ -135,12 +135,14 @@ def _column_error(real, fake, levels):
         return np.nan if len(real) == len(fake) else 1.0
     if levels is not None:
         return _total_variation(real.astype(int), fake.astype(int), len(levels))
-    values = np.concatenate([real, fake])
-    steps = [
-        np.searchsorted(np.sort(column), values, side="right") / len(column)
-        for column in (real, fake)
-    ]
-    return float(np.abs(steps[0] - steps[1]).max())
+    real, fake = np.sort(real), np.sort(fake)
+    return max(_largest_gap(real, fake, values) for values in (real, fake))
+
+
+def _largest_gap(real, fake, values):
+    """Largest difference at some values of the distribution functions of two sorted samples."""
+    first, second = (np.searchsorted(x, values, side="right") / len(x) for x in (real, fake))
+    return float(np.abs(first - second).max())
 
 
 def _total_variation(real, fake, n_codes):
