@@ -286,7 +286,7 @@ def run(options):
 def text(values):
     """Names and values on one line."""
     return ", ".join(
-        f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
+        f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
     )
 
 
