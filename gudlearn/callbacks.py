@@ -64,7 +64,8 @@ class LikelihoodMonitor(ScoringMonitor):
         n_rows = len(rows)
         if n_rows > self.max_rows:
             index = np.linspace(0, n_rows - 1, self.max_rows).astype(int)
-            rows = rows.iloc[index] if hasattr(rows, "iloc") else np.asarray(rows)[index]
+            rows = rows if hasattr(rows, "columns") else np.asarray(rows)
+            rows = rows.iloc[index] if hasattr(rows, "iloc") else rows[index]
         # The parent class scores only if there is a target, which our scorer ignores.
         super().on_fit_task_end(
             estimator,

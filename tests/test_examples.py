@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 
 from gudlearn import GUDGenerator, UNet, WaveletBasis
-from small import small
+from small import few_draws, small
 
 BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
 
@@ -39,6 +40,89 @@ def test_steps_are_compared_with_a_bare_loop(monkeypatch, capsys):
     X = np.random.default_rng(0).normal(size=(40, 3))
     overhead.compare_steps(small(max_iter=1), X, 1, SimpleNamespace(blocks=1))
     assert "training step, batch 36, muon, MLP(" in capsys.readouterr().out
+
+
+TABLES = """
+import numpy as np
+import pandas as pd
+
+def table(name):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(300, 3))
+    words = np.where(x[:, :2] + draw.normal(size=(300, 2)) > 0, "high", "low")
+    frame = pd.DataFrame({"x": x[:, 0], "a": words[:, 0], "b": words[:, 1], "split": "train"})
+    frame["a"] = frame["a"].where(draw.random(300) > 0.1)
+    return frame, {"categorical": ["a", "b", "split"], "target": "b"}
+
+def binary(name):
+    rows = np.random.default_rng(0).integers(0, 2, (300, 4)).astype(np.uint8)
+    return {"train": rows[:150], "valid": rows[150:200], "test": rows[200:]}
+
+def anomaly(name):
+    draw = np.random.default_rng(0)
+    return draw.normal(size=(300, 2)), (draw.random(300) < 0.1).astype(int)
+"""
+
+
+@pytest.fixture
+def tables_benchmark(tmp_path, monkeypatch):
+    """The script and a folder for it."""
+    (tmp_path / "load.py").write_text(TABLES)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.delitem(sys.modules, "load", raising=False)
+    yield importlib.import_module("tables"), tmp_path
+    sys.modules.pop("load", None)
+    sys.path[:] = [folder for folder in sys.path if folder != str(tmp_path)]
+
+
+def test_the_benchmark_of_tables_runs_every_part_once(tables_benchmark, monkeypatch, capsys):
+    script, folder = tables_benchmark
+    few_draws(monkeypatch)
+    monkeypatch.setattr(script, "GUDGenerator", small)
+    monkeypatch.setattr(script, "fit", lambda train, seconds, seed, **schema: small().fit(train))
+    monkeypatch.setattr(script, "SMOKE", {**script.SMOKE, "rows": 200, "seconds": [1.0]})
+    argv = ["--data", str(folder), "--smoke", "--out", str(folder / "results.jsonl")]
+    argv += ["--tables", "adult", "nltcs", "glass", "made", "--only", *script.PARTS]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    found = {(line["part"], line["method"]): line for line in lines}
+    assert len(found) == 12 and {part for part, _ in found} == set(script.PARTS)
+    # Columns of 1, of about 1.37 (a tenth is missing) and of 0 bits, nearly independent; 40 rows.
+    assert 0.65 < found["categories", "Chow-Liu"]["bits"] < 0.95
+    # Four fair coins.
+    assert found["binary", "gudlearn"]["nats"] == pytest.approx(4 * np.log(0.5), rel=0.2)
+    # The entropy of a normal is 2.05 bits; 36 rows have a standard error of 0.1.
+    for method in ("gudlearn", "GaussianMixture"):
+        assert 1.5 < found["anomaly", method]["bits"] < 3.0
+    first = capsys.readouterr().out
+    assert "| adult | " in first and "gudlearn is better on" in first
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out.strip() == first[first.index("\n**c2st") :].strip()
+
+
+def test_a_chow_liu_tree_of_a_chain_has_its_likelihood(tables_benchmark):
+    mixed = importlib.import_module("_mixed")
+    rng = np.random.default_rng(0)
+    chain = [rng.integers(0, 3, 8000)]
+    for _ in range(3):
+        chain.append(np.where(rng.random(8000) < 0.7, chain[-1], rng.integers(0, 3, 8000)))
+    frame = pd.DataFrame(np.stack(chain, 1)[:, [2, 0, 3, 1]]).astype(str)
+    stays = 0.7 + 0.1
+    entropy = np.log(3) - 3 * (stays * np.log(stays) + 0.2 * np.log(0.1))
+    # A row's log-likelihood has a standard deviation of about 1.5 nats.
+    score = mixed.chow_liu(frame[:6000], frame[6000:], 0)
+    assert score == pytest.approx(-entropy, abs=5 * 1.5 / np.sqrt(2000))
+
+
+def test_a_shallow_mixture_keeps_values_and_dependences(tables_benchmark):
+    mixed = importlib.import_module("_mixed")
+    rng = np.random.default_rng(0)
+    x = np.round(np.where(rng.random(2000) < 0.3, 0.0, rng.normal(size=2000) + 9), 2)
+    train = pd.DataFrame({"x": x, "word": np.where(x == 0, "none", "some")})
+    fake = mixed.shallow_mixture(train, ["word"], 5.0, 1000, 0)
+    assert fake["x"].isin(train["x"]).all()
+    assert ((fake["x"] == 0) == (fake["word"] == "none")).mean() > 0.95
+    assert (fake["x"] == 0).mean() == pytest.approx(0.3, abs=5 * np.sqrt(0.21 / 1000) + 0.05)
 
 
 LOADER = """

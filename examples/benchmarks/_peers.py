@@ -91,11 +91,11 @@ def prepare(train, bin_width, seed):
 class GMMCandidate:
     """A mixture trained a few EM steps at a time; keeps its best state on the validation rows."""
 
-    def __init__(self, n_components, covariance_type, seed):
-        self.name = (n_components, covariance_type)
-        self.model = GaussianMixture(
-            n_components, covariance_type=covariance_type, warm_start=True, random_state=seed
-        )
+    def __init__(self, n_components, covariance_type, seed, reg_covar=1e-6):
+        self.settings = {
+            "n_components": n_components, "covariance_type": covariance_type, "reg_covar": reg_covar
+        }  # fmt: skip
+        self.model = GaussianMixture(warm_start=True, random_state=seed, **self.settings)
         self.best, self.best_score, self.converged = None, -np.inf, False
 
     def advance(self, Z, held, iterations, clock, fraction=1.0):
@@ -124,12 +124,16 @@ def halve(candidates, Z, held, clock):
     return max(candidates, key=lambda c: c.best_score)
 
 
-def best_gmm(Z, kept, held, components, types, clock, seed):
+def best_gmm(Z, kept, held, components, types, clock, seed, reg_covars=(1e-6,)):
     """The mixture that is best on the validation rows, after five EM steps on all rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         candidates = [
-            GMMCandidate(n, kind, seed) for n in components if n < len(kept) for kind in types
+            GMMCandidate(n, kind, seed, reg_covar)
+            for n in components
+            if n < len(kept)
+            for kind in types
+            for reg_covar in reg_covars
         ]
         best = halve(candidates, kept, held, clock)
         model = copy.deepcopy(best.best)
@@ -138,16 +142,21 @@ def best_gmm(Z, kept, held, components, types, clock, seed):
                 model.fit(Z)
             except ValueError:  # keep the state that validation chose
                 model = best.best
-    return model, best.name
+    return model, best.settings
 
 
 def fit_gmm(train, bin_width, seconds, seed):
     """GaussianMixture with 1 to 80 components and both kinds of covariance."""
+    return tuned_gmm(train, bin_width, seconds, seed, types=("full", "diag"))
+
+
+def tuned_gmm(train, bin_width, seconds, seed, *, types, reg_covars=(1e-6,)):
+    """GaussianMixture with 1 to 80 components of the given kinds."""
     clock = Clock(seconds)
     Z, kept, held, standardise = prepare(train, bin_width, seed)
-    model, (n, kind) = best_gmm(Z, Z[kept], Z[held], COMPONENTS, ("full", "diag"), clock, seed)
+    model, settings = best_gmm(Z, Z[kept], Z[held], COMPONENTS, types, clock, seed, reg_covars)
     score = dequantised_score(model.score_samples, standardise, bin_width, seed)
-    return score, {"n_components": n, "covariance_type": kind}
+    return score, settings
 
 
 # ---------------------------------------------------------------- kernel density
@@ -314,9 +323,9 @@ def fit_continuous_marginals(train, seconds, seed):
     for j in range(Z.shape[1]):
         budget = Clock((seconds - clock.elapsed) / (Z.shape[1] - j))
         z = Z[:, j : j + 1]
-        model, (n, _) = best_gmm(z, z[kept], z[held], COMPONENTS[:8], ("full",), budget, seed)
+        model, settings = best_gmm(z, z[kept], z[held], COMPONENTS[:8], ("full",), budget, seed)
         models.append(model)
-        counts.append(n)
+        counts.append(settings["n_components"])
 
     def log_density(Z):
         return sum(model.score_samples(z[:, None]) for model, z in zip(models, Z.T, strict=True))

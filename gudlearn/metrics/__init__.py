@@ -1,5 +1,6 @@
-"""Metrics: distances between samples and reference rows, and a test for copies."""
+"""Metrics: distances between samples, how faithful a mixed table is, and tests for copies."""
 
+from gudlearn.metrics.closest import ClosestRecord, closest_record
 from gudlearn.metrics.distances import frechet_distance, kernel_distance
 from gudlearn.metrics.neighbours import (
     Memorization,
@@ -7,12 +8,25 @@ from gudlearn.metrics.neighbours import (
     memorization,
     neighbourhoods,
 )
+from gudlearn.metrics.quality import ShapeError, TrendError, shape_error, trend_error
+from gudlearn.metrics.two_sample import TwoSampleAUC, two_sample_auc
+from gudlearn.metrics.utility import TrainOnSynthetic, train_on_synthetic
 
 __all__ = [
+    "ClosestRecord",
     "Memorization",
     "Neighbourhoods",
+    "ShapeError",
+    "TrainOnSynthetic",
+    "TrendError",
+    "TwoSampleAUC",
+    "closest_record",
     "frechet_distance",
     "kernel_distance",
     "memorization",
     "neighbourhoods",
+    "shape_error",
+    "train_on_synthetic",
+    "trend_error",
+    "two_sample_auc",
 ]
