@@ -287,7 +287,7 @@ def decode(column, parts):
     Parameters
     ----------
     column : Column
-    parts : list of ndarray of shape (n,)
+    parts : ndarray of shape (n_parts, n)
         One field or two, NaN where missing.
     """
     if column.is_category or column.feature_type == "ordered" and len(parts) == 1:
@@ -316,11 +316,12 @@ def _from_codes(column, codes):
     missing = np.isnan(codes)
     if column.is_category:
         missing |= codes >= n
-    codes = np.where(missing, 0, np.clip(np.rint(np.where(missing, 0, codes)), 0, n - 1))
-    codes = codes.astype(np.int64)
+    if missing.any():
+        codes = np.where(missing, 0, codes)
+    codes = np.clip(np.rint(codes).astype(np.int64), 0, n - 1)
     if column.kind == "level":
-        levels = column.levels
-        return RawColumn("level", np.where(missing, -1, codes), levels=levels)
+        codes[missing] = -1
+        return RawColumn("level", codes, levels=column.levels)
     values = column.levels[codes]
     if column.kind == "float":
         return RawColumn("float", np.where(missing, np.nan, values))

@@ -44,7 +44,7 @@ class Table:
     Parameters
     ----------
     kind : TableKind
-    columns : list of RawColumn
+    columns : sequence of RawColumn
     n_rows : int
     block : ndarray of shape (n, F) or None
         The array of floats that the table is, if it is one.
@@ -54,6 +54,27 @@ class Table:
     columns: list
     n_rows: int
     block: np.ndarray | None = None
+
+
+class FloatColumns:
+    """The columns of an array of floats (n, F) as a sequence, made when they are asked for.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n, F)
+    """
+
+    def __init__(self, block):
+        self.block = block
+
+    def __len__(self):
+        return self.block.shape[1]
+
+    def __getitem__(self, j):
+        return RawColumn("float", self.block[:, j])
+
+    def __iter__(self):
+        return (RawColumn("float", column) for column in self.block.T)
 
 
 def is_frame(X):
@@ -116,12 +137,11 @@ def labels_of(X):
 
 def _read_array(X, names):
     names = names or [f"x{j}" for j in range(X.shape[1])]
-    if X.dtype.kind in "iufb":
-        columns = [_plain(X[:, j]) for j in range(X.shape[1])]
-        block = X if X.dtype.kind == "f" else None
-        objects = (None,) * X.shape[1]
-        kind = TableKind("numpy", None, [X.dtype] * len(names), objects)
-        return Table(kind, columns, len(X), block)
+    kind = TableKind("numpy", None, [X.dtype] * len(names), (None,) * len(names))
+    if X.dtype.kind == "f":
+        return Table(kind, FloatColumns(X), len(X), X)
+    if X.dtype.kind in "iub":
+        return Table(kind, [_plain(column) for column in X.T], len(X))
     values = X if X.dtype == object else X.astype(object)
     columns = [object_column(values[:, j], name) for j, name in enumerate(names)]
     objects = tuple(_objects(values[:, j]) for j in range(len(names)))
@@ -160,14 +180,16 @@ def _read_pandas(X, names):
     names = names or [str(label) for label in labels]
     dtypes = list(X.dtypes)
     columns, objects = [None] * len(dtypes), [None] * len(dtypes)
-    groups, block = {}, None
+    groups = {}
     for j, dtype in enumerate(dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind in "iufb":
             groups.setdefault(dtype, []).append(j)
-    for places in groups.values():
+    for dtype, places in groups.items():
         whole = len(places) == len(dtypes)
         values = X.to_numpy() if whole else X.iloc[:, places].to_numpy()
-        block = values if whole and values.dtype.kind == "f" else None
+        if whole and dtype.kind == "f":
+            kind = TableKind("pandas", labels, dtypes, tuple(objects))
+            return Table(kind, FloatColumns(values), len(X), values)
         for k, j in enumerate(places):
             columns[j] = _plain(values[:, k])
     for j, dtype in enumerate(dtypes):
@@ -176,7 +198,7 @@ def _read_pandas(X, names):
             columns[j] = _pandas_column(series, dtype, names[j])
             if dtype.kind == "O" and isinstance(dtype, np.dtype):
                 objects[j] = _objects(series.to_numpy())
-    return Table(TableKind("pandas", labels, dtypes, tuple(objects)), columns, len(X), block)
+    return Table(TableKind("pandas", labels, dtypes, tuple(objects)), columns, len(X))
 
 
 def _pandas_column(series, dtype, name):
@@ -284,9 +306,7 @@ def _narwhals_column(series, name):
     if dtype in (nw.Datetime, nw.Duration, nw.Date):
         return _narwhals_times(series, dtype)
     if dtype == nw.Time:
-        ticks = series.cast(nw.Int64)
-        filled = ticks if missing is None else ticks.fill_null(0)
-        return RawColumn("duration", np.asarray(filled.to_numpy()), missing, unit="ns")
+        return RawColumn("duration", _clock_ticks(series.to_list(), missing), missing, unit="ns")
     if dtype == nw.Unknown and series.null_count() == len(series):
         return RawColumn("float", np.full(len(series), np.nan))
     if dtype == nw.Object:
@@ -295,6 +315,15 @@ def _narwhals_column(series, name):
         f"Column {name!r} has the dtype {dtype}, which is no type of a table's values. Convert it "
         "or drop it."
     )
+
+
+def _clock_ticks(times, missing):
+    """Nanoseconds since midnight of times of day, (n,) of int64; 0 where missing."""
+    if missing is not None:
+        times = [None if gap else t for t, gap in zip(times, missing, strict=True)]
+    seconds = [0 if t is None else 3600 * t.hour + 60 * t.minute + t.second for t in times]
+    micros = [0 if t is None else t.microsecond for t in times]
+    return 10**9 * np.array(seconds, dtype=np.int64) + 1000 * np.array(micros, dtype=np.int64)
 
 
 def _narwhals_levels(series, dtype):
@@ -314,7 +343,10 @@ def _narwhals_levels(series, dtype):
 def _narwhals_times(series, dtype):
     zone = dtype.time_zone if dtype == nw.Datetime else None
     if dtype == nw.Date:
-        values = np.asarray(series.to_numpy(), dtype="M8[D]")
+        values = np.asarray(series.to_numpy())
+        if values.dtype.kind == "O":
+            values = np.where(pd.isna(values), None, values)
+        values = values.astype("M8[D]")
     else:
         kind = "M" if dtype == nw.Datetime else "m"
         if zone is not None:

@@ -1,5 +1,6 @@
 """Columns put back into the kind of table that they came from, with its names and dtypes."""
 
+import datetime
 import decimal
 
 import numpy as np
@@ -59,6 +60,17 @@ def ticks(column):
     return values
 
 
+def _clock_times(column):
+    """A column of nanoseconds since midnight as a list of times of day, None where missing."""
+    micros = np.clip(column.values // 1000, 0, 86400 * 10**6 - 1)
+    midnight = datetime.datetime(2000, 1, 1)
+    times = [(midnight + datetime.timedelta(microseconds=int(k))).time() for k in micros]
+    missing = column.missing_mask()
+    if missing is None:
+        return times
+    return [None if gap else t for t, gap in zip(times, missing, strict=True)]
+
+
 def _taken(column, null=None):
     """The levels of a column's codes, an array of objects."""
     levels = np.empty(len(column.levels) + 1, dtype=object)
@@ -81,6 +93,8 @@ def cast(values, dtype):
         low, high = (0, 1) if limits is None else (limits.min, limits.max)
         of = np.iinfo(values.dtype)
         return np.clip(values, max(low, of.min), min(high, of.max)).astype(dtype)
+    if values.dtype == dtype:
+        return values
     whole = np.rint(values) if dtype.kind in "iub" else values
     return clip_to(dtype, whole).astype(dtype)
 
@@ -165,7 +179,8 @@ def _as_objects(column, objects):
 
 def _to_pandas(kind, columns):
     parts = zip(columns, kind.dtypes, kind.objects, strict=True)
-    frame = pd.DataFrame({j: _pandas_column(*part) for j, part in enumerate(parts)})
+    values = {j: _pandas_column(*part) for j, part in enumerate(parts)}
+    frame = pd.DataFrame(values, copy=False)
     return frame.set_axis(kind.labels, axis=1)
 
 
@@ -193,6 +208,8 @@ def _pandas_column(column, dtype, objects):
             return out if missing is None else out.mask(missing)
         levels = pd.Series(np.asarray(column.levels)).astype(dtype)
         return levels.array.take(column.values, allow_fill=True)
+    if isinstance(dtype, pd.ArrowDtype) and dtype.type is datetime.time:
+        return pd.array(_clock_times(column), dtype=dtype)
     if column.kind in _OF_TIME:
         values = pd.DatetimeIndex(ticks(column)) if column.kind == "datetime" else ticks(column)
         if column.zone is not None:
@@ -278,6 +295,8 @@ def _to_arrow(pa, column, dtype, objects):
     if pa.types.is_integer(dtype):
         values = cast(values, np.dtype(dtype.to_pandas_dtype()))
         return pa.array(values, mask=missing, type=dtype)
-    if pa.types.is_date32(dtype) or pa.types.is_time32(dtype):
+    if pa.types.is_time(dtype):
+        return pa.array(_clock_times(column), type=dtype)
+    if pa.types.is_date32(dtype):
         return pa.array(values.astype(np.int32), mask=missing).cast(dtype)
     return pa.array(values, mask=missing).cast(dtype)

@@ -185,11 +185,12 @@ def _check_observed(table, names):
     """Raise if all values of a column are missing, or X holds no rows."""
     if table.n_rows == 0:
         raise ValueError("Found array with 0 sample(s): X has no rows. Pass at least one.")
-    empty = []
-    for raw, name in zip(table.columns, names, strict=True):
-        missing = raw.missing_mask()
-        if missing is not None and missing.all():
-            empty.append(name)
+    if table.block is not None:
+        gaps = np.isnan(table.block).all(0)
+    else:
+        masks = (raw.missing_mask() for raw in table.columns)
+        gaps = [mask is not None and bool(mask.all()) for mask in masks]
+    empty = [name for name, gap in zip(names, gaps, strict=True) if gap]
     if empty:
         raise ValueError(f"Columns {empty[:5]} of X hold nothing but NaN. Drop them.")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import gen_batches
 
 from gudlearn.data.bins import Bins
 from gudlearn.data.fields import decode, encode
@@ -11,6 +12,9 @@ from gudlearn.data.frames import TableKind, is_frame, labels_of, read_table
 from gudlearn.data.raw import empty_column
 from gudlearn.data.restoring import is_of_floats, to_floats, to_table
 from gudlearn.data.schema_display import html_of, text_of
+
+# Columns that are copied between rows and columns at once, and rows: they fit into a cache.
+_TOGETHER, _ROWS_TOGETHER = 8, 4096
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,11 +114,14 @@ class TableSchema:
             places, np.arange(len(places))
         ):
             return table.block.astype(np.float64, copy=False)
-        out = np.empty((table.n_rows, len(self.fields)))
-        for column, first, place in zip(self.columns, self.first_field, places, strict=True):
+        out, parts, first = np.empty((table.n_rows, len(self.fields))), [], 0
+        for column, place in zip(self.columns, places, strict=True):
             raw = empty_column(table.n_rows) if place < 0 else table.columns[place]
-            for k, part in enumerate(encode(column, raw, partial, unseen)):
-                out[:, first + k] = part
+            parts += encode(column, raw, partial, unseen)
+            if len(parts) >= _TOGETHER or column is self.columns[-1]:
+                for rows in _row_blocks(table.n_rows):
+                    out[rows, first : first + len(parts)] = np.stack([p[rows] for p in parts], 1)
+                first, parts = first + len(parts), []
         return out
 
     def places(self, X, partial=False):
@@ -151,10 +158,15 @@ class TableSchema:
         if self.is_plain and is_of_floats(self.table):
             return to_floats(self.table, values)
         bounds = np.append(self.first_field, len(self.fields))
-        raw = [
-            decode(column, [values[:, k] for k in range(first, last)])
-            for column, first, last in zip(self.columns, bounds[:-1], bounds[1:], strict=True)
-        ]
+        raw = []
+        for first in range(0, len(self.columns), _TOGETHER):
+            columns = self.columns[first : first + _TOGETHER]
+            cuts = bounds[first : first + len(columns) + 1]
+            block = np.empty((cuts[-1] - cuts[0], len(values)))
+            for rows in _row_blocks(len(values)):
+                block[:, rows] = values[rows, cuts[0] : cuts[-1]].T
+            parts = np.split(block, cuts[1:-1] - cuts[0])
+            raw += [decode(column, part) for column, part in zip(columns, parts, strict=True)]
         return to_table(self.table, raw)
 
     # Masks and sums
@@ -178,6 +190,10 @@ class TableSchema:
 
     def _repr_html_(self):
         return html_of(self)
+
+
+def _row_blocks(n):
+    return gen_batches(n, _ROWS_TOGETHER)
 
 
 def _is_changed(column):
