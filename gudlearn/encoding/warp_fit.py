@@ -21,13 +21,13 @@ from gudlearn.encoding.tails import Tail, log_density
 
 # Numbers of pieces of the rough map, 0 for a straight line, and the least number of values for
 # each of them.
-_PIECES, _VALUES_PER_PIECE = (0, 6, 12, 24, 48), 6
+_PIECES, _VALUES_PER_PIECE = (0, 6, 12, 24, 48, 96), 6
 # Widths of the kernel; 1 leaves the rough map as it is.
-_WIDTHS = np.array([0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 1.0])
+_WIDTHS = np.array([0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 1.0])
 _FOLDS = 5
 # Pieces of the final spline.
-_FINAL_PIECES = 128
-_GRID = np.linspace(-6, 6, 401)
+_FINAL_PIECES = 192
+_GRID = np.linspace(-5, 5, 501)
 # Between two modes a kernel estimate underflows.
 _LEAST_DENSITY = 1e-9
 _LOG_2PI = np.log(2 * np.pi)
