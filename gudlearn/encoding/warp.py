@@ -4,6 +4,7 @@ import numpy as np
 
 from gudlearn.encoding.tails import Tail
 from gudlearn.encoding.warp_fit import fit_spline, gains_over_gaussian
+from gudlearn.encoding.warp_joint import choose_jointly
 
 # Fewer values than this say too little about a distribution.
 _FEWEST_VALUES = 20
@@ -44,7 +45,8 @@ class MarginalWarp:
         """Choose the columns that gain by a warp, and fit it.
 
         A candidate is warped if the held-out log-likelihood of the estimated distribution exceeds
-        that of a Gaussian clearly. Data that are Gaussian are left as they are.
+        that of a Gaussian clearly, and so does that of a Gaussian of all columns with the warp.
+        Data that are Gaussian are left as they are.
 
         Parameters
         ----------
@@ -72,7 +74,21 @@ class MarginalWarp:
             if curve is not None:
                 columns[j], curves[int(j)] = True, curve
                 low[j], high[j] = x.min(), x.max()
-        return cls(columns, low, high, curves) if curves else None
+        warp = cls(columns, low, high, curves)
+        if curves and X.shape[1] > 1:
+            rows = np.random.default_rng(0).permutation(len(X))[:_MOST_TO_CHOOSE]
+            some = X[rows].astype(np.float64)
+            if observed is not None:
+                some[~observed[rows]] = np.nan
+            warp = warp.restricted(choose_jointly(some, *warp.forward(some), columns))
+        return warp if warp.columns.any() else None
+
+    def restricted(self, columns):
+        """The maps of some of the columns, a mask (F,), only."""
+        columns = self.columns & columns
+        low, high = np.where(columns, self.low, -np.inf), np.where(columns, self.high, np.inf)
+        curves = {j: curve for j, curve in self._curves.items() if columns[j]}
+        return MarginalWarp(columns, low, high, curves)
 
     def forward(self, X):
         """Map columns to nearly standard normal ones.

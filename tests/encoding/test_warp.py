@@ -205,3 +205,28 @@ def test_fit_and_map_survive_pickling():
     again = pickle.loads(pickle.dumps(warp))
     for a, b in zip(warp.forward(X), again.forward(X), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_straight_relation_to_another_column_is_not_bent():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=1000)
+    X = np.column_stack([x, x + 1e-3 * rng.normal(size=1000), rng.exponential(size=1000)])
+    # Alone each of the two is far from Gaussian; together one of them says all of the other.
+    assert fit(X[:, :1]) is not None
+    other = fit(X[:, [0, 2]]).columns
+    np.testing.assert_array_equal(other, [True, True])
+    # The third column gains, and says nothing about the two.
+    assert fit(X).columns[2]
+    slopes = fit(np.column_stack([x, x**2 + 1e-3 * rng.normal(size=1000)]))
+    assert slopes is not None
+    crossed = np.column_stack([x, rng.uniform(size=1000)])
+    total = crossed.sum(1) + 1e-3 * rng.normal(size=1000)
+    assert fit(np.column_stack([crossed, total])) is None
+
+
+def test_restriction_leaves_the_other_columns():
+    X = np.random.default_rng(0).lognormal(size=(500, 2))
+    warp = fit(X)
+    one = warp.restricted(np.array([False, True]))
+    np.testing.assert_array_equal(one.columns, [False, True])
+    np.testing.assert_array_equal(one.forward(X)[0], np.c_[X[:, 0], warp.forward(X)[0][:, 1]])
