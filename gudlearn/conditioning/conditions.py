@@ -61,7 +61,10 @@ class Completion:
         columns = np.flatnonzero(observed.any(0))
         A = np.zeros((len(columns), rows.n_features))
         A[np.arange(len(columns)), columns] = 1.0
-        values = np.where(observed, rows.values, 0.0)[:, columns]
+        warp, values = fitted.encoding.warp, rows.values
+        if warp is not None:
+            values = warp.forward(values)[0]
+        values = np.where(observed, values, 0.0)[:, columns]
         noise_std = np.zeros(len(columns))
         seen = observed[:, columns]
         return {"guide": _guide(fitted, self.method, A, values, noise_std, seen)}

@@ -39,6 +39,10 @@ class Schema(BaseEstimator):
         declares a column continuous. In columns that it names nothing is looked for.
     clip : bool, default=True
         Whether samples stay in the range of values that was seen.
+    gaussianize : bool, default=True
+        Whether continuous columns whose distribution is clearly not normal are mapped to normal
+        ones inside the model, by a smooth distribution function that is fitted to each. The joint
+        Gaussian that training starts from is then a Gaussian copula.
     constraints : list or None, default=None
         Linear equalities and inequalities between columns, as text.
     forbid_unseen : list or None, default=None
@@ -61,6 +65,7 @@ class Schema(BaseEstimator):
         atoms=True,
         bin_width=None,
         clip=True,
+        gaussianize=True,
         constraints=None,
         forbid_unseen=None,
     ):
@@ -69,6 +74,7 @@ class Schema(BaseEstimator):
         self.atoms = atoms
         self.bin_width = bin_width
         self.clip = clip
+        self.gaussianize = gaussianize
         self.constraints = constraints
         self.forbid_unseen = forbid_unseen
 
@@ -104,7 +110,10 @@ class Schema(BaseEstimator):
         if on_line and self.missing == "model":
             _refuse_missing(columns)
         fields = fields_of(columns)
-        return _with_bins(table, columns, fields, bin_range, self.clip)
+        bins = _bins_of(table, columns, fields, bin_range)
+        return TableSchema(
+            columns, fields, table.kind, bins, bool(self.clip), bool(self.gaussianize)
+        )
 
     def check_params(self):
         """Raise if a parameter is invalid, as far as no data are needed.
@@ -122,7 +131,7 @@ class Schema(BaseEstimator):
                 )
         if self.missing not in ("ignore", "model"):
             raise ValueError(f"missing={self.missing!r} must be 'ignore' or 'model'. Pass one.")
-        for name in ("atoms", "clip"):
+        for name in ("atoms", "clip", "gaussianize"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise TypeError(f"{name}={getattr(self, name)!r} must be True or False. Pass one.")
         for column, kind in (self.feature_types or {}).items():
@@ -231,8 +240,8 @@ def _refuse_missing(columns):
             )
 
 
-def _with_bins(table, columns, fields, bin_range, clip):
-    """The schema of columns and fields, with the bins of the fields."""
+def _bins_of(table, columns, fields, bin_range):
+    """The bins of the fields."""
     width = np.full(len(fields), np.nan)
     for k, field in enumerate(fields):
         column = columns[field.column]
@@ -252,8 +261,7 @@ def _with_bins(table, columns, fields, bin_range, clip):
     for k in declared:
         j = fields[k].column
         values[:, k] = encode(columns[j], table.columns[j], False, "code")[-1]
-    bins = place_bins(width, bounds, values, names)
-    return TableSchema(columns, fields, table.kind, bins, bool(clip))
+    return place_bins(width, bounds, values, names)
 
 
 def _field_bounds(bin_range, columns, fields):

@@ -32,6 +32,8 @@ class TableSchema:
         Of the fields: NaN for categories and continuous numbers.
     clip : bool
         Whether samples stay in the range that was seen.
+    gaussianize : bool
+        Whether continuous columns may be mapped to normal ones.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class TableSchema:
     table: TableKind
     bins: Bins
     clip: bool = True
+    gaussianize: bool = True
 
     is_image = False
 

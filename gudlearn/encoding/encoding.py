@@ -11,8 +11,10 @@ from gudlearn.diffusion.gates import GatedPath
 from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
 from gudlearn.encoding.categories import fit_categories, unseen_probability
 from gudlearn.encoding.end_points import fit_ends
+from gudlearn.encoding.kinds import ColumnKinds
 from gudlearn.encoding.mixed_basis import MixedBasis
 from gudlearn.encoding.observation import BinnedObservation
+from gudlearn.encoding.warp import MarginalWarp
 from gudlearn.schedules import EndPoints
 
 # Streams of the uniforms that dequantise values, and that draw bins of samples.
@@ -65,37 +67,36 @@ class Encoding:
         Frequencies of the levels of the categories that vary.
     gates : ndarray of shape (2, G)
         Active components of gates, and of their numbers.
+    warp : MarginalWarp or None
+        Maps of continuous columns to normal ones, before the basis.
     """
 
     def __init__(self, bins, basis, point_masses=True, names=None, shape=None, fields=None):
         self.bins, self.basis, self.names, self.shape = bins, basis, names, shape
         self.may_have_point_masses = point_masses
-        n_columns = len(bins.width)
-        if fields is None:
-            self.masked, self.n_levels = np.zeros(n_columns, bool), np.zeros(n_columns, int)
-            self.log_unit, self.position = np.zeros(n_columns), np.arange(n_columns)
-            self._gate_of = np.full(n_columns, -1)
-        else:
-            self.masked, self.n_levels = fields.masked, fields.n_levels
-            self.log_unit, self.position = fields.log_unit, fields.column_of
-            self._gate_of = fields.gate
+        self.kinds = ColumnKinds(len(bins.width), fields)
+
+    @property
+    def masked(self):
+        """Mask (F,) of the columns that are categories."""
+        return self.kinds.masked
 
     def fit(self, rows):
         """Fit basis, end points and bin tables to `Rows` of any numeric dtype."""
         X, bins = rows.values, self.bins
         self._n_rows = len(rows)
         low, high = extremes(X)
-        self.constant = np.where(self.masked, self.n_levels < 2, low == high)
+        self.constant = np.where(self.masked, self.kinds.n_levels < 2, low == high)
         self.constant_values = low.astype(np.float64)
         self.fill_values = _middle_values(X, rows.observed, low)
-        self.column_mean, self.column_std = column_moments(X, rows.missing)
         self._fit_categories(rows)
         self.basis.fit(self._named(X))
         n_bins = self._n_bins(low, high)
         self._choose_binned(bins.discrete & (n_bins <= MAX_BINS), n_bins)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
-        if self.dequantised.any():
-            self.basis.fit(self._named(self._dequantise(X, rows.keys, 0)))
+        self.seen = low.astype(np.float64), high.astype(np.float64)
+        X = self._fit_warp(rows)
+        self.column_mean, self.column_std = column_moments(X, rows.missing)
         self._set_ends(self.basis.describe())
         self.column_block, self.component_block = self.basis.mixing()
         self.tables = self._fit_tables(rows)
@@ -108,12 +109,30 @@ class Encoding:
         self.categories = None
         if not len(columns):
             return
-        varying = self.n_levels[columns] > 1
+        varying = self.kinds.n_levels[columns] > 1
         variances = np.zeros(len(columns))
         if varying.any():
-            self.categories = fit_categories(rows, columns[varying], self.n_levels)
+            self.categories = fit_categories(rows, columns[varying], self.kinds.n_levels)
             variances[varying] = self.categories.variances()
-        self.basis = MixedBasis(self.basis, columns, variances, self.bins.names, self.position)
+        names, position = self.bins.names, self.kinds.position
+        self.basis = MixedBasis(self.basis, columns, variances, names, position)
+
+    def _fit_warp(self, rows):
+        """Fit maps of columns to normal ones, and the basis again; the rows in its units."""
+        X, self.warp = rows.values, None
+        if self.dequantised.any():
+            X = self._dequantise(X, rows.keys, 0)
+        if self.kinds.gaussianize and self.may_have_point_masses:
+            block = self.basis.mixing()[0]
+            alone = np.bincount(block)[block] == 1
+            continuous = ~self.bins.discrete | self.dequantised
+            candidates = continuous & ~self.masked & ~self.constant & alone
+            self.warp = MarginalWarp.fit(X, rows.observed, candidates)
+        if self.warp is not None:
+            X = self.warp.forward(X)[0]
+        if X is not rows.values:
+            self.basis.fit(self._named(X))
+        return X
 
     def _set_gates(self):
         """Active components of each gate, and of its number."""
@@ -121,27 +140,11 @@ class Encoding:
         active = np.flatnonzero(self.ends.active)
         aligned = self.columns[active] >= 0
         place[self.columns[active][aligned]] = np.flatnonzero(aligned)
-        numbers = np.flatnonzero(self._gate_of >= 0)
-        gates = np.stack([place[self._gate_of[numbers]], place[numbers]])
-        self.gates = gates[:, (gates >= 0).all(0)]
-
-    def is_absent(self, rows):
-        """Mask (n, F) of numbers that do not exist, because their gate says so; None if none is."""
-        numbers = np.flatnonzero(self._gate_of >= 0)
-        if not len(numbers):
-            return None
-        gates, absent = self._gate_of[numbers], np.zeros(rows.values.shape, bool)
-        codes = rows.values[:, gates]
-        absent[:, numbers] = ~np.isnan(codes) & (codes != self.n_levels[gates] - 1)
-        return absent
+        self.gates = self.kinds.gated(place)
 
     def imputable(self, rows):
-        """Mask (n, F) of the missing values that exist; None if there are none."""
-        missing, absent = rows.missing, self.is_absent(rows)
-        if missing is None or absent is None:
-            return missing
-        missing = missing & ~absent
-        return missing if missing.any() else None
+        """Mask (n, F) of the missing values of rows that exist; None if there are none."""
+        return self.kinds.imputable(rows)
 
     @property
     def is_wide(self):
@@ -303,7 +306,11 @@ class Encoding:
         return clipped, log_beyond
 
     def encode(self, X, indices, keys, draw=0):
-        """Components (n, D) of rows X without missing values.
+        """Components (n, D) of rows X without missing values; see `encode_with_slope`."""
+        return self.encode_with_slope(X, indices, keys, draw)[0]
+
+    def encode_with_slope(self, X, indices, keys, draw=0):
+        """Components (n, D) of rows X, and the log-slopes (n, F) of the maps of their columns.
 
         Parameters
         ----------
@@ -320,7 +327,10 @@ class Encoding:
             # The grid point itself: the rounding error of a value carries no information.
             exact = self.bins.values(indices, X)
             X = np.where(self.binned, exact, X)
-        return np.asarray(self.basis.transform(self._named(X)))
+        log_slope = np.zeros(X.shape)
+        if self.warp is not None:
+            X, log_slope = self.warp.forward(X)
+        return np.asarray(self.basis.transform(self._named(X))), log_slope
 
     def numeric_components(self, rows):
         """Numeric components (n, D') of the rows of a fit, and the mask of missing ones or None.
@@ -348,7 +358,10 @@ class Encoding:
 
     def in_data_space(self, z, low=-np.inf, high=np.inf):
         """Rows (n, F) in the units of the data, not rounded to bins, from components z (n, D)."""
-        X = np.clip(self.basis.inverse_transform(z), low, high)
+        X = self.basis.inverse_transform(z)
+        if self.warp is not None:
+            X = self.warp.inverse(X, self.kinds.clip)
+        X = np.clip(X, low, high)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
 
@@ -373,11 +386,20 @@ class Encoding:
         keys : Tensor of shape (n,)
             Keys of the noise that draws bins.
         """
-        X = self.basis.inverse_transform(z)
-        bins = self.bins
+        X, bins = self.basis.inverse_transform(z), self.bins
+        if self.warp is not None:
+            X = self.warp.inverse(X, self.kinds.clip)
+        if self.kinds.clip:
+            continuous = ~bins.discrete
+            low, high = (bound[continuous] for bound in self.seen)
+            X[:, continuous] = np.clip(X[:, continuous], low, high)
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
         low, high = np.nan_to_num(bins.low, nan=-np.inf), np.nan_to_num(bins.high, nan=np.inf)
         indices = np.clip(np.rint(position), low, high)
+        if self.kinds.clip and self.dequantised.any():
+            seen = bins.indices(np.stack(self.seen))
+            inside = np.clip(indices, *seen)
+            indices = np.where(self.dequantised, inside, indices)
         if self.binned.any():
             u = keyed_uniform(keys.cpu(), int(self.binned.sum()), _BINS)
             # In float64: float32 cannot represent all bins beyond 2^24.
@@ -427,7 +449,7 @@ class Encoding:
             The latter if a discrete column is not a component; columns that are components add 0.
         """
         width = np.where(self.dequantised, self.bins.width, 1.0)
-        per_column = bin_log_prob + np.log(width) - self.log_unit
+        per_column = bin_log_prob + np.log(width) - self.kinds.log_unit
         of_column = np.where(self.columns >= 0, per_column[:, self.columns], 0.0)
         log_prob = log_prob - self.log_scale + of_column
         if not self.has_bins_apart:

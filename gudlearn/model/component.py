@@ -313,37 +313,56 @@ class ComponentModel:
         u = keyed_uniform(keys, 2 * n, _REVEAL).to(self.dtype)
         return RevealingDenoiser(denoise, self.path, u[:, :n], u[:, n:])
 
-    def conditional_mean(self, keys, observed, labels=None):
-        """One estimate of the mean components (B, D) given the observed ones, for each key.
+    def conditional_mean(self, keys, observed, labels=None, drawn=False):
+        """Estimates of the mean components given the observed ones, for each key.
 
         A few solver steps lead from noise, and from its mirror image, to t = 1/2. The expectation
         over keys of the denoiser's output there is the conditional mean, and its variance is less
         than that of a sample. At t = 1 the output would not vary, but networks are less accurate
         there.
 
+        Parameters
+        ----------
+        keys : Tensor of shape (B,)
+        observed : (Tensor, BoolTensor) of shape (B, D)
+        labels : LongTensor of shape (B,) or None
+        drawn : bool
+            Whether to go on to t = 0: estimates are then a sample and its mirror image, whose
+            expectations are means after any map, too.
+
         Returns
         -------
-        mean : Tensor of shape (B, D)
-            Categories that are not observed are 0.
+        estimates : list of Tensor of shape (B, D)
+            One, or two if they are drawn. Categories that are not observed are 0.
         probabilities : Tensor of shape (B, L) or None
             Probabilities of the levels of categories; None without categories.
         """
         z = torch.zeros(len(keys), self.n_components, dtype=self.dtype, device=self.device)
-        probabilities = None
-        if len(self.active):
-            steps = min(math.ceil(_STEPS_HALFWAY / active_fraction(self.path)), _MOST_HALFWAY)
-            times = torch.linspace(1, 0.5, steps + 1, dtype=torch.float64).to(z)
-            for mirrored in (False, True):
-                x, denoise = self._noise(keys, mirrored), self.labelled(labels)
-                with self.arithmetic():
-                    denoise, x = self._condition(denoise, keys, observed, x)
-                    x, _ = self._integrate(denoise, x, times, DPMSolverStep())
-                    gamma = self.path(times[-1:])[:, : x.shape[1]].expand_as(x)
-                    z[:, self.numeric] += 0.5 * denoise(x, gamma)
-                    if self.levels is not None:
-                        half = 0.5 * denoise.probabilities(x, gamma)
-                        probabilities = half if probabilities is None else probabilities + half
-        return torch.where(observed[1], observed[0], z), probabilities
+        if not len(self.active):
+            return [torch.where(observed[1], observed[0], z)], None
+        steps = min(math.ceil(_STEPS_HALFWAY / active_fraction(self.path)), _MOST_HALFWAY)
+        times = torch.linspace(1, 0.5, steps + 1, dtype=torch.float64).to(z)
+        to_data = torch.linspace(0.5, 0, steps + 1, dtype=torch.float64).to(z)
+        means, probabilities = [], []
+        for mirrored in (False, True):
+            x, denoise = self._noise(keys, mirrored), self.labelled(labels)
+            with self.arithmetic():
+                denoise, x = self._condition(denoise, keys, observed, x)
+                x, _ = self._integrate(denoise, x, times, DPMSolverStep())
+                gamma = self.path(times[-1:])[:, : x.shape[1]].expand_as(x)
+                if self.levels is not None:
+                    probabilities.append(denoise.probabilities(x, gamma))
+                if drawn:
+                    x, _ = self._integrate(denoise, x, to_data, DPMSolverStep())
+                    means.append(x / alpha(self._gamma_at(0)))
+                else:
+                    means.append(denoise(x, gamma))
+        means = means if drawn else [0.5 * means[0] + 0.5 * means[1]]
+        estimates = []
+        for mean in means:
+            z[:, self.numeric] = mean
+            estimates.append(torch.where(observed[1], observed[0], z))
+        return estimates, 0.5 * sum(probabilities) if probabilities else None
 
     def _noise(self, keys, mirrored=False):
         """Numeric components at t = 1, (B, D'), or with `mirrored` their antithetic draws."""

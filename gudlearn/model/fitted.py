@@ -113,9 +113,10 @@ class FittedModel:
             self_index = self.preconditioner.self_index(excluded.to(model.device))
         path = None if scored is None else scored[0]
         draws, n_times = self._dequantisation_draws, self._n_times()
-        labels, total = self._labels(rows), 0.0
+        labels, total, change = self._labels(rows), 0.0, 0.0
         for draw in range(draws):
-            z, indices, log_beyond, keys = self._encoded(rows, draw)
+            z, indices, log_change, keys = self._encoded(rows, draw)
+            change = change + log_change / draws
             nll = model.marginal_nll(z) / draws
             strata = torch.arange(draw, n_times, draws, device=model.device)
             nll[:, model.active] += model.nll_correction(
@@ -123,7 +124,7 @@ class FittedModel:
             )
             total = total - nll
         total[_too_far(z)] = -torch.inf
-        return _on_target(self._in_user_units(total, indices, log_beyond), scored)
+        return _on_target(self._in_user_units(total, indices, change), scored)
 
     def flow_log_prob(self, rows):
         """The flow's log-density, or log-probability, of each row; (n,)."""
@@ -132,27 +133,27 @@ class FittedModel:
     def _flow_log_prob(self, rows):
         model, labels = self.components, self._labels(rows)
         n_probes = 0 if len(model.active) <= _EXACT_TRACE else 1
-        total, draws = 0.0, self._dequantisation_draws
+        total, change, draws = 0.0, 0.0, self._dequantisation_draws
         for draw in range(draws):
-            z, indices, log_beyond, keys = self._encoded(rows, draw)
-            keys = mix(keys, draw)
+            z, indices, log_change, keys = self._encoded(rows, draw)
+            keys, change = mix(keys, draw), change + log_change / draws
             total = total + model.flow_log_prob(
                 z, indices, keys, _FLOW_STEPS, n_probes, _FLOW_DRAWS, labels
             )
         total[_too_far(z)] = -torch.inf
-        units = self.encoding.in_user_units(np.zeros((1, model.n_components)), log_beyond)
+        units = self.encoding.in_user_units(np.zeros((1, model.n_components)), change)
         return total.double().cpu().numpy() / draws + units.sum(1)
 
     def marginal_log_likelihood(self, rows):
         """Log-likelihood of the product of the marginals by component, and components z."""
-        z, indices, log_beyond, _ = self._encoded(rows)
-        log_prob = self._in_user_units(-self.components.marginal_nll(z), indices, log_beyond)
+        z, indices, change, _ = self._encoded(rows)
+        log_prob = self._in_user_units(-self.components.marginal_nll(z), indices, change)
         return _on_target(log_prob, self._target(rows)), z
 
     def fixed_log_likelihood(self, rows):
         """The part of the ELBO by component that depends on neither network nor marginals."""
-        z, indices, log_beyond, _ = self._encoded(rows)
-        log_prob = self._in_user_units(-self.components.fixed_nll(z), indices, log_beyond)
+        z, indices, change, _ = self._encoded(rows)
+        log_prob = self._in_user_units(-self.components.fixed_nll(z), indices, change)
         return _on_target(log_prob, self._target(rows))
 
     def each_chunk(self, rows, function, *by_row):
@@ -174,20 +175,23 @@ class FittedModel:
         return np.concatenate(results)[: len(rows)]
 
     def _encoded(self, rows, draw=0):
-        """Components, bin indices, log-probabilities beyond the tables, and keys of rows."""
+        """Components, bin indices, changes of log-likelihoods (n, F), and keys of rows.
+
+        The changes are log-probabilities of bins beyond the tables, and log-slopes of maps.
+        """
         encoding, model = self.encoding, self.components
         X = rows.filled(encoding.fill_values)
         indices, log_beyond = encoding.bin_indices(X)
-        z = torch.from_numpy(encoding.encode(X, indices, rows.keys, draw))
+        z, log_slope = encoding.encode_with_slope(X, indices, rows.keys, draw)
         return (
-            z.to(model.device, model.dtype),
+            torch.from_numpy(z).to(model.device, model.dtype),
             torch.from_numpy(indices).to(model.device, model.dtype),
-            log_beyond,
+            log_beyond + log_slope,
             mix(rows.keys, self.key).to(model.device),
         )
 
-    def _in_user_units(self, log_prob, indices, log_beyond):
-        bin_log_prob = log_beyond.copy()
+    def _in_user_units(self, log_prob, indices, change):
+        bin_log_prob = change.copy()
         if self.components.observation is not None:
             binned = self.encoding.binned
             bin_log_prob[:, binned] -= self.components.bin_nll(indices).cpu().numpy()
@@ -267,8 +271,12 @@ class FittedModel:
         """
 
         def estimate(keys, labels, conditioned):
-            z, probabilities = self.components.conditional_mean(keys, labels=labels, **conditioned)
-            mean = self.encoding.decode_mean(z.double().cpu().numpy())
+            estimate = self.components.conditional_mean
+            # Means of columns that are mapped back are means of samples.
+            drawn = self.encoding.warp is not None
+            estimates, probabilities = estimate(keys, labels=labels, drawn=drawn, **conditioned)
+            means = [self.encoding.decode_mean(z.double().cpu().numpy()) for z in estimates]
+            mean = sum(means) / len(means)
             if probabilities is None:
                 return mean
             return np.hstack([mean, probabilities.double().cpu().numpy()])
