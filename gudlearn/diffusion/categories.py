@@ -168,7 +168,7 @@ def corrupt(x0, eps, gamma, path):
     return torch.cat([numeric, codes], 1), torch.cat([gamma[:, :-n], seen], 1)
 
 
-def reveal_weight(path, gamma, rate, seen):
+def reveal_weight(path, gamma, rate, seen, least=0.0):
     """Weight of each category's cross-entropy in the integrand of the bound, (B, C).
 
     It is u'/u where the category is masked, and 0 where it is observed.
@@ -180,8 +180,10 @@ def reveal_weight(path, gamma, rate, seen):
         Noise levels on the path, and their derivatives.
     seen : Tensor of shape (B, D)
         Noise levels that the network sees, from `corrupt`.
+    least : float
+        Smallest u that is divided by. Above 0 the weight is bounded, and too small where u is less.
     """
     n = path.levels.n_columns
-    low = path.gamma_0[-n:].to(gamma)
-    elapsed = (gamma[:, -n:] - low).clamp(min=1e-30)
+    low, high = path.gamma_0[-n:].to(gamma), path.gamma_1[-n:].to(gamma)
+    elapsed = (gamma[:, -n:] - low).maximum(least * (high - low)).clamp(min=1e-30)
     return torch.where(seen[:, -n:] > low, rate[:, -n:] / elapsed, 0.0)

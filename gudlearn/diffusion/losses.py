@@ -14,7 +14,7 @@ from gudlearn.diffusion.categories import corrupt, reveal_weight
 from gudlearn.diffusion.noise import snr
 
 
-def nll_integrand(denoise, path, x0, t, eps):
+def nll_integrand(denoise, path, x0, t, eps, bounded=False):
     """Return the integrand of the bound on the nll (small is good) per component, in nats; (B, D).
 
     Parameters
@@ -24,25 +24,32 @@ def nll_integrand(denoise, path, x0, t, eps):
     x0, eps : Tensor of shape (B, D)
         Clean components, standard normal draw.
     t : Tensor of shape (B,)
+    bounded : bool
+        Whether the weights of cross-entropies are bounded, for training: their variance is then
+        less, and the bound is not exact.
     """
     gamma, rate = path.gamma_and_rate(t)
     x, seen = corrupt(x0, eps, gamma, path)
     weight = 0.5 * rate * snr(gamma)
     if path.levels is None:
         return weight * (x0 - denoise(x, seen)) ** 2
-    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen)
+    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen, bounded)
 
 
-def _with_cross_entropy(denoised, path, x0, weight, gamma, rate, seen):
+def _with_cross_entropy(denoised, path, x0, weight, gamma, rate, seen, bounded):
     """Weighted squared errors of numbers, and weighted cross-entropies of categories; (B, D)."""
     denoised, log_prob = path.levels.split(denoised)
     n = denoised.shape[1]
     squares = weight[:, :n] * (x0[:, :n] - denoised) ** 2
     cross_entropy = path.levels.nll(log_prob, x0[:, n:])
-    return torch.cat([squares, reveal_weight(path, gamma, rate, seen) * cross_entropy], 1)
+    # Of C categories less than half a one is masked where u is below this. A row in which one is
+    # would have the more weight the rarer that is.
+    least = bounded * 0.5 / path.levels.n_columns
+    weights = reveal_weight(path, gamma, rate, seen, least)
+    return torch.cat([squares, weights * cross_entropy], 1)
 
 
-def noise_loss(denoise, path, x0, t, eps):
+def noise_loss(denoise, path, x0, t, eps, bounded=False):
     """Return the squared error of the predicted noise per component (small is good); (B, D).
 
     Its integral over t weights all times inside a component's window equally. Parameters as in
@@ -55,7 +62,7 @@ def noise_loss(denoise, path, x0, t, eps):
     gamma, rate = path.gamma_and_rate(t)
     x, seen = corrupt(x0, eps, gamma, path)
     weight = snr(gamma) * path.speed(t)
-    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen)
+    return _with_cross_entropy(denoise(x, seen), path, x0, weight, gamma, rate, seen, bounded)
 
 
 class TimeDensity:

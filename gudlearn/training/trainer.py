@@ -135,7 +135,7 @@ class Trainer:
         eps = torch.empty_like(x0).normal_(generator=self.generator)
         denoise = self._denoise_batch(batch)
         if not self.masks.rate and missing is None:
-            terms = self._loss(denoise, self.path, x0, t, eps).sum(1)
+            terms = self._loss(denoise, self.path, x0, t, eps, True).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         path = self.masks.path(self.path, len(x0), self.generator, None if imputed else missing)
@@ -145,7 +145,7 @@ class Trainer:
                 x0.shape, generator=self.generator, device=self.device, dtype=torch.float32
             )
         t, of_rows = path.row_times(t, density, scored, draw)
-        terms = (self._loss(denoise, path, x0, t, eps) * scored).sum(1)
+        terms = (self._loss(denoise, path, x0, t, eps, True) * scored).sum(1)
         n_scored = scored.sum(1, dtype=x0.dtype)
         mean = (terms.detach() * of_rows).sum() / n_scored.sum().clamp(min=1)
         # The smaller the target, and the fewer components are active at once, the noisier is the
