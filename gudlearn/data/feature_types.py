@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from gudlearn.data import column_types
 from gudlearn.data.column_types import (
     EXACT,
     LEAST_ROWS,
@@ -98,10 +97,9 @@ def _levels(column, raw, distinct, rules, evidence):
         # Declared levels have an order of their own; others are sorted, if they can be.
         levels = seen if raw.declared else _sorted(seen)
         levels = np.asarray(levels) if raw.levels.dtype != object else _objects(levels)
-    masked = len(levels) <= column_types.MOST_MASKED_WHOLE if ordered else True
     return replace(
         column, feature_type="ordered" if ordered else "category", levels=levels, bin_width=1.0,
-        is_category=masked and not (ordered and rules.plain), evidence=evidence,
+        is_category=not ordered, evidence=evidence,
     )  # fmt: skip
 
 

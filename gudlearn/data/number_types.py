@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gudlearn.data import column_types
 from gudlearn.data.column_types import (
     EXACT,
     LEAST_ROWS,
-    MOST_MASKED,
     Column,
     are_few,
+    are_rough,
     column_atoms,
     constant_evidence,
     wrong_type,
@@ -47,9 +46,12 @@ def decide_whole(column, distinct, counts, rules):
         return replace(column, evidence=constant_evidence(column, counts))
     if not rules.searches or rules.bounded:
         return column
-    few = are_few(len(distinct), counts.sum(), column_types.MOST_MASKED_WHOLE)
-    if few and declared is None:
-        evidence += f" {len(distinct)} distinct values in {counts.sum()} rows: modelled as levels."
+    few = are_few(len(distinct), counts.sum()) and width == 1.0
+    if few and declared is None and are_rough(distinct - distinct[0], counts):
+        evidence += (
+            f" {len(distinct)} distinct values in {counts.sum()} rows, unlike their neighbours in "
+            "frequency: modelled as levels."
+        )
         return replace(column, is_category=True, levels=distinct, evidence=evidence)
     atoms = column_atoms(column, distinct, counts, rules)
     return column if atoms is None else _with_atoms(column, distinct, counts, atoms)
@@ -86,8 +88,10 @@ def decide_float(column, distinct, counts, rules):
         return replace(column, evidence=constant_evidence(column, counts))
     if rules.plain or rules.bounded or n < LEAST_ROWS:
         return replace(column, evidence="Floats.")
-    if are_few(len(distinct), n, MOST_MASKED) and declared is None:
-        return _few_floats(column, distinct, n)
+    if are_few(len(distinct), n) and declared is None:
+        few = _few_floats(column, distinct, counts, rules)
+        if few is not None:
+            return few
     atoms = column_atoms(column, distinct, counts, rules)
     rest, rest_counts = distinct, counts
     if atoms is not None:
@@ -108,8 +112,12 @@ def _declared_floats(column, rules):
     )  # fmt: skip
 
 
-def _few_floats(column, distinct, n):
-    width = find_width(distinct)
+def _few_floats(column, distinct, counts, rules):
+    """A column of few values as levels; None if they are better off on a line."""
+    width, n = find_width(distinct), int(counts.sum())
+    on_line = not rules.atoms if width is None else not are_rough(distinct / width, counts)
+    if on_line:
+        return None
     kind = "continuous" if width is None else "decimal"
     on_grid = "" if width is None else f", all multiples of {width:g}"
     return replace(

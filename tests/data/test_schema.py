@@ -13,7 +13,6 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 
 from gudlearn import Schema
-from gudlearn.data import column_types
 from gudlearn.data.frames import read_table
 from gudlearn.data.reading import read_first, read_more
 
@@ -402,19 +401,24 @@ def test_few_floats_are_levels():
         schema.read(gap, unseen="raise")
 
 
-@pytest.mark.parametrize("name", ["int8", "Int64 gaps", "Categorical ordered", "2**60"])
-def test_few_whole_numbers_and_ordered_levels_can_be_levels(name, monkeypatch):
-    monkeypatch.setattr(column_types, "MOST_MASKED_WHOLE", 200)
-    X = pd.DataFrame({"v": np.resize(PANDAS[name], 50 * N)}) if name != "Int64 gaps" else (
-        pd.concat([pd.DataFrame({"v": PANDAS[name]})] * 50, ignore_index=True)
-    )  # fmt: skip
-    if name == "Categorical ordered":
-        X = pd.DataFrame({"v": pd.Categorical.from_codes(CODES, dtype=PANDAS[name].dtype)})
+@pytest.mark.parametrize("dtype", ["int8", "Int64", "int64"])
+def test_few_whole_numbers_are_levels_if_their_frequencies_are_rough(dtype):
+    rough = np.resize(np.repeat([1, 2, 3, 7, 8], [40, 2, 30, 5, 50]), 50 * N)
+    smooth = np.resize(np.repeat(np.arange(6), [3, 9, 14, 13, 8, 3]), 50 * N)
+    X = pd.DataFrame({"rough": rough, "smooth": smooth}).astype(dtype)
     schema = build(X)
-    assert schema.masked.tolist() == [True] and schema.bin_width.tolist() == [1]
-    assert schema.columns[0].feature_type in ("whole", "ordered") and not schema.log_unit.any()
+    assert schema.masked.tolist() == [True, False] and schema.bin_width.tolist() == [1, 1]
+    assert {column.feature_type for column in schema.columns} == {"whole"}
+    assert not schema.log_unit.any()
     same(schema.restore(schema.read(X)), X)
     assert not build(X, on_line=True).masked.any()
+    assert not build(X, bin_width=1.0).masked.any()
+
+
+def test_ordered_levels_stay_on_a_line():
+    X = pd.DataFrame({"v": pd.Categorical(np.resize(list("aab"), 60), ["a", "b"], ordered=True)})
+    assert not build(X).masked.any()
+    assert build(pd.DataFrame({"v": X["v"].cat.as_unordered()})).masked.all()
 
 
 def test_point_masses_without_a_grid_have_no_unit():
