@@ -74,7 +74,7 @@ def completed_by_mixture(Z, missing, gaussians):
     )
 
 
-def completed_by_factors(Z, missing, factors):
+def completed_by_factors(Z, missing, factors, labels=None):
     """Rows whose missing values are drawn from a joint Gaussian given the observed ones.
 
     Parameters
@@ -82,13 +82,20 @@ def completed_by_factors(Z, missing, factors):
     Z : ndarray of shape (n, D)
     missing : ndarray of shape (n, D) of bool
     factors : (mean, std, loadings)
-        See `JointGaussian`; entries beyond the first D are ignored.
+        See `JointGaussian`; those of class indicators follow the first D.
+    labels : ndarray of shape (n,) or None
+        Classes 0, ..., C of the rows.
 
     Returns
     -------
     ndarray of shape (n, D)
     """
-    rng, (mean, std, loadings) = np.random.default_rng(0), (p[: Z.shape[1]] for p in factors)
+    rng, (mean, std, loadings) = np.random.default_rng(0), factors
+    n_components, n_indicators = Z.shape[1], len(mean) - Z.shape[1]
+    if n_indicators:
+        indicators = labels[:, None] == np.arange(n_indicators)
+        Z = np.hstack([Z, indicators])
+        missing = np.hstack([missing, np.zeros_like(indicators)])
     specific = 1 - np.square(loadings).sum(1)
     complete = Z.copy()
     for start in range(0, len(Z), _BATCH):
@@ -100,7 +107,7 @@ def completed_by_factors(Z, missing, factors):
         off = np.where(absent, 0.0, (Z[part] - mean) / std - drawn)
         drawn = mean + std * (drawn + _factors_given(off, ~absent, loadings, specific))
         complete[part] = np.where(absent, drawn, Z[part])
-    return complete
+    return complete[:, :n_components]
 
 
 def _factors_given(off, observed, loadings, specific):

@@ -145,13 +145,15 @@ class _DistributionFitter:
         """The joint Gaussian, and components z (n, D') completed under a joint distribution."""
         ends = self.encoding.ends
         std = np.sqrt(ends.variances[ends.active])
-        gaussians = None if missing is None else fit_completion(z, missing)
+        # Labels tell more than clusters that are found without them.
+        clustered = missing is not None and labels is None
+        gaussians = fit_completion(z, missing) if clustered else None
         if gaussians is not None:
             z = completed_by_mixture(z, missing, gaussians)
             return fit_joint(z, None, most_factors, labels, std), z
         factors = fit_joint(z, missing, most_factors, labels, std)
         if factors is not None and missing is not None:
-            z = completed_by_factors(z, missing, factors)
+            z = completed_by_factors(z, missing, factors, labels)
         return factors, z
 
     def tables_of(self, rows, tables):

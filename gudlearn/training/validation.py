@@ -1,5 +1,7 @@
 """Validation on held-out rows during training."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -28,16 +30,23 @@ class Validation:
         Indices of the rows in the reference set, -1 for others.
     chunk : int
         Largest number of rows times noise draws in one call of the network.
+    encode : callable (X) -> (x0, constant), or None
+        Encodes completed rows X (n, F), for `impute`.
     """
 
     def __init__(
         self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None,
-        self_index=None, chunk=4096,
+        self_index=None, chunk=4096, encode=None,
     ):  # fmt: skip
         self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
         self.missing, self.self_index, self.seed = missing, self_index, seed
         self.constant, self.n_dimensions = constant, n_dimensions
-        self._density = None
+        self._density, self._encode = None, encode
+
+    def impute(self, X):
+        """Score the same rows with missing values imputed, X (n, F), in all of their values."""
+        self.x0, self.constant = self._encode(X)
+        self.missing, self.n_dimensions = None, X.shape[1]
 
     def score(self, trainer):
         """Mean log-likelihood of the held-out rows under a trainer's averaged weights.
@@ -87,19 +96,12 @@ def make_validation(fitted, rows, seed):
     """
     if not len(rows):
         return None
-    model, z = fitted.components, []
-
-    def log_likelihood(chunk):
-        log_prob, encoded = fitted.marginal_log_likelihood(chunk)
-        z.append(encoded[:, model.active].to(torch.float32))
-        return log_prob.sum(1)
-
+    model, labels = fitted.components, rows.labels
+    images, n_active = model.sees_images, max(len(model.active), 1)
     n_dimensions = rows.n_observed / len(rows)
-    constant = -fitted.each_chunk(rows, log_likelihood).mean() / n_dimensions
-    images, n_active, labels = model.sees_images, max(len(model.active), 1), rows.labels
+    x0, constant = _encoded(fitted, rows, n_dimensions)
     return Validation(
-        # The last chunk of images is padded.
-        torch.cat(z)[: len(rows)],
+        x0,
         labels=None if labels is None else labels.to(model.device),
         n_times=2 if images else int(np.clip(4096 // len(rows), 4, 64)),
         constant=constant,
@@ -108,4 +110,19 @@ def make_validation(fitted, rows, seed):
         missing=missing_components(fitted.encoding, rows, model.device),
         self_index=fitted.preconditioner.self_index(rows.keys.to(model.device)),
         chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
+        encode=lambda X: _encoded(fitted, replace(rows, values=X, observed=None), X.shape[1]),
     )
+
+
+def _encoded(fitted, rows, n_dimensions):
+    """Components of rows, and their mean nll under the marginals in nats per dimension."""
+    model, z = fitted.components, []
+
+    def log_likelihood(chunk):
+        log_prob, encoded = fitted.marginal_log_likelihood(chunk)
+        z.append(encoded[:, model.active].to(torch.float32))
+        return log_prob.sum(1)
+
+    constant = -fitted.each_chunk(rows, log_likelihood).mean() / n_dimensions
+    # The last chunk of images is padded.
+    return torch.cat(z)[: len(rows)], constant
