@@ -9,8 +9,8 @@ models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690).
 Imputed values are inputs of the network. They are targets of the loss where the whole row is noisy:
 there the targets must have the distribution of all rows. Where a part of the row is observed they
 are none, which loses nothing and keeps errors of early draws from persisting: what is drawn given
-observed values is learned from true values only. Held-out rows are completed, too: otherwise weights
-would be judged by the rows of each missing pattern, which differ, and not by all rows.
+observed values is learned from true values only. Held-out rows are completed, too: otherwise
+weights would be judged by the rows of each missing pattern, which differ, and not by all rows.
 """
 
 import numpy as np
