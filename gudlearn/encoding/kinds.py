@@ -38,19 +38,22 @@ class ColumnKinds:
             self.log_unit, self.position = fields.log_unit, fields.column_of
             self.clip, self.gaussianize = fields.clip, fields.gaussianize
 
-    def absent(self, rows):
-        """Mask (n, F) of numbers that do not exist, because their gate says so; None if none is."""
+    def absent(self, values):
+        """Mask (n, F) of numbers that do not exist, because their gate in values (n, F) says so.
+
+        None if no column has two natures.
+        """
         numbers = np.flatnonzero(self.gate >= 0)
         if not len(numbers):
             return None
-        gates, absent = self.gate[numbers], np.zeros(rows.values.shape, bool)
-        codes = rows.values[:, gates]
+        gates, absent = self.gate[numbers], np.zeros(values.shape, bool)
+        codes = values[:, gates]
         absent[:, numbers] = ~np.isnan(codes) & (codes != self.n_levels[gates] - 1)
         return absent
 
     def imputable(self, rows):
         """Mask (n, F) of the missing values that exist; None if there are none."""
-        missing, absent = rows.missing, self.absent(rows)
+        missing, absent = rows.missing, self.absent(rows.values)
         if missing is None or absent is None:
             return missing
         missing = missing & ~absent

@@ -10,6 +10,11 @@ from gudlearn.data.missing import row_batches
 from gudlearn.diffusion.noise import alpha
 from gudlearn.encoding.bin_tables import fit_bin_table
 from gudlearn.preconditioning import clusters
+from gudlearn.preconditioning.completion import (
+    completed_by_factors,
+    completed_by_mixture,
+    fit_completion,
+)
 from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
 from gudlearn.preconditioning.fit_marginals import fill_with_quantiles, fit_mixtures, gaussians
 from gudlearn.preconditioning.preconditioner import (
@@ -123,18 +128,32 @@ class _DistributionFitter:
         """Fit to components z (n, D'), with a mask of missing ones and labels (n,), or None."""
         mixtures = factors = None
         smooth = self.smooth
+        if self.joint:
+            factors, z = self._joint(z, missing, most_factors, labels)
         if smooth.any():
             z_smooth, n_observed = z[:, smooth], None
             if missing is not None:
-                fill_with_quantiles(z_smooth, missing[:, smooth])
                 n_observed = (~missing[:, smooth]).sum(0)
+                if not self.joint or factors is None:
+                    fill_with_quantiles(z_smooth, missing[:, smooth])
             limits = _WIDE_LIMITS if self.encoding.is_wide else {}
             mixtures = fit_mixtures(z_smooth, n_observed, **limits)
-        if self.joint:
-            ends = self.encoding.ends
-            std = np.sqrt(ends.variances[ends.numeric])
-            factors = fit_joint(z, missing, most_factors, labels, std)
         return FittedDistribution(1.0, tables, mixtures, factors)
+
+    def _joint(self, z, missing, most_factors, labels):
+        """The joint Gaussian, and components z (n, D') completed under a joint distribution."""
+        ends = self.encoding.ends
+        std = np.sqrt(ends.variances[ends.numeric])
+        # Labels tell more than clusters that are found without them.
+        clustered = missing is not None and labels is None
+        gaussians = fit_completion(z, missing) if clustered else None
+        if gaussians is not None:
+            z = completed_by_mixture(z, missing, gaussians)
+            return fit_joint(z, None, most_factors, labels, std), z
+        factors = fit_joint(z, missing, most_factors, labels, std)
+        if factors is not None and missing is not None:
+            z = completed_by_factors(z, missing, factors, labels)
+        return factors, z
 
     def tables_of(self, rows, tables):
         """Tables of a subset of rows, on the bins of the tables of all rows."""

@@ -109,18 +109,19 @@ class Fit:
         held_out = hold_out(self.rows, n, self.seed)
         train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
         untrained = estimator.fitted_model()
-        source = self._source(train)
+        source, held_out = self._source(train), self.rows.take(held_out)
+        validation = make_validation(untrained, held_out, self.seed)
         run_epochs(
             self.trainer,
             source,
             budget,
-            validation=make_validation(untrained, self.rows.take(held_out), self.seed),
+            validation=validation,
             patience=estimator.n_iter_no_change if estimator.early_stopping else None,
             tol=estimator.tol,
             verbose=estimator.verbose,
             hooks=Hooks(
-                after_epoch, self._imputation(train, source), state.encoding.extreme_column,
-                self._keep_log,
+                after_epoch, self._imputation(train, source, validation and (held_out, validation)),
+                state.encoding.extreme_column, self._keep_log,
             ),
             units=loss_units(untrained, train, estimator.loss_weighting, state.has_images),
         )  # fmt: skip
@@ -134,12 +135,13 @@ class Fit:
     def _source(self, rows):
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
 
-    def _imputation(self, rows, source):
+    def _imputation(self, rows, source, held_out):
         """The `Imputation` of missing values of training rows; None if there is none."""
         imputable = self.state.encoding.imputable(rows)
         if imputable is None or not self.state.conditional_rate:
             return None
-        return Imputation(model_in_training(self.state, self.trainer), rows, source, self.seed)
+        model = model_in_training(self.state, self.trainer)
+        return Imputation(model, rows, source, self.seed, held_out)
 
     def _measure_times(self, source):
         """Measure the importance-sampling density from which scores draw times."""

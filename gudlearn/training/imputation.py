@@ -4,8 +4,13 @@ A network trained on rows with missing values hardly ever sees a complete row. I
 at random, but not completely at random, the rows in which a value is observed have another
 distribution than all rows. Draws of the missing values given the observed ones complete the rows,
 and a network trained on complete rows draws better (for expectation maximisation with diffusion
-models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690). Imputed values are inputs of the
-network but not targets of the loss: otherwise the errors of early draws would persist.
+models see Zhang et al. 2024, https://arxiv.org/abs/2405.20690).
+
+Imputed values are inputs of the network. They are targets of the loss where the whole row is noisy:
+there the targets must have the distribution of all rows. Where a part of the row is observed they
+are none, which loses nothing and keeps errors of early draws from persisting: what is drawn given
+observed values is learned from true values only. Held-out rows are completed, too: otherwise
+weights would be judged by the rows of each missing pattern, which differ, and not by all rows.
 """
 
 import numpy as np
@@ -15,6 +20,7 @@ from gudlearn.diffusion.paths import active_fraction
 from gudlearn.samplers import DPMSolver
 
 # Fractions of the budget after which missing values are imputed, and after which it is too late.
+# An untrained model that is a joint distribution imputes them at once.
 _MOMENTS, _TOO_LATE = (0.3, 0.5, 0.7, 0.85), 0.9
 # Smallest number of epochs before and between imputations: one takes as long as about five epochs.
 _LEAST_EPOCHS = 10
@@ -33,12 +39,18 @@ class Imputation:
     source : rows on the device
         The same rows; its method ``impute`` receives the completed ones.
     seed : int
+    held_out : tuple of Rows and Validation, or None
+        Held-out rows, and an object whose method ``impute`` receives the completed ones.
     """
 
-    def __init__(self, fitted, rows, source, seed):
-        self.fitted, self.rows, self.source, self.seed = fitted, rows, source, seed
-        self._partial = np.flatnonzero(~rows.observed.all(1))
+    def __init__(self, fitted, rows, source, seed, held_out=None):
+        self.fitted, self.seed = fitted, seed
+        parts = [(rows, source)] if held_out is None else [(rows, source), held_out]
+        self._parts = [(rows, part) for rows, part in parts if rows.observed is not None]
         self._moments, self._last = list(_MOMENTS), 0
+        joint = fitted.preconditioner.joint() is not None
+        if joint and fitted.encoding.categories is None:
+            self._moments, self._last = [0.0, *_MOMENTS], -_LEAST_EPOCHS
         steps = min(_STEPS / active_fraction(fitted.components.path), _MOST_STEPS)
         self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
@@ -65,14 +77,22 @@ class Imputation:
             return False
         self._moments = [moment for moment in self._moments[1:] if moment > spent]
         self._last = n_epochs
-        partial, labels = self.rows.take(self._partial), self.source.labels
-        labels = None if labels is None else labels[self._partial]
-        drawn = self.fitted.sample(
-            len(partial), self.seed + n_epochs, self._sampler, labels,
-            condition=Completion(partial, "exact"),
-        )  # fmt: skip
-        complete = self.rows.values.copy()
-        values = partial.values.astype(np.float64)
-        complete[self._partial] = np.where(partial.observed, values, drawn)
-        self.source.impute(complete)
+        for rows, part in self._parts:
+            part.impute(self._completed(rows, part.labels, self.seed + n_epochs))
         return True
+
+    def _completed(self, rows, labels, seed):
+        """Values of rows, with draws of the missing ones; labels are a tensor (n,) or None."""
+        encoding = self.fitted.encoding
+        imputable, complete = encoding.imputable(rows), rows.filled(encoding.fill_values).copy()
+        if imputable is None:
+            return complete
+        index = np.flatnonzero(imputable.any(1))
+        partial = rows.take(index)
+        labels = None if labels is None else labels[index]
+        drawn = self.fitted.sample(
+            len(partial), seed, self._sampler, labels, condition=Completion(partial, "exact")
+        )
+        values = partial.values.astype(np.float64)
+        complete[index] = np.where(partial.observed, values, drawn)
+        return complete

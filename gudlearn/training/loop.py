@@ -69,7 +69,8 @@ def private_randomness(trainer):
 class Log:
     """Record of a run: losses by epoch, validation scores, the best state and the first.
 
-    With ``reset`` the next score is compared with that of the first state only.
+    With ``reset`` the next score is compared with that of the first state only, which is scored
+    again.
     """
 
     losses: list = field(default_factory=list)
@@ -218,7 +219,8 @@ class _Run:
         log, n_epochs = self.log, len(self.log.losses)
         state = self.trainer.averaged_state()
         if log.reset:
-            (log.best_score, log.best_state), log.stale, log.reset = log.first, 0, False
+            log.best_score, log.best_state = self._score_of(log.first[1]), log.first[1]
+            log.stale, log.reset = 0, False
         if self.validation is None:
             log.best_state = state
             return
@@ -231,6 +233,17 @@ class _Run:
             log.best_score, log.best_state = score, state
         if self.verbose:
             print(f"epoch {n_epochs}: validation {score:.4f} nats/dim")
+
+    def _score_of(self, state):
+        """Score of other weights than the averaged ones, which stay; None without validation."""
+        if self.validation is None:
+            return None
+        network = self.trainer.averaged.network
+        now = self.trainer.averaged_state()
+        network.load_state_dict(state)
+        score = self.validation.score(self.trainer)
+        network.load_state_dict(now)
+        return score
 
     def _guard(self, loss, rows):
         """Raise if the loss is not finite."""

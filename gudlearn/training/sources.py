@@ -37,9 +37,9 @@ class ComponentRows:
         self.labels = None if rows.labels is None else rows.labels.to(device)
         self._keys = rows.keys
         self.self_index = preconditioner.self_index(rows.keys.to(device))
-        self.missing = missing_components(encoding, rows, device)
+        self.missing = missing_components(encoding, rows.missing, device)
         self._put(rows.filled(encoding.fill_values))
-        self.imputed = False
+        self.imputed, self.absent = False, None
 
     def __len__(self):
         return len(self._X)
@@ -51,7 +51,8 @@ class ComponentRows:
     def impute(self, X):
         """Replace the rows by X (n, F), the same rows with missing values imputed."""
         self._put(X)
-        self.imputed = True
+        absent = self.encoding.kinds.absent(X)
+        self.imputed, self.absent = True, missing_components(self.encoding, absent, self.device)
 
     def begin_epoch(self, draw):
         """Encode the rows, or keep their components if nothing is dequantised.
@@ -71,8 +72,9 @@ class ComponentRows:
         """The `Batch` of rows of an index; some of its labels are replaced by the null label."""
         labels = _batch_labels(self, index, generator)
         return Batch(
-            self._z[index], labels, _take(self.missing, index), _take(self.self_index, index)
-        )
+            self._z[index], labels, _take(self.missing, index), _take(self.self_index, index),
+            _take(self.absent, index),
+        )  # fmt: skip
 
     def components(self, index):
         """Components of the rows of an index."""
@@ -167,9 +169,8 @@ class ImageRows:
             return z / self._scale
 
 
-def missing_components(encoding, rows, device):
-    """Active components of `Rows` that are missing, (n, D') bool on a device, or None."""
-    missing = rows.missing
+def missing_components(encoding, missing, device):
+    """Active components of missing values, a mask (n, F) or None; (n, D') bool, or None."""
     if missing is None:
         return None
     missing = encoding.components_in(missing)[:, encoding.ends.active]

@@ -22,15 +22,19 @@ class Batch(NamedTuple):
     x0 : Tensor of shape (B, D)
     labels : LongTensor of shape (B,) or None
     missing : BoolTensor of shape (B, D) or None
-        Components that are missing in the data; they are not targets of the loss.
+        Components that are missing in the data. They are targets of the loss only if they are
+        imputed, and no component of the row is observed.
     self_index : LongTensor of shape (B,) or None
         Indices of the rows in the reference set, -1 for others; see `KernelDensities`.
+    absent : BoolTensor of shape (B, D) or None
+        Missing components that do not exist, because their gate says so. They are never targets.
     """
 
     x0: torch.Tensor
     labels: torch.Tensor | None = None
     missing: torch.Tensor | None = None
     self_index: torch.Tensor | None = None
+    absent: torch.Tensor | None = None
 
     def part(self, index):
         """The batch of the rows of an index."""
@@ -138,8 +142,14 @@ class Trainer:
             terms = self._loss(denoise, self.path, x0, t, eps, True).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
-        path = self.masks.path(self.path, len(x0), self.generator, None if imputed else missing)
-        scored, draw = path.target if missing is None else path.target & ~missing, None
+        unseen = batch.absent if imputed else missing
+        path = self.masks.path(self.path, len(x0), self.generator, unseen)
+        hidden, draw = missing, None
+        if imputed and missing is not None:
+            # What is drawn given the row is a target where none of the row is observed.
+            hidden = missing & path.observed.any(1, keepdim=True)
+            hidden = hidden if unseen is None else hidden | unseen
+        scored = path.target if missing is None else path.target & ~hidden
         if path.start is not None:
             draw = torch.rand(
                 x0.shape, generator=self.generator, device=self.device, dtype=torch.float32
@@ -150,7 +160,7 @@ class Trainer:
         mean = (terms.detach() * of_rows).sum() / n_scored.sum().clamp(min=1)
         # The smaller the target, and the fewer components are active at once, the noisier is the
         # gradient of a row.
-        n_present = x0.shape[1] if missing is None else (~missing).sum(1, dtype=x0.dtype)
+        n_present = x0.shape[1] if missing is None else (~hidden).sum(1, dtype=x0.dtype)
         fraction = (n_scored / n_present).nan_to_num(1.0).clamp(min=self.LEAST_PART)
         exponent = self.loss_normalization
         terms = terms * path.active_fraction ** (1 - exponent) / fraction**exponent

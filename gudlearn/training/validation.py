@@ -1,5 +1,7 @@
 """Validation on held-out rows during training."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -28,16 +30,22 @@ class Validation:
         Indices of the rows in the reference set, -1 for others.
     chunk : int
         Largest number of rows times noise draws in one call of the network.
+    encode : callable (X) -> (x0, constant, missing, n_dimensions), or None
+        Encodes completed rows X (n, F), for `impute`.
     """
 
     def __init__(
         self, x0, *, n_times, constant, n_dimensions, seed, labels=None, missing=None,
-        self_index=None, chunk=4096,
+        self_index=None, chunk=4096, encode=None,
     ):  # fmt: skip
         self.x0, self.n_times, self.labels, self.chunk = x0, n_times, labels, chunk
         self.missing, self.self_index, self.seed = missing, self_index, seed
         self.constant, self.n_dimensions = constant, n_dimensions
-        self._density = None
+        self._density, self._encode = None, encode
+
+    def impute(self, X):
+        """Score the same rows with missing values imputed, X (n, F), in all of their values."""
+        self.x0, self.constant, self.missing, self.n_dimensions = self._encode(X)
 
     def score(self, trainer):
         """Mean log-likelihood of the held-out rows under a trainer's averaged weights.
@@ -87,25 +95,42 @@ def make_validation(fitted, rows, seed):
     """
     if not len(rows):
         return None
-    model, z = fitted.components, []
+    model, labels = fitted.components, rows.labels
+    images, n_active = model.sees_images, max(len(model.active), 1)
+    x0, constant, missing, n_dimensions = _encoded(fitted, rows)
+    return Validation(
+        x0,
+        labels=None if labels is None else labels.to(model.device),
+        n_times=2 if images else int(np.clip(4096 // len(rows), 4, 64)),
+        constant=constant,
+        n_dimensions=n_dimensions,
+        seed=seed,
+        missing=missing,
+        self_index=fitted.preconditioner.self_index(rows.keys.to(model.device)),
+        chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
+        encode=lambda X: _encoded(fitted, _completed(fitted, rows, X)),
+    )
+
+
+def _completed(fitted, rows, X):
+    """The same rows with values X (n, F), of which only those are missing that do not exist."""
+    absent = fitted.encoding.kinds.absent(X)
+    return replace(rows, values=X, observed=None if absent is None else ~absent)
+
+
+def _encoded(fitted, rows):
+    """Components of rows; their mean nll under the marginals in nats per dimension.
+
+    Also the components that are missing, (n, D') bool or None, and the number of dimensions.
+    """
+    model, z, n_dimensions = fitted.components, [], rows.n_observed / len(rows)
 
     def log_likelihood(chunk):
         log_prob, encoded = fitted.marginal_log_likelihood(chunk)
         z.append(encoded[:, model.active].to(torch.float32))
         return log_prob.sum(1)
 
-    n_dimensions = rows.n_observed / len(rows)
     constant = -fitted.each_chunk(rows, log_likelihood).mean() / n_dimensions
-    images, n_active, labels = model.sees_images, max(len(model.active), 1), rows.labels
-    return Validation(
-        # The last chunk of images is padded.
-        torch.cat(z)[: len(rows)],
-        labels=None if labels is None else labels.to(model.device),
-        n_times=2 if images else int(np.clip(4096 // len(rows), 4, 64)),
-        constant=constant,
-        n_dimensions=n_dimensions,
-        seed=seed,
-        missing=missing_components(fitted.encoding, rows, model.device),
-        self_index=fitted.preconditioner.self_index(rows.keys.to(model.device)),
-        chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
-    )
+    # The last chunk of images is padded.
+    missing = missing_components(fitted.encoding, rows.missing, model.device)
+    return torch.cat(z)[: len(rows)], constant, missing, n_dimensions

@@ -13,7 +13,7 @@ from gudlearn.training.imputation import Imputation
 from gudlearn.training.options import make_trainer
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.trainer import LOSSES, Trainer
-from gudlearn.training.validation import Validation
+from gudlearn.training.validation import Validation, make_validation
 from small import small
 
 SLOPE = np.array([0.8, -0.6])
@@ -95,14 +95,34 @@ def test_imputation_waits_for_its_moments_and_for_epochs():
     gen, source = small(max_iter=0, conditional_rate=0.3).fit(X), Completed()
     impute = imputation_of(gen, X, source)
     for spent, n_epochs, n_times in [
-        (0.0, 0, 0), (0.31, 9, 0), (0.31, 10, 1), (0.45, 70, 1), (0.71, 75, 2), (0.86, 80, 2),
-        (0.86, 85, 3), (0.9, 150, 3), (1.0, 300, 3),
+        (0.0, 0, 1), (0.31, 9, 1), (0.31, 10, 2), (0.45, 70, 2), (0.71, 75, 3), (0.86, 80, 3),
+        (0.86, 85, 4), (0.9, 150, 4), (1.0, 300, 4),
     ]:  # fmt: skip
-        assert impute.done == (len(source) == 3)
+        assert impute.done == (len(source) == 4)
         before = len(source)
         assert impute(spent, n_epochs) == (n_times > before)
         assert len(source) == n_times, (spent, n_epochs)
     assert not np.array_equal(source[0], source[1])
+
+
+def test_independent_columns_impute_nothing_before_training():
+    X = with_missing_values(gaussian_rows(50))
+    settings = {"max_iter": 0, "conditional_rate": 0.3, "preconditioning": "marginal"}
+    impute = imputation_of(small(**settings).fit(X), X, Completed())
+    assert not impute(0.0, 0) and impute(0.31, 10)
+
+
+def test_held_out_rows_are_imputed_and_scored_as_complete_rows():
+    X = with_missing_values(gaussian_rows(300))
+    gen = small(max_iter=0, conditional_rate=0.3).fit(X)
+    rows, trainer = Rows.of(X), make_trainer(gen, gen.state_, len(X), 0)
+    validation = make_validation(gen.fitted_model(), rows, 0)
+    Imputation(gen.fitted_model(), rows, Completed(), 0, (rows, validation))(0.0, 0)
+    complete = gen.basis_.mean_ + gen.basis_.scale_ * validation.x0.double().numpy()
+    observed = ~np.isnan(X)
+    np.testing.assert_allclose(complete[observed], X[observed], rtol=1e-5, atol=1e-5)
+    of_complete = make_validation(gen.fitted_model(), Rows.of(complete), 0)
+    assert validation.score(trainer) == pytest.approx(of_complete.score(trainer), abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", [None, (2, 2)])
@@ -128,7 +148,7 @@ def test_sources_of_imputed_rows_return_them_and_their_missing_masks(shape):
     np.testing.assert_allclose(after[missing], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_imputed_values_are_shown_to_the_network_but_not_scored(monkeypatch):
+def test_imputed_values_are_scored_in_rows_without_observed_values_only(monkeypatch):
     X = with_missing_values(gaussian_rows(64))
     missing, paths = torch.from_numpy(np.isnan(X)), []
 
@@ -143,11 +163,13 @@ def test_imputed_values_are_shown_to_the_network_but_not_scored(monkeypatch):
     source.begin_epoch(0)
     batch = source.take(torch.arange(64), trainer.generator)
     for imputed in (False, True):
-        _, mean, terms, _ = trainer.batch_loss(batch, imputed)
-        assert float(mean) < 10 and float(terms.max()) < 100
-    as_missing, as_imputed = ((missing & path.target).sum(0) for path in paths)
-    # All imputed values of the seven tenths of the rows that are not masked are targets.
-    assert (as_missing == 0).all() and (as_imputed > missing.sum(0) / 2).all()
+        _, _, terms, _ = trainer.batch_loss(batch, imputed)
+        hidden, partial = missing & paths[-1].target, paths[-1].observed.any(1)
+        # All imputed values of the seven tenths of the rows that are not masked are targets.
+        assert hidden.sum() == 0 or hidden.sum() > missing.sum() / 2
+        assert hidden.any() == imputed and partial.any()
+        scored = hidden.any(1) & ~partial
+        assert (terms[scored] > 1e5).all() and (terms[~scored] < 100).all()
 
 
 def test_values_missing_at_random_hardly_shift_the_distribution():
@@ -186,13 +208,19 @@ def test_a_fit_with_missing_values_asks_for_imputations(monkeypatch):
 
 @pytest.mark.parametrize("untrained", [0.0, 200.0])
 def test_weights_from_before_the_last_imputation_are_not_kept(imputations, monkeypatch, untrained):
-    falling = itertools.chain([untrained], itertools.count(100.0, -1.0))
-    monkeypatch.setattr(Validation, "score", lambda self, trainer: next(falling))
+    falling = itertools.count(100.0, -1.0)
+
+    def score(self, trainer):
+        # The weights of the last layer of an untrained network are zero.
+        network = trainer.averaged.network.state_dict()
+        return next(falling) if all(w.any() for w in network.values()) else untrained
+
+    monkeypatch.setattr(Validation, "score", score)
     gen = small(max_iter=50).fit(with_missing_values(gaussian_rows(60)))
     scores, epochs = np.array(gen.validation_scores_), np.array(gen.validation_iters_)
     last = np.flatnonzero(imputations)[-1]
     assert sum(imputations) > 1 and scores[epochs > last].max() < scores[1]
-    # The untrained weights are kept if they are better: they know no values that were missing.
+    # The untrained weights are scored again, and kept if they are better.
     assert gen.best_validation_score_ == max(untrained, scores[epochs > last].max())
 
 
@@ -200,7 +228,7 @@ def test_patience_waits_for_all_imputations(imputations):
     gen = small(
         max_iter=200, early_stopping=True, n_iter_no_change=1, tol=1.0, learning_rate_init=1e-6
     ).fit(with_missing_values(gaussian_rows(300)))
-    assert sum(imputations) == 4
+    assert sum(imputations) == 5
     assert 40 < gen.n_iter_ < 80
 
 
