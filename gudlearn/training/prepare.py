@@ -9,7 +9,6 @@ from gudlearn._specs import resolve, same, snapshot
 from gudlearn.bases import IdentityBasis
 from gudlearn.data.bins import make_bins
 from gudlearn.data.columns import column_names
-from gudlearn.data.containers import Container
 from gudlearn.data.images import image_basis
 from gudlearn.data.labels import fit_labels, label_indices
 from gudlearn.data.missing import check_no_empty_column
@@ -201,8 +200,8 @@ def _image_bins(estimator, container, X):
     levels = isinstance(width, str) or width == 1
     if bounds is None and container.dtype == np.uint8 and levels:
         bounds = (0, 255)
-    types = Container(None, [container.dtype] * X.shape[1], "numpy")
-    return make_bins(width, bounds, types, X, column_names(estimator), alike=True)
+    dtypes = [container.dtype] * X.shape[1]
+    return make_bins(width, bounds, dtypes, X, column_names(estimator), alike=True)
 
 
 def _reference_set(estimator, encoding, rows, container, seed):
