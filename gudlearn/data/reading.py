@@ -8,7 +8,7 @@ from sklearn.utils.validation import validate_data
 from gudlearn._constraints import _check_feature_names, _check_n_features
 from gudlearn.data.column_types import infinite_message
 from gudlearn.data.columns import column_names
-from gudlearn.data.frames import is_frame, labels_of, read_table
+from gudlearn.data.frames import in_order, is_frame, labels_of, read_table
 from gudlearn.data.images import ImageContainer, are_names, read_images
 
 
@@ -77,6 +77,42 @@ def read_more(estimator, X, container, *, partial=False, unseen="code"):
 # Tables
 
 
+def read_checked(estimator, X, *, reset):
+    """The `Table` of an estimator's X, its columns in the order of the first fit.
+
+    Sets or compares ``n_features_in_`` and ``feature_names_in_`` of the estimator.
+
+    Parameters
+    ----------
+    estimator : estimator to which X was passed
+    X : array-like or frame
+    reset : bool
+        Whether X is that of a first fit.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If X has other columns, or holds infinity.
+    """
+    if reset:
+        table = _first_table(estimator, X)
+    elif not is_frame(X):
+        table = read_table(_numbers_or_objects(estimator, X, reset=False))
+    else:
+        if hasattr(estimator, "feature_names_in_"):
+            X = in_order(X, estimator.feature_names_in_)
+        _check_feature_names(estimator, X, reset=False)
+        _check_n_features(estimator, X, reset=False)
+        _check_size(estimator, X)
+        table = read_table(X)
+    _check_finite_columns(table, column_names(estimator))
+    return table
+
+
 def _first_table(estimator, X):
     """The `Table` of a first fit; sets the estimator's number and names of columns."""
     if not is_frame(X):
@@ -112,12 +148,12 @@ def _more_table(estimator, X, schema, partial):
 def _numbers_or_objects(estimator, X, reset):
     """A validated array: of numbers in their own dtype, or of objects."""
     return validate_data(
-        estimator, X, dtype=object if _holds_objects(X) else "numeric", reset=reset,
+        estimator, X, dtype=object if holds_objects(X) else "numeric", reset=reset,
         ensure_all_finite=False,
     )  # fmt: skip
 
 
-def _holds_objects(X):
+def holds_objects(X):
     """Whether an array or list holds text or other objects beside numbers."""
     if issparse(X) or hasattr(X, "columns"):
         return False
