@@ -21,9 +21,16 @@ def missing_of(table):
     return out
 
 
+def is_numeric(raw, booleans=False):
+    """Whether a column holds numbers; or booleans, where these count."""
+    if booleans and raw.kind == "level":
+        return len(raw.levels) > 0 and all(isinstance(v, bool | np.bool_) for v in raw.levels)
+    return raw.kind in ("integer", "float")
+
+
 def are_numbers(table):
     """Whether all columns of a table hold numbers."""
-    return all(raw.kind in ("integer", "float") for raw in table.columns)
+    return all(map(is_numeric, table.columns))
 
 
 def with_marks(table, mark):
