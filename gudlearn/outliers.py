@@ -29,12 +29,14 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         The model, not fitted; None is ``GUDGenerator()``. Its parameters can be set as
         ``generator__max_iter``.
     ties : {"spread", "keep"}, default="spread"
-        How columns of a table with repeated values are treated (those in which less than half of
-        the observed values are distinct). A value that many rows share would give all of these rows
-        a high density. "spread" replaces values by normal scores, with ties spread at random over
-        the scores that they share: a row is then unusual if it has a rare value, or one that does
-        not agree with the other columns. The model treats all columns as continuous. "keep" leaves
-        values as they are; so do images, and generators with a ``bin_width``.
+        How numeric columns of a table with repeated values are treated (those in which less than
+        half of the observed values are distinct). A value that many rows share would give all of
+        these rows a high density. "spread" replaces values by normal scores, with ties spread at
+        random over the scores that they share: a row is then unusual if it has a rare value, or one
+        that does not agree with the other columns. The model treats these columns as continuous;
+        point masses that the schema finds in others, and categories (booleans of frames, too), are
+        scored by their log-probability. "keep" leaves values as they are; so do images, generators
+        with a ``bin_width``, and columns that their ``schema`` names.
     contamination : float in (0, 0.5], default=0.1
         Fraction of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
@@ -235,7 +237,9 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         generator = self._default_generator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
+        of_generator = get_tags(generator).input_tags
+        for name in ("allow_nan", "categorical", "string"):
+            setattr(tags.input_tags, name, getattr(of_generator, name))
         return tags
 
 

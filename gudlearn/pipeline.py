@@ -6,7 +6,7 @@ anything is fitted, since a score that leaves it out is in the units of the tran
 
 import copy
 import inspect
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._random import distinct_keys, keyed_uniform, row_keys
 from gudlearn.data.columns import check_n_samples, column_names
-from gudlearn.data.completing import is_numeric
 from gudlearn.data.containers import cast_like, clip_to, rows_held_by
-from gudlearn.data.frames import in_order, is_frame, read_table
+from gudlearn.data.frames import in_order
 from gudlearn.data.reading import read_checked
 from gudlearn.transforms.determinants import (
     check_by_column,
@@ -30,6 +29,13 @@ from gudlearn.transforms.determinants import (
 )
 from gudlearn.transforms.grid import bin_indices, resolve_bin_width
 from gudlearn.transforms.inversion import draw_final, draw_given, draw_through
+from gudlearn.transforms.tables import (
+    check_takes_mixed,
+    is_mixed,
+    named_like_fit,
+    with_draws,
+    without_search,
+)
 
 __all__ = ["GenerativePipeline"]
 
@@ -52,26 +58,6 @@ class _Learned:
         if instance is None:
             return self
         return getattr(super(GenerativePipeline, instance), self.name)
-
-
-def _is_mixed(X):
-    """Whether X is a frame of more than numbers and booleans."""
-    if not is_frame(X):
-        return False
-    return not all(is_numeric(raw, booleans=True) for raw in read_table(X).columns)
-
-
-def _searching(parameters):
-    """The bin widths among parameters with which a generator looks for grids and atoms."""
-    found = {}
-    for name, value in parameters.items():
-        own = name.removesuffix("bin_width")
-        automatic = isinstance(value, str) and value == "auto"
-        if own in ("", f"{own.rstrip('_')}__") and own != name and automatic:
-            schema = parameters.get(f"{own}schema", "auto")
-            if isinstance(schema, str):
-                found[name] = value
-    return found
 
 
 def _can_sample(self):
@@ -192,23 +178,9 @@ class GenerativePipeline(Pipeline):
         -------
         self : GenerativePipeline
         """
-        with self._continuous_final():
+        plain = self._has_transformers or self.bin_width is not None
+        with without_search(self.steps[-1][1]) if plain else nullcontext():
             return super().fit(X, y, **params)
-
-    @contextmanager
-    def _continuous_final(self):
-        """Let a generator behind transformers or dequantisation look for no grids and atoms."""
-        name, final = self.steps[-1]
-        found = {}
-        if hasattr(final, "get_params") and (self._has_transformers or self.bin_width is not None):
-            found = _searching(final.get_params())
-        if found:
-            final.set_params(**dict.fromkeys(found))
-        try:
-            yield
-        finally:
-            if found:
-                final.set_params(**found)
 
     @property
     def _has_transformers(self):
@@ -234,7 +206,7 @@ class GenerativePipeline(Pipeline):
         self._validate_steps()
         # `validate_data` deletes names of an earlier fit, which may be those of the first step.
         vars(self).setdefault("feature_names_in_", None)
-        self._mixed = _is_mixed(X)
+        self._mixed = is_mixed(X)
         if self._mixed:
             return self._prepare_mixed(X)
         checked = validate_data(self, X, dtype="numeric")
@@ -256,16 +228,8 @@ class GenerativePipeline(Pipeline):
         """Check a frame that holds more than numbers, and the steps."""
         table = read_checked(self, X, reset=True)
         self._check_steps(*np.shape(X))
-        cure = "GUDGenerator takes such columns as they are"
-        column = next((j for j, raw in enumerate(table.columns) if not is_numeric(raw)), 0)
-        text = f"Column {column_names(self)[column]!r} holds no numbers"
-        if self._has_transformers:
-            name = next(flatten_steps(self.steps[:-1]))[0]
-            raise ValueError(f"{text}, but step {name!r} takes numbers. Leave it out: {cure}.")
-        if self.bin_width is not None:
-            raise ValueError(
-                f"{text}, but bin_width={self.bin_width!r} declares grids. Pass None: {cure}."
-            )
+        step = next(flatten_steps(self.steps[:-1]), (None,))[0]
+        check_takes_mixed(table, column_names(self), step, self.bin_width)
         self.bin_width_ = None
         return X
 
@@ -557,13 +521,7 @@ class GenerativePipeline(Pipeline):
             )
         index = given.index if isinstance(given, pd.DataFrame) else None
         if index is not None and hasattr(self, "feature_names_in_"):
-            unknown = [name for name in given if name not in self.feature_names_in_]
-            if unknown:
-                raise ValueError(
-                    f"given has the column {unknown[0]!r}, which X did not have in fit. Its "
-                    f"columns were {', '.join(map(repr, self.feature_names_in_[:10]))}."
-                )
-            given = given.reindex(columns=self.feature_names_in_)
+            given = named_like_fit(given, list(self.feature_names_in_))
         rows = validate_data(
             self, given, dtype=np.float64, reset=False, ensure_all_finite="allow-nan"
         )
@@ -573,10 +531,7 @@ class GenerativePipeline(Pipeline):
         out = self._restore(drawn.reshape(-1, drawn.shape[2]))
         if not isinstance(out, pd.DataFrame):
             return out if n_samples == 1 else np.asarray(out).reshape(drawn.shape)
-        index = pd.RangeIndex(len(rows)) if index is None else index
-        if n_samples > 1:
-            index = pd.MultiIndex.from_product([range(n_samples), index], names=["draw", "row"])
-        return out.set_axis(index, axis=0)
+        return with_draws(out, pd.RangeIndex(len(rows)) if index is None else index, n_samples)
 
     def _restore(self, X):
         """Round to the grid, and put into the container and dtypes that fit was given."""
