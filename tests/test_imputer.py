@@ -427,3 +427,10 @@ def test_times_are_imputed_in_the_unit_of_the_frame(filled):
     again = fitted.set_params(strategy="mean").transform(fine)
     assert again["when"].dtype == "datetime64[ms]"
     assert (again["when"] == found["mean"]["when"]).all()
+
+
+def test_a_frame_of_categories_alone_is_imputed():
+    X = with_gaps(mixed())[["kind", "text"]]
+    # Reference sets are of numbers: there is none.
+    found = imputer(generator=small(max_iter=1, retrieval="auto")).fit_transform(X)
+    assert found.notna().all(axis=None) and found.dtypes.tolist() == X.dtypes.tolist()

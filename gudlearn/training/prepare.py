@@ -208,7 +208,8 @@ def _reference_set(estimator, encoding, rows, container, seed):
     """A reference set of training rows that the network looks up, or None."""
     images = container.is_image
     most = n_reference(estimator.retrieval, len(rows), images)
-    if not most or not encoding.ends.active.any():
+    # Distances are those of numbers: categories alone have none.
+    if not most or not encoding.ends.numeric.any():
         return None
     n = n_held_out(len(rows), estimator.validation_fraction, images)
     held_out = hold_out(rows, n, seed)
