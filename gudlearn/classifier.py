@@ -43,6 +43,8 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
+    X may be any table that the generator takes: frames of numbers, text, categories and times.
+
     .. math:: p(c | x) \propto p(c) \, p(x | c)
 
     with the variational bound in place of :math:`\log p(x | c)`. Its noise is keyed by the row: all
@@ -192,7 +194,9 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         generator = self._default_generator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
+        of_generator = get_tags(generator).input_tags
+        for name in ("allow_nan", "categorical", "string"):
+            setattr(tags.input_tags, name, getattr(of_generator, name))
         return tags
 
 

@@ -1,5 +1,6 @@
 """Imputation of missing values by one generative model of all columns."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,14 +13,26 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._specs import NestedGenerator
-from gudlearn.data.columns import check_n_samples
-from gudlearn.data.missing import missing_mask
+from gudlearn.data.columns import check_n_samples, column_names
+from gudlearn.data.completing import (
+    are_numbers,
+    as_frame,
+    central_columns,
+    complete,
+    drawn_columns,
+    expected_columns,
+    missing_of,
+    selected,
+    with_indicators,
+    with_marks,
+)
+from gudlearn.data.frames import Table, in_order, is_frame, read_table
+from gudlearn.data.reading import holds_objects, read_checked
 from gudlearn.data.rows import Rows
+from gudlearn.data.schema import Schema
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
-# Columns with at most this many distinct values, all whole numbers, are discrete.
-_MOST_LEVELS = 64
 # Fraction of partially observed training rows: an imputer never draws complete rows.
 _RATE = 0.5
 
@@ -31,14 +44,16 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        retrieval="auto")``. In the fitted copy a ``conditional_rate`` of "auto" is 0.5, and
-        with a ``bin_width`` of "auto" columns of at most 64 different whole numbers are discrete.
-        Its parameters can be set as ``generator__max_iter``.
+        retrieval="auto")``. In the fitted copy a ``conditional_rate`` of "auto" is 0.5. Its
+        ``schema`` decides about the types of columns. Its parameters can be set as
+        ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
-        Value that marks a missing one.
+        Value that marks a missing one among numbers. Nulls of frames are missing in any case.
     strategy : {"mean", "median", "sample"}, default="mean"
         Impute the mean or the median of each entry given the observed values of the row, or one
         draw. Means have the least squared error; draws have the distribution of the data.
+        Categories are imputed by the most probable level with "mean" and "median". In columns of
+        whole numbers of a mixed frame means are rounded.
     n_samples : int, default=30
         Draws for a median, which may lie between two whole numbers if the number is even. For a
         mean, draws of noise, see
@@ -47,7 +62,8 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         Whether to append indicators of missing values, as
         :class:`~sklearn.impute.MissingIndicator` does.
     keep_empty_features : bool, default=False
-        Whether columns without any value in ``fit`` are kept and filled with 0, or dropped.
+        Whether columns without any value in ``fit`` are kept, and filled with 0 if they hold
+        numbers, or dropped.
     random_state : int, RandomState instance or None, default=None
         Controls the draws and, if it is not None, the generator's fit. Means and medians of a row
         do not depend on other rows; draws differ between equal rows.
@@ -65,6 +81,12 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
     Notes
     -----
+    Frames of pandas, polars and pyarrow, and arrays of objects, may hold numbers, text, categories,
+    booleans and times. Where all columns hold numbers ``transform`` returns an array, or what
+    ``set_output`` asks for; otherwise a table like the one that was passed, with its index and
+    dtypes. Columns are taken by name and come back in the order of ``fit``. A level that was not
+    seen in ``fit`` stays, and counts as missing when others are imputed.
+
     Values are assumed to be missing at random: whether one is missing may depend on the observed
     values of the row, not on the missing value.
 
@@ -138,35 +160,41 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         self._validate_params()
         generator = self._new_generator()
         with unchanged_on_error(self):
-            X = self._rows(X, reset=True)
-            missing = missing_mask(X)
-            self._kept = np.ones(X.shape[1], bool) if missing is None else ~missing.all(axis=0)
+            table = self._read(X, reset=True)
+            missing = missing_of(table)
+            self._kept = ~missing.all(axis=0)
             self.indicator_ = None
             if self.add_indicator:
-                self.indicator_ = MissingIndicator(error_on_new=False).fit(X)
-            self.generator_, self._whole = None, np.zeros(0, dtype=bool)
+                self.indicator_ = MissingIndicator(error_on_new=False).fit(_as_nan(missing))
+            self.generator_ = self._schema = None
             if self._kept.any():
-                self.generator_ = self._fit_generator(generator, X[:, self._kept])
+                self._fit_generator(generator, table)
         # One seed for all calls; None draws it here.
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return self
 
-    def _fit_generator(self, generator, rows):
+    def _fit_generator(self, generator, table):
         """Fit a generator to the kept columns, by their names where there are any."""
-        self._whole = np.zeros(rows.shape[1], dtype=bool)
-        if isinstance(generator.bin_width, str) and generator.bin_width == "auto":
-            self._whole = _whole_columns(rows)
-            if self._whole.any():
-                generator.set_params(bin_width=np.where(self._whole, 1.0, np.nan))
-        if hasattr(self, "feature_names_in_"):
+        rows = as_frame(selected(table, self._kept))
+        if not self._mixed and hasattr(self, "feature_names_in_"):
             rows = pd.DataFrame(rows, columns=self.feature_names_in_[self._kept])
-        return generator.fit(rows)
+        self.generator_ = generator.fit(rows)
+        self._schema = self.generator_.schema_
+        if self._schema is None:
+            # Rows of images are columns of numbers here.
+            names = column_names(self.generator_)
+            self._schema = Schema(atoms=False).build(rows, names, bin_width=None)
 
     def _default_generator(self):
         return GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto")
 
     def _new_generator(self):
         generator = super()._new_generator()
+        if getattr(generator.schema, "missing", "ignore") == "model":
+            raise ValueError(
+                "A generator with Schema(missing='model') draws missing values, but an imputer "
+                "fills them in. Pass missing='ignore'."
+            )
         if generator.conditional_rate == "auto":
             generator.set_params(conditional_rate=_RATE)
         return generator
@@ -181,21 +209,19 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_out)
+        ndarray or frame of shape (n_samples, n_features_out)
             Observed entries are those of X.
         """
         check_is_fitted(self)
-        X = self._rows(X, reset=False)
-        if self.strategy == "sample":
-            filled = self._complete(X, 1, by_value=False)[0]
-        else:
-            mean = self.strategy == "mean"
-            draws = self._complete(X, self.n_samples, by_value=True, mean=mean)
-            filled = np.median(draws, axis=0)
-        filled = self._in_place(X, filled)
-        if self.indicator_ is None:
-            return filled
-        return np.hstack([filled, self.indicator_.transform(X).astype(filled.dtype)])
+        table = self._read(X, reset=False)
+        missing = missing_of(table)
+        by_law = self.strategy == "sample"
+        completed = self._completions(table, missing, 1 if by_law else self.n_samples)[0]
+        if self.indicator_ is not None:
+            flags = self.indicator_.transform(_as_nan(missing))
+            names = self.get_feature_names_out()[len(completed.columns) :]
+            completed = with_indicators(completed, flags, names)
+        return _like(X, completed)
 
     @isolated
     def sample_imputations(self, X, m=5):
@@ -209,9 +235,9 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (m, n_samples, n_features_out)
-            Without the columns of an indicator. The first imputation is that of ``transform`` with
-            ``strategy="sample"``.
+        ndarray of shape (m, n_samples, n_features_out), or list of m frames
+            Frames for a frame that does not hold only numbers. Without the columns of an indicator.
+            The first imputation is that of ``transform`` with ``strategy="sample"``.
 
         References
         ----------
@@ -219,49 +245,82 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_n_samples(m, "m")
-        X = self._rows(X, reset=False)
-        return np.stack([self._in_place(X, f) for f in self._complete(X, m, by_value=False)])
+        table = self._read(X, reset=False)
+        completed = self._completions(table, missing_of(table), m, by_law=True)
+        completed = [_like(X, c) for c in completed]
+        return completed if self._mixed and is_frame(X) else np.stack(completed)
 
     @property
     def _nan_is_missing(self):
         """Whether NaN marks a missing value."""
         return self.missing_values is None or bool(np.isnan(self.missing_values))
 
-    def _rows(self, X, reset):
+    def _read(self, X, reset):
+        """The `Table` of X: of floats if all columns that were fitted hold numbers."""
+        if is_frame(X) or holds_objects(X):
+            table = read_checked(self, X, reset=reset)
+            if reset:
+                self._mixed = not are_numbers(table)
+            if self._mixed:
+                return table if self._nan_is_missing else with_marks(table, self.missing_values)
+            if not reset and is_frame(X) and hasattr(self, "feature_names_in_"):
+                X = in_order(X, self.feature_names_in_)
+        elif reset:
+            self._mixed = False
+        elif self._mixed:
+            return read_checked(self, X, reset=False)
         nan = self._nan_is_missing
         X = validate_data(
             self, X, dtype=FLOAT_DTYPES, reset=reset, ensure_all_finite="allow-nan" if nan else True
         )
-        return X if nan else np.where(X == self.missing_values, np.nan, X)
+        return read_table(X if nan else np.where(X == self.missing_values, np.nan, X))
 
-    def _complete(self, X, n_samples, by_value, mean=False):
-        """Completions of the kept columns of X, (n_draws, n, F'), float64."""
-        values = X[:, self._kept].astype(np.float64)
-        missing = missing_mask(values)
-        if missing is None:
-            return np.repeat(values[None], n_samples, axis=0)
-        partial = missing.any(axis=1)
-        # Observed values may lie off the grid that was fitted; they are not changed.
-        on_grid = Rows.of(np.where(self._whole, np.rint(values[partial]), values[partial]))
-        sampling = self.generator_.sampling()
-        if mean:
-            expected = sampling.expect_by_value(on_grid, n_samples, self._seed, by_value)
-            drawn = expected.rows(on_grid.observed)[None]
+    def _completions(self, table, missing, n_samples, by_law=None):
+        """Completed tables: one of means, medians or modes, or draws with ``by_law``."""
+        kept, hidden = selected(table, self._kept), missing[:, self._kept]
+        by_law = self.strategy == "sample" if by_law is None else by_law
+        if not hidden.any():
+            completed = [kept] * (n_samples if by_law else 1)
         else:
-            drawn = sampling.complete_by_value(on_grid, n_samples, self._seed, by_value)
-        complete = np.repeat(values[None], len(drawn), axis=0)
-        complete[:, partial] = np.where(on_grid.observed, values[partial], drawn)
-        return complete
-
-    def _in_place(self, X, filled):
-        """Put completed columns in the place of those of X; keep or drop the empty columns."""
-        filled = filled.astype(X.dtype)
+            found = self._found(kept, hidden, n_samples, by_law)
+            completed = [complete(kept, self._schema, hidden, columns) for columns in found]
         if self._kept.all() or not self.keep_empty_features:
-            return filled
-        # A new row may have values in a column that was empty in fit: they are kept.
-        out = np.nan_to_num(X, nan=0.0)
-        out[:, self._kept] = filled
-        return out
+            return completed
+        return [self._with_empty(table, c) for c in completed]
+
+    def _found(self, table, missing, n_samples, by_law):
+        """Values of the columns of rows with missing values, a list of lists of `RawColumn`."""
+        schema, sampling = self._schema, self.generator_.sampling()
+        fields = schema.read(table, partial=True)[missing.any(1)]
+        # A level that was not seen says nothing of the others; numbers may lie off the grid.
+        fields[schema.masked & (fields >= schema.n_levels)] = np.nan
+        bins = sampling.state.encoding.bins
+        position = (fields - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
+        rows = Rows.of(bins.values(np.rint(position), fields))
+        if by_law:
+            draws = sampling.complete_by_value(rows, n_samples, self._seed, False)
+            return [drawn_columns(schema, draw) for draw in draws]
+        mean = self.strategy == "mean"
+        if mean and sampling.method(rows.observed) == "exact":
+            expected = sampling.expect_by_value(rows, n_samples, self._seed, True)
+            return [expected_columns(schema, expected)]
+        draws = sampling.complete_by_value(rows, n_samples, self._seed, True)
+        return [central_columns(schema, draws, mean)]
+
+    def _with_empty(self, table, completed):
+        """A table with the columns that were empty in fit; new values in them are kept."""
+        columns, kind = list(table.columns), table.kind
+        for j, raw in enumerate(columns):
+            if not self._kept[j] and raw.kind in ("integer", "float"):
+                gap = raw.missing_mask()
+                values = raw.values if gap is None else np.where(gap, 0, raw.values)
+                columns[j] = replace(raw, values=values, missing=None)
+        dtypes, objects = list(kind.dtypes), list(kind.objects)
+        for k, j in enumerate(np.flatnonzero(self._kept)):
+            columns[j] = completed.columns[k]
+            dtypes[j], objects[j] = completed.kind.dtypes[k], completed.kind.objects[k]
+        kind = replace(kind, dtypes=dtypes, objects=tuple(objects))
+        return Table(kind, columns, table.n_rows)
 
     def get_feature_names_out(self, input_features=None):
         """Name the columns of what ``transform`` returns.
@@ -286,14 +345,17 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._nan_is_missing
+        tags.input_tags.categorical = tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _whole_columns(X):
-    """Mask (F,) of columns whose observed values are few different whole numbers."""
-    whole, missing = np.zeros(X.shape[1], dtype=bool), missing_mask(X)
-    for j, column in enumerate(X.T):
-        values = np.unique(column if missing is None else column[~missing[:, j]])
-        whole[j] = 1 < len(values) <= _MOST_LEVELS and (values == np.rint(values)).all()
-    return whole
+def _as_nan(missing):
+    """NaN where values are missing, else 0; for `MissingIndicator`."""
+    return np.where(missing, np.nan, 0.0)
+
+
+def _like(X, table):
+    """A table as an array or a frame, with the index of X."""
+    out = as_frame(table)
+    return out.set_axis(X.index, axis=0) if isinstance(out, pd.DataFrame) else out

@@ -12,7 +12,7 @@ from gudlearn._atomic import isolated
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import distinct_keys, row_keys
 from gudlearn._specs import NestedGenerator
-from gudlearn.data.containers import Container
+from gudlearn.data.frames import in_order, is_frame, labels_of, read_table, with_columns
 from gudlearn.data.ties import SpreadTies
 from gudlearn.generator import GUDGenerator
 
@@ -29,12 +29,14 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         The model, not fitted; None is ``GUDGenerator()``. Its parameters can be set as
         ``generator__max_iter``.
     ties : {"spread", "keep"}, default="spread"
-        How columns of a table with repeated values are treated (those in which less than half of
-        the observed values are distinct). A value that many rows share would give all of these rows
-        a high density. "spread" replaces values by normal scores, with ties spread at random over
-        the scores that they share: a row is then unusual if it has a rare value, or one that does
-        not agree with the other columns. The model treats all columns as continuous. "keep" leaves
-        values as they are; so do images, and generators with a ``bin_width``.
+        How numeric columns of a table with repeated values are treated (those in which less than
+        half of the observed values are distinct). A value that many rows share would give all of
+        these rows a high density. "spread" replaces values by normal scores, with ties spread at
+        random over the scores that they share: a row is then unusual if it has a rare value, or one
+        that does not agree with the other columns. The model treats these columns as continuous;
+        point masses that the schema finds in others, and categories (booleans of frames, too), are
+        scored by their log-probability. "keep" leaves values as they are; so do images, generators
+        with a ``bin_width``, and columns that their ``schema`` names.
     contamination : float in (0, 0.5], default=0.1
         Fraction of the training rows below the threshold.
     random_state : int, RandomState instance or None, default=None
@@ -104,15 +106,15 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         """
         self._validate_params()
         generator = self._new_generator()
-        rows = _numbers(X) if self._may_spread(generator) else None
-        ties = None if rows is None else SpreadTies(rows)
+        table = _numbers(X, _declared(generator, X)) if self._may_spread(generator) else None
+        ties = None if table is None else SpreadTies(table.values)
         if ties is None or not len(ties.columns):
             ties = None
             generator.fit(X)
         else:
             # Equal rows get different spreads.
-            generator.fit(_like(X, ties.spread(rows, distinct_keys(rows))))
-        scores = _scores(_whole_rows, generator, ties, X, rows)
+            generator.fit(table.with_spread(X, ties, distinct_keys(table.rows)))
+        scores = _scores(_whole_rows, generator, ties, X, table)
         self.generator_, self._ties = generator, ties
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
         self.n_features_in_ = generator.n_features_in_
@@ -193,14 +195,16 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         if self._ties is None:
             return _scores(function, self.generator_, None, X, None)
-        rows = _numbers(X)
-        if rows is None or rows.shape[1] != self._ties.n_features:
+        if hasattr(self, "feature_names_in_"):
+            X = in_order(X, self.feature_names_in_)
+        table = _numbers(X)
+        if table is None or not self._ties.holds(table.values):
             self.generator_.score_samples(X)
             raise ValueError(
-                f"X must be a table of finite numbers with {self._ties.n_features} columns, as in "
-                "fit. Encode, impute or drop other values."
+                f"X must be a table of {self._ties.n_features} columns, with finite numbers where "
+                "there were numbers in fit. Convert or drop other values."
             )
-        return _scores(function, self.generator_, self._ties, X, rows)
+        return _scores(function, self.generator_, self._ties, X, table)
 
     def decision_function(self, X):
         """Log-likelihood above the threshold, in nats; negative for outliers.
@@ -233,7 +237,9 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         generator = self._default_generator() if self.generator is None else self.generator
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = get_tags(generator).input_tags.allow_nan
+        of_generator = get_tags(generator).input_tags
+        for name in ("allow_nan", "categorical", "string"):
+            setattr(tags.input_tags, name, getattr(of_generator, name))
         return tags
 
 
@@ -244,44 +250,115 @@ def _whole_rows(generator, X, reference):
     return generator.score_samples_leave_one_out(X, reference)
 
 
-def _scores(function, generator, ties, X, rows):
+def _scores(function, generator, ties, X, table):
     """Scores of X by a function such as `_whole_rows`.
 
-    With ties they are means over random spreads of its rows (n, F). Spread 0 is the training data,
-    and is not scored.
+    With ties they are means over random spreads of X, a table with the numbers of ``table``. Spread
+    0 is the training data, and is not scored.
     """
     if ties is None:
         return function(generator, X, None)
-    keys, total = row_keys(rows), 0.0
+    keys, total = row_keys(table.rows), 0.0
     trained_on = None
     if getattr(generator, "uses_reference_set", False):
-        trained_on = ties.spread(rows, keys)
+        trained_on = table.with_spread(X, ties, keys)
+        schema = getattr(generator, "schema_", None)
+        if schema is not None:
+            # The reference set holds rows as the model sees them.
+            trained_on = schema.read(trained_on)
     for k in range(1, _N_DRAWS + 1):
-        draw = _like(X, ties.spread(rows, keys, k))
+        draw = table.with_spread(X, ties, keys, k)
         total = total + function(generator, draw, trained_on)
     return total / _N_DRAWS
 
 
-def _numbers(X):
-    """A numeric table as an array (n, F), float64; None for other X: images, or bad input."""
+def _numbers(X, skipped=None):
+    """The `_Numbers` of a table; None for other X: images, or bad input."""
     try:
-        if isinstance(X, pd.DataFrame):
-            Container.of(X)
-            rows = X.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            rows = np.asarray(X)
-            if rows.ndim != 2 or rows.dtype.kind not in "biufO":
-                return None
-            rows = rows.astype(np.float64)
+        if not is_frame(X) and np.asarray(X).ndim != 2:
+            return None
+        table = _Numbers(X, skipped)
     except (TypeError, ValueError):
         return None
-    return rows if len(rows) and not np.isinf(rows).any() else None
+    return table if len(table.values) and not np.isinf(table.values).any() else None
 
 
-def _like(X, rows):
-    """Put rows (n, F) into the container of X."""
-    if isinstance(X, pd.DataFrame):
-        return pd.DataFrame(rows, columns=X.columns, index=X.index)
-    if type(X).__module__.partition(".")[0] == "polars":
-        return type(X)(rows, schema=X.columns, orient="row")
-    return rows
+def _declared(generator, X):
+    """Mask (F,) of the columns whose type a generator's schema declares; None if it names none."""
+    schema = getattr(generator, "schema", None)
+    named = {*(getattr(schema, "feature_types", None) or {})}
+    named |= {*(getattr(schema, "bin_width", None) or {})}
+    if not named:
+        return None
+    labels = labels_of(X)
+    return np.isin(range(np.shape(X)[1]) if labels is None else labels, list(named))
+
+
+class _Numbers:
+    """The numeric columns of a table, to spread their ties, and the keys of its rows.
+
+    Parameters
+    ----------
+    X : array, or frame of pandas, polars or pyarrow
+    skipped : ndarray of shape (F,) of bool, or None
+        Columns that are left as they are.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, F)
+        float64; NaN in columns that are not numeric and where a value is missing.
+    rows : ndarray of shape (n, F)
+        Numbers that say which rows are equal.
+    """
+
+    def __init__(self, X, skipped=None):
+        table = read_table(X if is_frame(X) else _array(X))
+        self.values = np.full((table.n_rows, len(table.columns)), np.nan)
+        self.rows = self.values.copy()
+        for j, raw in enumerate(table.columns):
+            numbers = _column_of_numbers(raw, is_frame(X))
+            self.rows[:, j] = _content(raw) if numbers is None else numbers
+            if numbers is not None and (skipped is None or not skipped[j]):
+                self.values[:, j] = numbers
+
+    def with_spread(self, X, ties, keys, draw=0):
+        """X with normal scores in the columns with ties; a table like X, if it is a frame."""
+        scores = ties.spread(self.values, keys, draw)
+        if not is_frame(X):
+            X = _array(X)
+            out = X.astype(object if X.dtype.kind in "OUS" else np.float64)
+            out[:, ties.columns] = scores[:, ties.columns]
+            return out
+        return with_columns(X, {int(j): scores[:, j] for j in ties.columns})
+
+
+def _array(X):
+    X = np.asarray(X)
+    if X.dtype.kind != "O":
+        return X
+    try:
+        return X.astype(np.float64)
+    except (TypeError, ValueError):
+        return X
+
+
+def _column_of_numbers(raw, of_frame):
+    """A column as float64 (n,), NaN where missing; None if it does not hold numbers.
+
+    Booleans of an array are numbers, those of a frame categories.
+    """
+    if raw.kind == "level" and not of_frame and all(isinstance(v, bool) for v in raw.levels):
+        return np.append(raw.levels.astype(np.float64), np.nan)[raw.values]
+    if raw.kind not in ("integer", "float"):
+        return None
+    values = raw.values.astype(np.float64)
+    return values if raw.missing is None else np.where(raw.missing, np.nan, values)
+
+
+def _content(raw):
+    """Numbers (n,) that tell the values of a column that holds no numbers apart."""
+    if raw.kind != "level":
+        missing = raw.missing_mask()
+        return raw.values if missing is None else np.where(missing, np.nan, raw.values)
+    texts = np.array([str(level) for level in raw.levels] + [""], dtype=object)
+    return (pd.util.hash_array(texts, categorize=False) >> 11).astype(np.float64)[raw.values]

@@ -5,8 +5,11 @@ anything is fitted, since a score that leaves it out is in the units of the tran
 """
 
 import copy
+import inspect
+from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 from sklearn.base import is_outlier_detector
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
@@ -14,11 +17,25 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._random import distinct_keys, keyed_uniform, row_keys
-from gudlearn.data.columns import check_n_samples
+from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.containers import cast_like, clip_to, rows_held_by
-from gudlearn.transforms.determinants import check_step, flatten_steps, step_log_det
+from gudlearn.data.frames import in_order
+from gudlearn.data.reading import read_checked
+from gudlearn.transforms.determinants import (
+    check_by_column,
+    check_step,
+    flatten_steps,
+    step_log_det,
+)
 from gudlearn.transforms.grid import bin_indices, resolve_bin_width
-from gudlearn.transforms.inversion import draw_through
+from gudlearn.transforms.inversion import draw_final, draw_given, draw_through
+from gudlearn.transforms.tables import (
+    check_takes_mixed,
+    is_mixed,
+    named_like_fit,
+    with_draws,
+    without_search,
+)
 
 __all__ = ["GenerativePipeline"]
 
@@ -116,7 +133,11 @@ class GenerativePipeline(Pipeline):
     Integer columns are sampled as integers only with `bin_width`; without it they have a density,
     unlike those of a GUDGenerator.
 
-    X is two-dimensional and without NaN. Labels are passed to `fit` only: scores and samples are
+    Without transformers before the last step, X may be a frame of any types that the last step
+    takes, with missing values; with them, X holds numbers and no NaN. Behind transformers a
+    GUDGenerator whose ``bin_width`` and ``schema`` are "auto" is fitted with ``bin_width=None``:
+    grids and repeated values of transformed data are not those of the data, and log-determinants do
+    not apply to probabilities. Labels are passed to `fit` only: scores and samples are
     those of all classes, and for conditional samples use the generator itself.
 
     Examples
@@ -142,13 +163,39 @@ class GenerativePipeline(Pipeline):
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
         self.bin_width = bin_width
 
+    def fit(self, X, y=None, **params):
+        """Fit all steps, one after another.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or None, default=None
+            Passed to the steps.
+        **params : dict
+            Metadata, as in Pipeline.
+
+        Returns
+        -------
+        self : GenerativePipeline
+        """
+        plain = self._has_transformers or self.bin_width is not None
+        with without_search(self.steps[-1][1]) if plain else nullcontext():
+            return super().fit(X, y, **params)
+
+    @property
+    def _has_transformers(self):
+        return any(True for _ in flatten_steps(self.steps[:-1]))
+
     # `fit`, `fit_predict` and `fit_transform` all begin here.
     @isolated
     def _fit(self, X, y=None, *args, **kwargs):
         with unchanged_on_error(self):
             X = self._prepare(X)
-            self._trained_on = X[:0].copy()
-        first_row = self._like_input(np.array(X[:1], dtype=np.float64))
+            self._trained_on = X[:0].copy() if hasattr(X, "copy") else X[:0]
+        if self._mixed:
+            return super()._fit(X, y, *args, **kwargs)
+        self._typical = np.array(X[:1], dtype=np.float64)
+        first_row = self._like_input(self._typical)
         Z = super()._fit(X, y, *args, **kwargs)
         # Some errors show in fitted steps only: raise them before the last step is trained.
         self._forward(first_row)
@@ -159,6 +206,9 @@ class GenerativePipeline(Pipeline):
         self._validate_steps()
         # `validate_data` deletes names of an earlier fit, which may be those of the first step.
         vars(self).setdefault("feature_names_in_", None)
+        self._mixed = is_mixed(X)
+        if self._mixed:
+            return self._prepare_mixed(X)
         checked = validate_data(self, X, dtype="numeric")
         self._check_steps(*checked.shape)
         is_frame = hasattr(X, "iloc")
@@ -173,6 +223,15 @@ class GenerativePipeline(Pipeline):
         return self._like_input(
             values.astype(checked.dtype if checked.dtype.kind == "f" else float)
         )
+
+    def _prepare_mixed(self, X):
+        """Check a frame that holds more than numbers, and the steps."""
+        table = read_checked(self, X, reset=True)
+        self._check_steps(*np.shape(X))
+        step = next(flatten_steps(self.steps[:-1]), (None,))[0]
+        check_takes_mixed(table, column_names(self), step, self.bin_width)
+        self.bin_width_ = None
+        return X
 
     def _check_steps(self, n_rows, n_features):
         for name, step in flatten_steps(self.steps[:-1]):
@@ -263,6 +322,8 @@ class GenerativePipeline(Pipeline):
 
     def _as_trained(self, X):
         """Rows X (n, F) as the last step received them, if they were training rows."""
+        if self._takes_any:
+            return self.steps[-1][1].schema_.read(self._in_order(X))
         X = validate_data(self, X, dtype=np.float64, reset=False)
         binned = getattr(self, "bin_width_", None) is not None
         if binned:
@@ -275,7 +336,17 @@ class GenerativePipeline(Pipeline):
         held = rows_held_by(template, X)
         if held is not None and (held | binned).any():
             Z[held | binned] = self._forward(cast_like(template, X[held | binned]))[0]
-        return Z
+        schema = getattr(self.steps[-1][1], "schema_", None)
+        return Z if schema is None else schema.read(Z)
+
+    @property
+    def _takes_any(self):
+        """Whether X goes to the last step as it is, whatever it holds."""
+        return getattr(self, "_mixed", False)
+
+    def _in_order(self, X):
+        named = hasattr(self, "feature_names_in_")
+        return in_order(X, self.feature_names_in_) if named else X
 
     def _log_density(self, X, reference=None):
         """Log-density of rows X; the last step excludes their rows `reference`, if not None."""
@@ -334,6 +405,11 @@ class GenerativePipeline(Pipeline):
 
     def _scores(self, X, reference=None):
         check_is_fitted(self)
+        if self._takes_any:
+            final = self.steps[-1][1]
+            if reference is None:
+                return final.score_samples(X)
+            return final.score_samples_leave_one_out(X, reference)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         widths = getattr(self, "bin_width_", None)
         if widths is None:
@@ -386,30 +462,76 @@ class GenerativePipeline(Pipeline):
 
     @available_if(_can_sample)
     @isolated
-    def sample(self, n_samples=1, *, random_state=None):
+    def sample(self, n_samples=1, *, given=None, random_state=None):
         """Draw rows from the last step and invert the transformers.
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows; with ``given``, of samples for each of its rows.
+        given : array-like or DataFrame of shape (n_rows, n_features) or None, default=None
+            Partially observed rows in the units of the data; NaN marks the values to be drawn, and
+            a DataFrame may lack their columns. The steps must transform each column by itself, and
+            the last must take ``given``, as GUDGenerator does.
         random_state : int, RandomState, numpy.random.Generator or None, default=None
             Controls this call. None leaves it to the last step.
 
         Returns
         -------
-        ndarray or pandas.DataFrame of shape (n_samples, n_features)
-            A DataFrame if fit was given one, in the kind of dtype that it had.
+        ndarray or frame of shape (n_samples, n_features)
+            A frame if fit was given one, in the kind of dtype that it had. With ``given`` and
+            n_samples of 1 of shape (n_rows, n_features); with several samples an array of shape
+            (n_samples, n_rows, n_features), or a DataFrame with an index of (draw, row). If there
+            are no transformers it is what the last step returns.
 
         Raises
         ------
+        ValueError
+            If a step mixes columns, or the data are on a grid, and ``given`` is passed.
+        TypeError
+            If the last step does not take ``given``.
         RuntimeError
             If some samples of the last step are outside the range of the transformers however
             often they are drawn.
         """
         check_is_fitted(self)
         check_n_samples(n_samples)
+        final = self.steps[-1][1]
+        if given is not None:
+            return self._complete(given, n_samples, random_state)
+        if self._takes_any:
+            return draw_final(final, n_samples, random_state)
         return self._restore(draw_through(self.steps, n_samples, random_state))
+
+    def _complete(self, given, n_samples, random_state):
+        """Samples given the observed values of rows."""
+        name, final = self.steps[-1]
+        if "given" not in inspect.signature(final.sample).parameters:
+            raise TypeError(
+                f"given= needs a last step that takes it, but {name!r} is a "
+                f"{type(final).__name__}. Use a GUDGenerator."
+            )
+        if not self._has_transformers and getattr(self, "bin_width_", None) is None:
+            return final.sample(n_samples, given=given, random_state=random_state)
+        check_by_column(self.steps[:-1])
+        if getattr(self, "bin_width_", None) is not None:
+            raise ValueError(
+                f"given= cannot be had with bin_width={self.bin_width!r}: the last step is fitted "
+                "to values at random places in their bins. Pass bin_width=None."
+            )
+        index = given.index if isinstance(given, pd.DataFrame) else None
+        if index is not None and hasattr(self, "feature_names_in_"):
+            given = named_like_fit(given, list(self.feature_names_in_))
+        rows = validate_data(
+            self, given, dtype=np.float64, reset=False, ensure_all_finite="allow-nan"
+        )
+        typical = getattr(self, "_typical", np.ones((1, rows.shape[1])))
+        whole = self._like_input(np.where(np.isnan(rows), typical, rows))
+        drawn = draw_given(self.steps, rows, self._forward(whole)[0], n_samples, random_state)
+        out = self._restore(drawn.reshape(-1, drawn.shape[2]))
+        if not isinstance(out, pd.DataFrame):
+            return out if n_samples == 1 else np.asarray(out).reshape(drawn.shape)
+        return with_draws(out, pd.RangeIndex(len(rows)) if index is None else index, n_samples)
 
     def _restore(self, X):
         """Round to the grid, and put into the container and dtypes that fit was given."""

@@ -1,6 +1,8 @@
 """Labels: models of classes, guidance, and classifiers."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -121,6 +123,31 @@ def test_a_classifier_knows_digits_by_their_densities():
     assert (found == y[test]).mean() > 0.85
     assert (classifier.predict(images[200:210]) == found[:10]).all()
     assert classifier.generator_.random_state == 0
+
+
+def to_polars(frame):
+    return pl.DataFrame({name: frame[name].tolist() for name in frame})
+
+
+@pytest.mark.parametrize("to_frame", [pd.DataFrame, to_polars])
+def test_a_classifier_takes_mixed_frames(to_frame):
+    rng = np.random.default_rng(0)
+    y = np.array(["no", "yes"])[rng.integers(0, 2, 300)]
+    noisy = np.where(rng.random(300) < 0.15, np.roll(y, 1), y)
+    frame = pd.DataFrame(
+        {"kind": noisy, "flag": rng.random(300) < 0.5, "real": rng.normal(size=300)}
+    )
+    gen = small(max_iter=40)
+    classifier = GUDClassifier(gen, random_state=0).fit(to_frame(frame), y)
+    assert classifier.feature_names_in_.tolist() == ["kind", "flag", "real"]
+    # The text tells the class of 92 % of the rows, with a standard error of 1.6 %.
+    found = classifier.predict(to_frame(frame))
+    assert (found == y).mean() > 0.84
+    # Columns are taken by name.
+    again = classifier.predict_proba(to_frame(frame[["real", "kind", "flag"]]))
+    np.testing.assert_array_equal(again, classifier.predict_proba(to_frame(frame)))
+    rows = classifier.generator_.sample(5, y="yes")
+    assert set(rows["kind"]) <= {"no", "yes"}
 
 
 def test_priors_of_a_classifier():

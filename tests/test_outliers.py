@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 
-from gudlearn import GenerativePipeline, GUDGenerator, GUDOutlierDetector
+from gudlearn import GenerativePipeline, GUDGenerator, GUDOutlierDetector, Schema
 from gudlearn._random import row_keys
 from small import continuous, small
 
@@ -197,8 +197,9 @@ def test_scores_do_not_depend_on_the_container():
         # As many rows as columns.
         np.testing.assert_allclose(detector.score_samples(frame[:2]), expected[:2])
         assert list(detector.feature_names_in_) == names
-        with pytest.raises(ValueError, match="feature names"):
-            detector.score_samples(frame[["second", "first"]])
+        # Columns are taken by name.
+        reordered = frame[["second", "first"]]
+        np.testing.assert_allclose(detector.score_samples(reordered), expected)
     assert not hasattr(detector.fit(X), "feature_names_in_")
 
 
@@ -213,15 +214,89 @@ def test_na_of_pandas_is_a_missing_value():
     np.testing.assert_allclose(found[1:], detector.score_samples(X)[1:3])
 
 
-def test_rows_other_than_numbers_are_refused():
+def test_text_where_numbers_were_is_refused():
     X = pd.DataFrame({"a": np.arange(60) % 3, "b": np.arange(60.0)})
     detector = GUDOutlierDetector(small(max_iter=0)).fit(X)
-    with pytest.raises(ValueError, match="X must be a table of finite numbers with 2 columns"):
+    with pytest.raises(ValueError, match="Column 'a' holds the non-numeric value '0' in row 0"):
         detector.score_samples(X.astype({"a": str}))
+    plain = GUDOutlierDetector(KernelDensity()).fit(X)
+    with pytest.raises(ValueError, match="could not convert|X must be a table of 2 columns"):
+        plain.score_samples(X.astype({"a": str}).replace("0", "zero"))
     with pytest.raises(ValueError, match="infinity"):
         detector.score_samples(X.replace(2, np.inf))
     with pytest.raises(ValueError, match="feature names"):
         detector.score_samples(X[["a"]])
+
+
+def mixed(n=200):
+    """A column of many zeros, one that goes with it, and a category that goes with both."""
+    X = repeated(n)
+    return pd.DataFrame(
+        {
+            "zeros": X[:, 0],
+            "kind": pd.Categorical(np.where(X[:, 1] > 0, "up", "down")),
+            "real": X[:, 1],
+            "flag": X[:, 1] > 1,
+        }
+    )
+
+
+def to_polars(X):
+    return pl.DataFrame({name: X[name].tolist() for name in X})
+
+
+FRAMES = {"pandas": lambda X: X, "polars": to_polars}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_categories_that_do_not_agree_with_numbers_are_outliers(frame):
+    X = mixed()
+    generator = small(max_iter=0, conditional_rate=0.3)
+    detector = GUDOutlierDetector(generator, contamination=0.05).fit(frame(X))
+    assert detector.generator_.schema_.names == list(X.columns)
+    scores = detector.score_samples(frame(X))
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(detector.score_samples(frame(X[10:20])), scores[10:20], rtol=1e-9)
+    # A level that was not seen has a small probability, and not none.
+    unseen = X.assign(kind="sideways")
+    new = detector.score_samples(frame(unseen))
+    assert np.isfinite(new).all() and (new < scores).mean() > 0.95
+    by_column = detector.score_columns(frame(unseen[:20]))
+    assert by_column.shape == (20, 4)
+    assert (by_column.argmin(1) == 1).mean() > 0.9
+
+
+def test_equal_numbers_with_other_categories_are_spread_differently():
+    X = pd.DataFrame({"a": [1.0, 2.0] * 30, "kind": [f"k{k % 20}" for k in range(60)]})
+    rows = GUDOutlierDetector(Recorder()).fit(X).generator_.rows_
+    assert rows["a"].nunique() == 60 and rows["kind"].equals(X["kind"])
+
+
+def test_columns_with_a_declared_type_are_not_spread():
+    X = pd.DataFrame({"a": np.arange(60) % 3, "b": np.arange(60) % 5})
+    schema = Schema(feature_types={"a": "category"})
+    detector = GUDOutlierDetector(small(max_iter=0, schema=schema)).fit(X)
+    assert [c.feature_type for c in detector.generator_.schema_.columns][0] == "category"
+    assert detector.generator_.schema_.columns[0].n_distinct == 3
+    assert detector.generator_.schema_.columns[1].n_distinct == 60
+
+
+def test_the_reference_set_of_a_mixed_frame_is_looked_up_without_the_row(monkeypatch):
+    X = mixed(100)
+    detector = GUDOutlierDetector(small(retrieval="auto")).fit(X)
+    calls = []
+    score = GUDGenerator.score_samples_leave_one_out
+
+    def spy(self, rows, reference=None):
+        calls.append(reference)
+        return score(self, rows, reference=reference)
+
+    monkeypatch.setattr(GUDGenerator, "score_samples_leave_one_out", spy)
+    detector.score_samples(X)
+    reference_set = detector.generator_.state_.preconditioner.reference
+    for reference in calls:
+        places = reference_set.index(row_keys(reference))
+        assert set(places.tolist()) == {-1, *range(len(reference_set.rows))}
 
 
 def test_scores_of_frames_depend_on_no_other_row():

@@ -118,14 +118,15 @@ class Bins:
         return np.where(self.discrete, self.origin + step, X)
 
 
-def make_bins(bin_width, bin_range, container, X, names, alike=False):
+def make_bins(bin_width, bin_range, dtypes, X, names, alike=False):
     """Resolve ``bin_width`` and ``bin_range`` for validated data.
 
     Parameters
     ----------
     bin_width : "auto", None, number or array-like of shape (F,)
     bin_range : None, pair of numbers, or array-like of shape (F, 2)
-    container : Container
+    dtypes : list of numpy.dtype
+        One for each column.
     X : ndarray of shape (n, F)
     names : list of str
     alike : bool
@@ -140,7 +141,7 @@ def make_bins(bin_width, bin_range, container, X, names, alike=False):
     ValueError
         If a width is not positive or has the wrong length, or a value is off its grid.
     """
-    width = resolve_width(bin_width, container.dtypes, X.shape[1])
+    width = resolve_width(bin_width, dtypes, X.shape[1])
     return place_bins(width, bin_range, X, names, alike)
 
 

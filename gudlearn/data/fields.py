@@ -122,11 +122,16 @@ def _numbers(column, raw, unseen):
     if _is_empty(raw):
         return np.full(len(raw.values), np.nan)
     if column.kind in ("datetime", "duration"):
-        raw = _same_ticks(column, raw)
+        raw = same_ticks(column, raw)
     else:
         raw = _as_numbers(column, raw)
     numbers = _shifted(column, raw.values)
     return numbers if raw.missing is None else np.where(raw.missing, np.nan, numbers)
+
+
+def atom_numbers(column):
+    """The values of a column that have a probability of their own, as numbers of its field."""
+    return _shifted(column, np.asarray(column.atoms))
 
 
 def _shifted(column, values):
@@ -189,8 +194,20 @@ def _not_a_number(column, raw, row):
     )
 
 
-def _same_ticks(column, raw):
-    """A column of times in the unit of the first fit."""
+def same_ticks(column, raw):
+    """A column of times in the unit of another.
+
+    Parameters
+    ----------
+    column : Column
+        Says the unit, and whether there is a time zone.
+    raw : RawColumn
+
+    Raises
+    ------
+    ValueError
+        If it holds no such times.
+    """
     if raw.kind != column.kind:
         raise ValueError(
             f"Column {column.name!r} held {column.kind}s in fit, but holds "
@@ -230,7 +247,7 @@ def _level_codes(column, raw, unseen):
         places = np.where(codes < 0, n, codes)[raw.values]
         places = np.where(raw.values < 0, -1, places)
     else:
-        raw = _same_ticks(column, raw) if column.kind in ("datetime", "duration") else raw
+        raw = same_ticks(column, raw) if column.kind in ("datetime", "duration") else raw
         missing = raw.missing_mask()
         places = _places(column, raw.values)
         places = np.where(places < 0, n, places)

@@ -132,6 +132,46 @@ def labels_of(X):
     return index
 
 
+def in_order(X, names):
+    """A frame with the columns of these names in this order, if it has just these; else X."""
+    if not is_frame(X):
+        return X
+    labels = list(labels_of(X))
+    if labels == list(names) or set(labels) != set(names):
+        return X
+    return X[list(names)] if isinstance(X, pd.DataFrame) else X.select(list(names))
+
+
+def take_columns(X, mask):
+    """The columns (F,) of a frame or an array that a mask selects."""
+    if isinstance(X, pd.DataFrame):
+        return X.loc[:, mask]
+    if is_frame(X):
+        return X.select([label for label, kept in zip(labels_of(X), mask, strict=True) if kept])
+    return X[:, mask]
+
+
+def with_columns(X, new):
+    """A frame with other columns of numbers.
+
+    Parameters
+    ----------
+    X : frame of pandas, polars or pyarrow
+    new : dict of int to ndarray of shape (n,)
+        New columns by position.
+    """
+    if isinstance(X, pd.DataFrame):
+        out = X.copy(deep=False)
+        for j, values in new.items():
+            out.isetitem(j, values)
+        return out
+    frame, labels = nw.from_native(X, eager_only=True), list(labels_of(X))
+    columns = [
+        nw.new_series(labels[j], values, backend=frame.implementation) for j, values in new.items()
+    ]
+    return frame.with_columns(*columns).to_native()
+
+
 # Arrays
 
 

@@ -1,5 +1,7 @@
 """Columns of a table as plain arrays, whatever frame they came from."""
 
+import datetime
+import decimal
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +136,13 @@ def object_column(values, name):
     raise _mixed(values[~missing], name)
 
 
+# Types of the values that a table may hold.
+_VALUES = (
+    str, bytes, bool, int, float, decimal.Decimal, np.generic, datetime.date, datetime.time,
+    datetime.timedelta, pd.Interval,
+)  # fmt: skip
+
+
 def _integers(values, missing, name):
     whole = np.where(missing, 0, values)
     for dtype in (np.int64, np.uint64):
@@ -168,16 +177,17 @@ def _datetimes(values, kind, name):
 
 def _mixed(observed, name):
     """The error for a column whose values are of several types, or of none that is known."""
-    first = observed[0]
-    other = next((v for v in observed if _type(v) != _type(first)), None)
-    if other is not None:
-        return ValueError(
-            f"Column {name!r} mixes types: it holds {first!r} and {other!r}. Make them all text or "
-            "all numbers."
+    types = [_type(value) for value in observed]
+    strange = next((v for v in observed if not isinstance(v, _VALUES)), None)
+    if strange is not None:
+        return TypeError(
+            f"Column {name!r} holds {strange!r}: an argument must be a string or a real number, "
+            f"not {type(strange).__name__!r}. Convert it or drop it."
         )
-    return TypeError(
-        f"Column {name!r} holds {first!r}: an argument must be a string or a real number, not "
-        f"{type(first).__name__!r}. Convert it or drop it."
+    other = next((v for v, t in zip(observed, types, strict=True) if t != types[0]), observed[-1])
+    return ValueError(
+        f"Column {name!r} mixes types: it holds {observed[0]!r} and {other!r}. Make them all text "
+        "or all numbers."
     )
 
 

@@ -8,13 +8,12 @@ from sklearn.utils.validation import validate_data
 from gudlearn._constraints import _check_feature_names, _check_n_features
 from gudlearn.data.column_types import infinite_message
 from gudlearn.data.columns import column_names
-from gudlearn.data.containers import Container
-from gudlearn.data.frames import is_frame, labels_of, read_table
+from gudlearn.data.frames import in_order, is_frame, labels_of, read_table
 from gudlearn.data.images import ImageContainer, are_names, read_images
 
 
 def read_first(
-    estimator, X, shape, schema=None, *, bin_width="auto", bin_range=None, on_line=False
+    estimator, X, shape, schema, *, bin_width="auto", bin_range=None, on_line=False
 ):
     """Validate the X of a first fit; return its numbers and its container.
 
@@ -26,21 +25,18 @@ def read_first(
     X : array-like, DataFrame or images
     shape : tuple of int or None
         Shape of one image where X holds flat rows of images.
-    schema : Schema or None
-        Specification of a table's types. None reads numbers only, into a `Container`.
+    schema : Schema
+        Specification of a table's types.
     bin_width, bin_range, on_line : as in ``Schema.build``
 
     Returns
     -------
     values : ndarray of shape (n, n_fields)
         float64 for a table, the images' own dtype for images.
-    container : TableSchema, Container or ImageContainer
+    container : TableSchema or ImageContainer
     """
     images = read_images(X, shape)
     if images is None:
-        if schema is None:
-            container = Container.of(X)
-            return _validated(estimator, X, reset=True, dtype=np.float64), container
         table = _first_table(estimator, X)
         container = schema.build(
             table, column_names(estimator), bin_width=bin_width, bin_range=bin_range,
@@ -61,15 +57,13 @@ def read_more(estimator, X, container, *, partial=False, unseen="code"):
     ----------
     estimator : estimator to which X was passed
     X : array-like, DataFrame or images
-    container : TableSchema, Container or ImageContainer
+    container : TableSchema or ImageContainer
     partial, unseen : as in ``TableSchema.read``
 
     Returns
     -------
     ndarray of shape (n, n_fields)
     """
-    if isinstance(container, Container):
-        return _validated(estimator, X, reset=False, dtype=np.float64)
     if not isinstance(container, ImageContainer):
         table = _more_table(estimator, X, container, partial)
         return container.read(table, partial=partial, unseen=unseen)
@@ -81,6 +75,42 @@ def read_more(estimator, X, container, *, partial=False, unseen="code"):
 
 
 # Tables
+
+
+def read_checked(estimator, X, *, reset):
+    """The `Table` of an estimator's X, its columns in the order of the first fit.
+
+    Sets or compares ``n_features_in_`` and ``feature_names_in_`` of the estimator.
+
+    Parameters
+    ----------
+    estimator : estimator to which X was passed
+    X : array-like or frame
+    reset : bool
+        Whether X is that of a first fit.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If X has other columns, or holds infinity.
+    """
+    if reset:
+        table = _first_table(estimator, X)
+    elif not is_frame(X):
+        table = read_table(_numbers_or_objects(estimator, X, reset=False))
+    else:
+        if hasattr(estimator, "feature_names_in_"):
+            X = in_order(X, estimator.feature_names_in_)
+        _check_feature_names(estimator, X, reset=False)
+        _check_n_features(estimator, X, reset=False)
+        _check_size(estimator, X)
+        table = read_table(X)
+    _check_finite_columns(table, column_names(estimator))
+    return table
 
 
 def _first_table(estimator, X):
@@ -118,12 +148,12 @@ def _more_table(estimator, X, schema, partial):
 def _numbers_or_objects(estimator, X, reset):
     """A validated array: of numbers in their own dtype, or of objects."""
     return validate_data(
-        estimator, X, dtype=object if _holds_objects(X) else "numeric", reset=reset,
+        estimator, X, dtype=object if holds_objects(X) else "numeric", reset=reset,
         ensure_all_finite=False,
     )  # fmt: skip
 
 
-def _holds_objects(X):
+def holds_objects(X):
     """Whether an array or list holds text or other objects beside numbers."""
     if issparse(X) or hasattr(X, "columns"):
         return False

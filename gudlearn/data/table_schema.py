@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 
 from gudlearn.data.bins import Bins
 from gudlearn.data.fields import decode, encode
-from gudlearn.data.frames import TableKind, is_frame, labels_of, read_table
+from gudlearn.data.frames import Table, TableKind, labels_of, read_table
 from gudlearn.data.raw import empty_column
 from gudlearn.data.restoring import is_of_floats, to_floats, to_table
 from gudlearn.data.schema_display import html_of, text_of
@@ -135,7 +135,7 @@ class TableSchema:
         ValueError
             If X has other columns.
         """
-        labels = X.kind.labels if hasattr(X, "kind") else labels_of(X) if is_frame(X) else None
+        labels = X.kind.labels if isinstance(X, Table) else labels_of(X)
         n = len(self.columns)
         if labels is None or self.table.labels is None:
             width = len(X.columns) if hasattr(X, "columns") else np.shape(X)[1]

@@ -45,6 +45,12 @@ class SpreadTies:
         self.columns = np.array(list(self._sorted), dtype=int)
         self.n_features = X.shape[1]
 
+    def holds(self, X):
+        """Whether X (n, F) has the fitted number of columns, with numbers in those with ties."""
+        if X.shape[1] != self.n_features:
+            return False
+        return not (len(X) > 1 and np.isnan(X[:, self.columns]).all(0).any())
+
     def spread(self, X, keys, draw=0):
         """Rows with normal scores in place of the values of these columns.
 

@@ -9,7 +9,6 @@ from gudlearn._specs import resolve, same, snapshot
 from gudlearn.bases import IdentityBasis
 from gudlearn.data.bins import make_bins
 from gudlearn.data.columns import column_names
-from gudlearn.data.containers import Container
 from gudlearn.data.images import image_basis
 from gudlearn.data.labels import fit_labels, label_indices
 from gudlearn.data.missing import check_no_empty_column
@@ -201,15 +200,16 @@ def _image_bins(estimator, container, X):
     levels = isinstance(width, str) or width == 1
     if bounds is None and container.dtype == np.uint8 and levels:
         bounds = (0, 255)
-    types = Container(None, [container.dtype] * X.shape[1], "numpy")
-    return make_bins(width, bounds, types, X, column_names(estimator), alike=True)
+    dtypes = [container.dtype] * X.shape[1]
+    return make_bins(width, bounds, dtypes, X, column_names(estimator), alike=True)
 
 
 def _reference_set(estimator, encoding, rows, container, seed):
     """A reference set of training rows that the network looks up, or None."""
     images = container.is_image
     most = n_reference(estimator.retrieval, len(rows), images)
-    if not most or not encoding.ends.active.any():
+    # Distances are those of numbers: categories alone have none.
+    if not most or not encoding.ends.numeric.any():
         return None
     n = n_held_out(len(rows), estimator.validation_fraction, images)
     held_out = hold_out(rows, n, seed)

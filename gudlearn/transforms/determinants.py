@@ -8,21 +8,31 @@ import inspect
 
 import numpy as np
 from scipy import special
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
+    LabelBinarizer,
+    LabelEncoder,
     MaxAbsScaler,
     MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 
-from gudlearn.bases import Basis
+from gudlearn.bases import Basis, IdentityBasis
+from gudlearn.transforms.gaussianizer import MarginalGaussianizer
 
-__all__ = ["check_step", "column_name", "flatten_steps", "in_image", "step_log_det"]
+__all__ = [
+    "check_by_column", "check_step", "column_name", "flatten_steps", "in_image", "step_log_det",
+]  # fmt: skip
 
 # QuantileTransformer clips its normal output at the quantiles of 1e-7 and 1 - 1e-7.
 _NORMAL_CLIP = -special.ndtri(1e-7)
@@ -85,6 +95,16 @@ def _quantile(step, X, Z):
         log_det += 0.5 * (Z**2 + np.log(2 * np.pi)).sum(axis=1)
     return log_det
 
+
+# Steps that prepare the columns of a mixed table for models of numbers.
+_ENCODERS = (
+    ColumnTransformer, KBinsDiscretizer, LabelBinarizer, LabelEncoder, OneHotEncoder,
+    OrdinalEncoder, TargetEncoder,
+)  # fmt: skip
+_BY_COLUMN = (
+    StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer,
+    QuantileTransformer, FunctionTransformer, IdentityBasis, MarginalGaussianizer,
+)  # fmt: skip
 
 # Exact classes only: a subclass may transform otherwise.
 _LOG_DETS = {
@@ -165,6 +185,12 @@ def check_step(name, step, n_rows, n_features):
         If the parameters of the step, or the shape of the data, leave no density.
     """
     kind = type(step)
+    if isinstance(step, _ENCODERS):
+        raise TypeError(
+            f"Step {name!r} is a {kind.__name__}, which has no density and is not needed: "
+            "GUDGenerator takes frames of numbers, text, categories and times as they are. Leave "
+            "the step out."
+        )
     if kind not in _LOG_DETS and not _declares(step):
         known = ", ".join(known.__name__ for known in _LOG_DETS)
         raise TypeError(
@@ -176,6 +202,21 @@ def check_step(name, step, n_rows, n_features):
     reason = _REFUSALS[kind](step, n_rows, n_features) if kind in _REFUSALS else None
     if reason is not None:
         raise ValueError(f"Step {name!r} ({kind.__name__}) has no density: {reason}.")
+
+
+def check_by_column(steps):
+    """Raise if one of some steps does not transform each column by itself.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, step in flatten_steps(steps):
+        if type(step) not in _BY_COLUMN:
+            raise ValueError(
+                f"given= needs steps that transform each column by itself, but {name!r} is a "
+                f"{type(step).__name__}. Leave it out, or use it as the basis of the generator."
+            )
 
 
 def step_log_det(step, X, Z):

@@ -43,8 +43,51 @@ def draw_through(steps, n_samples, random_state):
         remaining = remaining[~inside]
         if len(remaining) == 0:
             return X
-    raise RuntimeError(
-        f"{len(remaining)} of {n_samples} samples of the last step were outside the range of the "
+    raise _outside(len(remaining), n_samples)
+
+
+def draw_given(steps, X, Z, n_samples, random_state):
+    """Draw rows given the observed values of some, through steps that act column by column.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+    X : ndarray of shape (n_rows, n_features)
+        NaN where a value is to be drawn.
+    Z : ndarray or frame of shape (n_rows, n_features)
+        X as the last step receives it; anything where a value is to be drawn.
+    n_samples : int
+    random_state : int, RandomState, numpy.random.Generator or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_rows, n_features)
+        Observed values are those of X.
+
+    Raises
+    ------
+    RuntimeError
+        As `draw_through`.
+    """
+    final, missing = steps[-1][1], np.isnan(X)
+    partial = np.where(missing, np.nan, np.asarray(Z, dtype=np.float64))
+    partial = np.tile(partial, (n_samples, 1))
+    out, remaining = np.empty(partial.shape), np.arange(len(partial))
+    for state in _random_states(final, random_state):
+        rows = partial[remaining]
+        rows = type(Z)(rows, columns=Z.columns) if hasattr(Z, "iloc") else rows
+        drawn = np.asarray(final.sample(given=rows, random_state=state), dtype=np.float64)
+        rows, inside = _inverted(steps[:-1], drawn)
+        out[remaining[inside]] = rows
+        remaining = remaining[~inside]
+        if len(remaining) == 0:
+            return np.where(missing, out.reshape(n_samples, *X.shape), X)
+    raise _outside(len(remaining), len(partial))
+
+
+def _outside(n_left, n_samples):
+    return RuntimeError(
+        f"{n_left} of {n_samples} samples of the last step were outside the range of the "
         f"transformers in each of {_ROUNDS} draws. Use a last step that fits the transformed "
         "data better, or another scaler."
     )
@@ -52,6 +95,12 @@ def draw_through(steps, n_samples, random_state):
 
 def _draw(final, n_samples, random_state):
     """Draw from a density estimator, scikit-learn's or ours; ndarray of float64."""
+    drawn = draw_final(final, n_samples, random_state)
+    return np.asarray(drawn, dtype=np.float64)
+
+
+def draw_final(final, n_samples, random_state):
+    """Draw from a density estimator, scikit-learn's or ours."""
     if "random_state" in inspect.signature(final.sample).parameters:
         drawn = final.sample(n_samples, random_state=random_state)
     elif random_state is None:
@@ -62,7 +111,7 @@ def _draw(final, n_samples, random_state):
         drawn = final.sample(n_samples)
     else:
         raise TypeError(f"{type(final).__name__}.sample takes no random_state; leave it at None.")
-    return np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn, dtype=np.float64)
+    return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
 def _random_states(final, random_state):
