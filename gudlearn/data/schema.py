@@ -1,6 +1,5 @@
 """The specification of a table's types, and how they are found."""
 
-import difflib
 from numbers import Real
 
 import numpy as np
@@ -8,6 +7,7 @@ from sklearn.base import BaseEstimator
 
 from gudlearn.data.bins import place_bins, resolve_bounds, resolve_width
 from gudlearn.data.column_types import FEATURE_TYPES, Rules
+from gudlearn.data.columns import nearest_name
 from gudlearn.data.feature_types import decide
 from gudlearn.data.fields import encode, fields_of
 from gudlearn.data.frames import read_table
@@ -127,7 +127,7 @@ class Schema(BaseEstimator):
                 raise TypeError(f"{name}={getattr(self, name)!r} must be True or False. Pass one.")
         for column, kind in (self.feature_types or {}).items():
             if kind not in FEATURE_TYPES:
-                hint = _nearest(str(kind), FEATURE_TYPES)
+                hint = nearest_name(str(kind), FEATURE_TYPES)
                 raise ValueError(
                     f"feature_types={{{column!r}: {kind!r}}} is no known type. {hint}"
                     f"Known types: {', '.join(map(repr, FEATURE_TYPES))}."
@@ -208,18 +208,13 @@ def _by_place(parameter, declared, table, names):
     out = {}
     for key, value in declared.items():
         if key not in places:
-            hint = _nearest(str(key), [str(place) for place in places])
+            hint = nearest_name(str(key), [str(place) for place in places])
             raise ValueError(
                 f"{parameter} names column {key!r}, which X does not have. {hint}"
                 f"Its columns are {', '.join(map(repr, names[:10]))}."
             )
         out[places[key]] = value
     return out
-
-
-def _nearest(text, known):
-    near = difflib.get_close_matches(text, known, n=1, cutoff=0.3)
-    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _refuse_missing(columns):
