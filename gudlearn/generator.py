@@ -471,8 +471,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     @isolated
     def sample(
-        self, n_samples=1, y=None, *, given=None, observation=None, guidance=1.0, random_state=None
-    ):
+        self, n_samples=1, y=None, *, given=None, where=None, observation=None, guidance=1.0,
+        return_y=False, random_state=None,
+    ):  # fmt: skip
         """Draw rows or images, from the whole distribution or given observed values.
 
         Parameters
@@ -488,6 +489,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             values is drawn from the whole distribution, a complete one comes back as it is. A dict
             of values by column, or a Series, is one row, and a dict of lists several; these and a
             frame hold the known columns only, as they like.
+        where : dict or None, default=None
+            Conditions by column: a closed range (low, high) of numbers, times or ordered levels,
+            of which one end may be None, or a list of values. Rows are drawn from the model given
+            all conditions: by rejection, and where they concern categories by drawing these from
+            their levels first.
         observation : tuple (A, y, noise_std) or None, default=None
             Linear functions of a row that are observed: y = A x + noise, in the units of X. A is
             an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
@@ -497,33 +503,41 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
             larger values exaggerate what distinguishes the class, 0 ignores it.
+        return_y : bool, default=False
+            Whether to return the classes of the rows as well, with ``class_conditional``.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n rows are the k rows; with
             ``given``, the first k of n draws of all of its rows.
 
         Returns
         -------
-        array or DataFrame of shape (n_samples, n_features), or images
+        X : array or DataFrame of shape (n_samples, n_features), or images
             The container, shape, columns and dtypes of the X that was fitted. With ``given``, or
             an observation of several rows, of shape (n_rows, ...) where n_samples is 1, with the
             index of ``given``. Several draws of an array are one of shape (n_samples, n_rows, ...),
             those of a frame one frame, draw after draw: in pandas with an index of the levels
             ("draw", "row"), in polars and pyarrow without. Observed entries are those of ``given``,
             to the bit where the dtype of X holds them; on a grid that was found, the nearest level.
+        y : ndarray of shape (n_samples,) or (n_samples, n_rows)
+            Labels, only with ``return_y=True``.
 
         Raises
         ------
         ValueError
             If n_samples is not a positive whole number, y holds an unknown class, y or guidance is
             passed to a model that was fitted without labels, guidance is passed with ``given`` but
-            without y, or ``given`` has another shape or values off the grid of their column.
+            without y, ``given`` has another shape or values off the grid of their column, a column
+            or a level of ``given`` or ``where`` is unknown, a range is empty or reversed, or hardly
+            any row satisfies ``where``.
+        TypeError
+            If a condition of ``where`` is not of the column's type.
 
         Warns
         -----
         UserWarning
             If the model was fitted with ``conditional_rate=0``, and its samples are therefore only
             guided by the observed values, or condition on them although the network never saw such
-            rows.
+            rows. If fewer than one row in a hundred satisfies ``where``.
 
         Notes
         -----
@@ -542,11 +556,17 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> partial[:, 2:] = np.nan
         >>> gen.sample(given=partial).shape, gen.sample(5, given=partial).shape
         ((2, 4), (5, 2, 4))
+        >>> gen.sample(3, where={"x0": (5.0, 6.0)})[:, 0].max() <= 6.0
+        np.True_
         """
         data, random_state = self._data(), self._random_state(random_state)
-        rows = None if given is None else data.partial(given)
-        drawn = self.sampling().answer(n_samples, rows, observation, y, guidance, random_state)
-        return data.drawn(drawn, given)
+        data.check_return_y(return_y, y, given, observation)
+        rows, where = None if given is None else data.partial(given), data.where(where)
+        drawn, labels = self.sampling().answer(
+            n_samples, rows, observation, y, guidance, random_state, where
+        )
+        X = data.drawn(drawn, given)
+        return (X, data.labels(labels)) if return_y else X
 
     def _random_state(self, random_state):
         check_is_fitted(self)

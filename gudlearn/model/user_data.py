@@ -10,6 +10,7 @@ from gudlearn.data.given import as_given, index_of
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.data.reading import read_more
 from gudlearn.data.rows import Rows
+from gudlearn.data.where import Where
 
 
 class UserData:
@@ -71,7 +72,39 @@ class UserData:
         shape = self.container.sample_shape
         return self.container.shape if self.state.has_images and len(shape) == 1 else shape
 
+    def where(self, where):
+        """Conditions on columns as a `Where`, or None."""
+        if where is None:
+            return None
+        if self.state.has_images:
+            raise ValueError("where= names columns of a table, but X holds images. Pass given=.")
+        return Where(where, self.container)
+
+    def check_return_y(self, return_y, y, *conditions):
+        """Raise if labels are asked for and not known.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not return_y:
+            return
+        if self.state.classes is None:
+            raise ValueError(
+                "return_y=True needs a model of labels, but this one was fitted without. Fit with "
+                "class_conditional=True and y."
+            )
+        if y is None and any(condition is not None for condition in conditions):
+            raise ValueError(
+                "return_y=True: where a part is observed no class is drawn. Pass y, or leave out "
+                "given= and observation=."
+            )
+
     # Out
+
+    def labels(self, labels):
+        """Labels of class indices."""
+        return self.state.classes.labels[labels]
 
     def drawn(self, draws, given=None):
         """Draws (n_samples, n_rows, F) or (n_rows, F) in the shape and container of the data."""
