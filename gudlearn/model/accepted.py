@@ -176,13 +176,10 @@ class Request:
         if self.where is None:
             return []
         categories, sets = self.state.encoding.categories, []
-        for place, field in enumerate(categories.columns):
-            if int(field) in self.where.allowed:
-                stop = categories.sizes.cumsum()[place]
-                part = slice(stop - categories.sizes[place], stop)
-                allowed = self.where.allowed[int(field)]
-                mass = np.exp(categories.log_pmf[part])[allowed].sum()
-                sets.append((mass, field, allowed, part))
+        for field, allowed in self.where.allowed.items():
+            part = categories.part(field)
+            mass = np.exp(categories.log_pmf[part])[allowed].sum()
+            sets.append((mass, field, allowed, part))
         # The rarest is drawn first: it never fails.
         return [entry[1:] for entry in sorted(sets, key=lambda entry: entry[0])]
 

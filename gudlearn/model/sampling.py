@@ -50,11 +50,9 @@ class Expectation:
 
     def of_column(self, j):
         """Probabilities (n, K) of the levels of a category column j; None if it does not vary."""
-        place = np.flatnonzero(self.categories.columns == j)
-        if not len(place):
+        if j not in self.categories.columns:
             return None
-        stop = self.categories.sizes.cumsum()[place[0]]
-        return self.probabilities[:, stop - self.categories.sizes[place[0]] : stop]
+        return self.probabilities[:, self.categories.part(j)]
 
     def rows(self, observed):
         """Rows (n, F) of means and modes; observed (n, F), or None, marks observed values."""
