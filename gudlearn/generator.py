@@ -830,8 +830,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         ndarray of shape (n_samples, n_components) or (n_samples, n_components + n_features)
             Sums to ``score_samples``. Where components are not data columns and the data are
-            discrete, the reconstruction of each column follows the components. Given and missing
-            entries have 0.
+            discrete, the reconstruction of each column follows the components. Where they are, and
+            X has categories or point masses, there is one entry for each column, in their order.
+            Given and missing entries have 0.
 
         Raises
         ------
@@ -945,8 +946,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             0 where nothing is scored.
         """
         rows, given = self._data().rows(X, y), self._data().mask("given_columns", given_columns)
-        total = -self.scoring().rows(rows, given).sum()
-        return float(total / (max(rows.n_observed_outside(given), 1) * math.log(2)))
+        scoring = self.scoring()
+        total = -scoring.rows(rows, given).sum()
+        return float(total / (max(scoring.n_scored(rows, given), 1) * math.log(2)))
 
     @isolated
     def log_snr(self, t):
@@ -1011,8 +1013,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns or
             rotates them differently, a column is constant, the schedule differs between columns
-            that are active at once, X was fitted as flat images (``shape``), or X_start has
-            another shape.
+            that are active at once, X was fitted as flat images (``shape``), X has categories or
+            point masses, or X_start has another shape.
         TypeError
             If X_start is not numeric.
 

@@ -86,10 +86,19 @@ def _taken(column, null=None):
 
 def held_by(column, dtype):
     """A column whose floats are rounded to those of a table's dtype."""
-    narrow = _NARROW.get(str(dtype).lower().removesuffix("[pyarrow]"))
+    narrow = _narrow(dtype)
     if column.kind != "float" or narrow is None:
         return column
     return replace(column, values=cast(column.values, np.dtype(narrow)).astype(np.float64))
+
+
+def is_short(dtype):
+    """Whether a table's dtype is one of floats of less than 64 bits."""
+    return _narrow(dtype) is not None
+
+
+def _narrow(dtype):
+    return _NARROW.get(str(dtype).lower().removesuffix("[pyarrow]"))
 
 
 def cast(values, dtype):

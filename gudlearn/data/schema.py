@@ -1,5 +1,6 @@
 """The specification of a table's types, and how they are found."""
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.base import BaseEstimator
 from gudlearn.data.bins import place_bins, resolve_bounds, resolve_width
 from gudlearn.data.column_types import FEATURE_TYPES, Rules
 from gudlearn.data.columns import nearest_name
+from gudlearn.data.constraints import check_constraint_parameters, make_constraints
 from gudlearn.data.feature_types import decide
 from gudlearn.data.fields import encode, fields_of
 from gudlearn.data.frames import read_table
@@ -39,10 +41,16 @@ class Schema(BaseEstimator):
         declares a column continuous. In columns that it names nothing is looked for.
     clip : bool, default=True
         Whether samples stay in the range of values that was seen.
-    constraints : list or None, default=None
-        Linear equalities and inequalities between columns, as text.
-    forbid_unseen : list or None, default=None
-        Tuples of columns whose combinations of levels must have been seen.
+    constraints : list of str or None, default=None
+        Linear equalities and inequalities between columns of numbers, or of times, such as
+        ``"casual + registered == count"``, ``"2*a - b >= 3"`` or ``"start <= end"``; names that
+        are no identifiers stand in backticks. Training rows that violate one are an error, missing
+        values violate none. Samples satisfy all: one column of an equality, if possible one that
+        stands alone, is computed from the others, and rows that violate an inequality are drawn
+        again. All columns stay part of the model: scores do not know the constraints.
+    forbid_unseen : list of tuple or None, default=None
+        Tuples of columns whose combinations of levels must have been seen in training; samples
+        with others are drawn again.
 
     Examples
     --------
@@ -104,7 +112,12 @@ class Schema(BaseEstimator):
         if on_line and self.missing == "model":
             _refuse_missing(columns)
         fields = fields_of(columns)
-        return _with_bins(table, columns, fields, bin_range, self.clip)
+        schema = _with_bins(table, columns, fields, bin_range, self.clip)
+        if not (self.constraints or self.forbid_unseen):
+            return schema
+        values = schema.read(table)
+        constraints = make_constraints(self.constraints, self.forbid_unseen, schema, values)
+        return replace(schema, constraints=constraints)
 
     def check_params(self):
         """Raise if a parameter is invalid, as far as no data are needed.
@@ -114,6 +127,7 @@ class Schema(BaseEstimator):
         ValueError
         TypeError
         """
+        check_constraint_parameters(self.constraints, self.forbid_unseen)
         for name in ("feature_types", "bin_width"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, dict):
