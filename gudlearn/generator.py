@@ -3,27 +3,23 @@
 import math
 from numbers import Integral, Real
 
-import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._atomic import isolated, isolated_iterator, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, validate_set_later
-from gudlearn._random import row_keys
 from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
-from gudlearn.data.columns import as_mask, check_n_samples, column_names, masks_of_groups
-from gudlearn.data.containers import numbers
-from gudlearn.data.labels import label_indices, no_labels
-from gudlearn.data.reading import read_more
-from gudlearn.data.rows import Rows
+from gudlearn.data.columns import check_n_samples, column_names
+from gudlearn.data.given import index_of
 from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
 from gudlearn.model.sampling import Sampling, as_probabilities, auto_sampler
 from gudlearn.model.scoring import Scoring
 from gudlearn.model.state import learned_attributes
+from gudlearn.model.summaries import Summaries
+from gudlearn.model.user_data import UserData, excluded_keys
 from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
 from gudlearn.training.prepare import continued_state, first_state
@@ -467,41 +463,18 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """A parameter that may be set after fit, checked as in fit."""
         return validate_set_later(self, name, self._parameter_constraints)
 
-    def _read(self, X, y=None):
-        """New data as `Rows`; a class-conditional model without y gets null labels."""
+    def _data(self):
+        """Reads what users pass, and puts results into the container of X."""
         check_is_fitted(self)
-        state = self.state_
-        rows = Rows.of(read_more(self, X, state.container))
-        state.encoding.bins.check(rows.values)
-        if state.classes is None:
-            return rows
-        if y is None:
-            return rows.with_labels(no_labels(len(rows), state.n_classes))
-        return rows.with_labels(label_indices(y, len(rows), state.classes.labels))
-
-    def _mask(self, parameter, columns):
-        """The columns that a parameter names as a mask (F,), or None."""
-        if columns is None:
-            return None
-        return self._of_fields(as_mask(parameter, columns, column_names(self), self._mask_shape))
-
-    def _of_fields(self, mask):
-        """A mask of the user's columns (..., F) as one of the columns of `Rows`."""
-        state = self.state_
-        return mask if state.has_images else state.container.field_mask(mask)
-
-    @property
-    def _mask_shape(self):
-        """Shape of a mask of columns: that of one sample, or of one image if rows are flat."""
-        flat = self.state_.has_images and len(self.sample_shape_) == 1
-        return self.state_.container.shape if flat else self.sample_shape_
+        return UserData(self, self.state_)
 
     # Samples
 
     @isolated
     def sample(
-        self, n_samples=1, y=None, *, given=None, observation=None, guidance=1.0, random_state=None
-    ):
+        self, n_samples=1, y=None, *, given=None, where=None, observation=None, guidance=1.0,
+        return_y=False, random_state=None,
+    ):  # fmt: skip
         """Draw rows or images, from the whole distribution or given observed values.
 
         Parameters
@@ -511,10 +484,17 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         y : array-like of shape (n_samples,), one label or None, default=None
             Classes to draw from, with ``class_conditional``. None draws them by their frequency.
             With ``given``, one label for each of its rows; None is then all classes together.
-        given : array-like or DataFrame of shape (n_rows, n_features), images, or None, \
-                default=None
+        given : dict, Series, array-like or DataFrame of shape (n_rows, n_features), images, or \
+                None, default=None
             Partially observed rows; NaN marks the values to be drawn. A row without observed
-            values is drawn from the whole distribution, a complete one comes back as it is.
+            values is drawn from the whole distribution, a complete one comes back as it is. A dict
+            of values by column, or a Series, is one row, and a dict of lists several; these and a
+            frame hold the known columns only, as they like.
+        where : dict or None, default=None
+            Conditions by column: a closed range (low, high) of numbers, times or ordered levels,
+            of which one end may be None, or a list of values. Rows are drawn from the model given
+            all conditions: by rejection, and where they concern categories by drawing these from
+            their levels first.
         observation : tuple (A, y, noise_std) or None, default=None
             Linear functions of a row that are observed: y = A x + noise, in the units of X. A is
             an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
@@ -524,31 +504,41 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
             larger values exaggerate what distinguishes the class, 0 ignores it.
+        return_y : bool, default=False
+            Whether to return the classes of the rows as well, with ``class_conditional``.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's. For one seed the first k of n rows are the k rows; with
             ``given``, the first k of n draws of all of its rows.
 
         Returns
         -------
-        array or DataFrame of shape (n_samples, n_features), or images
+        X : array or DataFrame of shape (n_samples, n_features), or images
             The container, shape, columns and dtypes of the X that was fitted. With ``given``, or
             an observation of several rows, of shape (n_rows, ...) where n_samples is 1, with the
-            index of ``given``, else an array of shape (n_samples, n_rows, ...). Observed entries
-            are those of ``given``, to the bit where the dtype of X holds them.
+            index of ``given``. Several draws of an array are one of shape (n_samples, n_rows, ...),
+            those of a frame one frame, draw after draw: in pandas with an index of the levels
+            ("draw", "row"), in polars and pyarrow without. Observed entries are those of ``given``,
+            to the bit where the dtype of X holds them; on a grid that was found, the nearest level.
+        y : ndarray of shape (n_samples,) or (n_samples, n_rows)
+            Labels, only with ``return_y=True``.
 
         Raises
         ------
         ValueError
             If n_samples is not a positive whole number, y holds an unknown class, y or guidance is
             passed to a model that was fitted without labels, guidance is passed with ``given`` but
-            without y, or ``given`` has another shape or values off the grid of their column.
+            without y, ``given`` has another shape or values off the grid of their column, a column
+            or a level of ``given`` or ``where`` is unknown, a range is empty or reversed, or hardly
+            any row satisfies ``where``.
+        TypeError
+            If a condition of ``where`` is not of the column's type.
 
         Warns
         -----
         UserWarning
             If the model was fitted with ``conditional_rate=0``, and its samples are therefore only
             guided by the observed values, or condition on them although the network never saw such
-            rows.
+            rows. If fewer than one row in a hundred satisfies ``where``.
 
         Notes
         -----
@@ -567,32 +557,21 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> partial[:, 2:] = np.nan
         >>> gen.sample(given=partial).shape, gen.sample(5, given=partial).shape
         ((2, 4), (5, 2, 4))
+        >>> gen.sample(3, where={"x0": (5.0, 6.0)})[:, 0].max() <= 6.0
+        np.True_
         """
-        partial = None if given is None else self._read_partial(given)
-        random_state = self._random_state(random_state)
-        drawn = self.sampling().answer(n_samples, partial, observation, y, guidance, random_state)
-        return self._in_container(drawn, given)
+        data, random_state = self._data(), self._random_state(random_state)
+        data.check_return_y(return_y, y, given, observation)
+        rows, where = None if given is None else data.partial(given), data.where(where)
+        drawn, labels = self.sampling().answer(
+            n_samples, rows, observation, y, guidance, random_state, where
+        )
+        X = data.drawn(drawn, given)
+        return (X, data.labels(labels)) if return_y else X
 
     def _random_state(self, random_state):
         check_is_fitted(self)
         return self.random_state if random_state is None else random_state
-
-    def _read_partial(self, X):
-        """Partially observed rows as `Rows` of float64."""
-        check_is_fitted(self)
-        more = {} if self.state_.has_images else {"partial": True, "unseen": "raise"}
-        return Rows.of(read_more(self, X, self.state_.container, **more).astype(np.float64))
-
-    def _in_container(self, drawn, given):
-        """Draws (n_samples, n_rows, F) or (n_rows, F) in the shape and container of the data."""
-        flat = self.state_.restore(drawn.reshape(-1, drawn.shape[-1]))
-        if drawn.ndim == 2:
-            return flat
-        if len(drawn) > 1:
-            return numbers(flat).reshape(*drawn.shape[:2], *self.sample_shape_)
-        # A completed row keeps its index label.
-        are_frames = isinstance(flat, pd.DataFrame) and isinstance(given, pd.DataFrame)
-        return flat.set_axis(given.index, axis=0) if are_frames else flat
 
     @isolated
     def sample_trajectory(
@@ -653,7 +632,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             components and the network was trained on partially observed rows, else "posterior".
         """
         sampling = self.sampling()
-        return sampling.method(self._mask("mask", mask)[None])
+        return sampling.method(self._data().mask("mask", mask)[None])
 
     @isolated
     def conditional_mean(self, X, *, n_samples=100, random_state=None):
@@ -661,8 +640,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks a missing value. A class-conditional model averages over the classes.
+        X : dict, Series, array-like or DataFrame of shape (n_rows, n_features), or images
+            As ``given`` of ``sample``. A class-conditional model averages over the classes.
         n_samples : int, default=100
             Draws of noise for each row, rounded up to an even number where they come in pairs (see
             Notes).
@@ -671,8 +650,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features), or images of floats
-            Observed entries are those of X.
+        ndarray of shape (n_rows, n_features), frame, or images of floats
+            Observed entries are those of X. Whole numbers become floats, means of times are
+            rounded to a tick; of categories it is the most probable level. A value that may be
+            missing has the mean of those that are not.
 
         Notes
         -----
@@ -682,9 +663,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         variance. The noise comes in antithetic pairs, whose errors cancel where the data are
         normal. It takes about half as long as sampling with 20 steps.
         """
-        rows, random_state = self._read_partial(X), self._random_state(random_state)
-        expected = self.sampling().expect(n_samples, rows, random_state)
-        return expected.rows(rows.observed).reshape(-1, *self.sample_shape_)
+        rows = self._data().partial(X)
+        return self._summaries(n_samples, random_state).mean(rows, index_of(X))
 
     @isolated
     def conditional_quantile(self, X, q, *, n_samples=100, random_state=None):
@@ -692,8 +672,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_rows, n_features), or images
-            NaN marks a missing value. A class-conditional model averages over the classes.
+        X : dict, Series, array-like or DataFrame of shape (n_rows, n_features), or images
+            As ``given`` of ``sample``. A class-conditional model averages over the classes.
         q : float or array-like of shape (n_quantiles,)
             Probabilities in [0, 1].
         n_samples : int, default=100
@@ -704,14 +684,62 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features) or (n_quantiles, n_rows, n_features), or images
-            Observed entries are those of X.
+        ndarray of shape (n_rows, n_features) or (n_quantiles, n_rows, n_features), frame, or images
+            Observed entries are those of X. Several quantiles of a frame are one frame, in pandas
+            with an index of the levels ("quantile", "row").
+
+        Raises
+        ------
+        ValueError
+            If q is no probability, or an entry of a column without order is missing.
         """
         check_is_fitted(self)
         q = as_probabilities("q", q)
-        rows, random_state = self._read_partial(X), self._random_state(random_state)
-        draws = self.sampling().complete(n_samples, rows, None, 1.0, random_state)
-        return np.quantile(draws, q, axis=0).reshape(*q.shape, -1, *self.sample_shape_)
+        rows = self._data().partial(X)
+        return self._summaries(n_samples, random_state).quantile(rows, q, index_of(X))
+
+    @isolated
+    def conditional_proba(self, X, column, *, n_samples=100, random_state=None):
+        """Probabilities of the levels of a column given the other observed columns of each row.
+
+        Parameters
+        ----------
+        X : dict, Series, array-like or DataFrame of shape (n_rows, n_features)
+            As ``given`` of ``sample``. Values of the column itself are not looked at. A
+            class-conditional model averages over the classes.
+        column : str or int
+            Name of a column of categories, or with point masses; index of a column of an array.
+        n_samples : int, default=100
+            Draws of noise for each row where other values are missing. Where none is, the network
+            is evaluated once.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_levels), or frame
+            A frame's columns are named by the levels. A column with point masses has one for each
+            of them, "missing" if missing values are modelled, and "other" for all other values.
+
+        Raises
+        ------
+        ValueError
+            If the column is unknown or has no levels.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from gudlearn import GUDGenerator
+        >>> X = pd.DataFrame({"kind": ["a", "b"] * 30, "size": range(60)})
+        >>> gen = GUDGenerator(max_iter=0, conditional_rate=0.3, random_state=0).fit(X)
+        >>> gen.conditional_proba({"size": [3, 4]}, "kind").columns.tolist()
+        ['a', 'b']
+        """
+        rows = self._data().partial(X)
+        return self._summaries(n_samples, random_state).probabilities(rows, column, index_of(X))
+
+    def _summaries(self, n_samples, random_state):
+        return Summaries(self.sampling(), n_samples, self._random_state(random_state))
 
     # Scores
 
@@ -760,8 +788,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.score_samples(X[:5], given_columns=[0, 1]).shape
         (5,)
         """
-        rows = self._read(X, y)
-        return self.scoring().rows(rows, self._mask("given_columns", given_columns))
+        rows = self._data().rows(X, y)
+        return self.scoring().rows(rows, self._data().mask("given_columns", given_columns))
 
     @isolated
     def score_samples_leave_one_out(self, X, reference=None):
@@ -779,8 +807,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             As ``score_samples``, and equal to it without a reference set or with
             ``likelihood="flow"``.
         """
-        rows = self._read(X)
-        return self.scoring().rows(rows, excluded=_keys(rows, reference))
+        rows = self._data().rows(X)
+        return self.scoring().rows(rows, excluded=excluded_keys(rows, reference))
 
     @isolated
     def score_components(self, X, y=None, *, given_columns=None):
@@ -802,8 +830,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         ndarray of shape (n_samples, n_components) or (n_samples, n_components + n_features)
             Sums to ``score_samples``. Where components are not data columns and the data are
-            discrete, the reconstruction of each column follows the components. Given and missing
-            entries have 0.
+            discrete, the reconstruction of each column follows the components. Where they are, and
+            X has categories or point masses, there is one entry for each column, in their order.
+            Given and missing entries have 0.
 
         Raises
         ------
@@ -811,8 +840,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             If ``likelihood="flow"``, whose density is not a sum over components; and as
             ``score_samples`` does.
         """
-        rows = self._read(X, y)
-        return self.scoring().components(rows, self._mask("given_columns", given_columns))
+        rows = self._data().rows(X, y)
+        return self.scoring().components(rows, self._data().mask("given_columns", given_columns))
 
     @isolated
     def score_columns(self, X, y=None, *, groups=None):
@@ -853,8 +882,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.score_columns(X[:5], groups={"sepal": [0, 1], "petal": [2, 3]}).shape
         (5, 2)
         """
-        rows = self._read(X, y)
-        masks = self._of_fields(masks_of_groups(groups, column_names(self), self._mask_shape))
+        rows = self._data().rows(X, y)
+        masks = self._data().groups(groups)
         return self.scoring().groups(rows, masks)
 
     @isolated
@@ -874,9 +903,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
             As ``score_columns``.
         """
-        rows = self._read(X)
-        masks = self._of_fields(masks_of_groups(groups, column_names(self), self._mask_shape))
-        return self.scoring().groups(rows, masks, _keys(rows, reference))
+        rows = self._data().rows(X)
+        masks = self._data().groups(groups)
+        return self.scoring().groups(rows, masks, excluded_keys(rows, reference))
 
     def score(self, X, y=None, *, given_columns=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
@@ -916,9 +945,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         float
             0 where nothing is scored.
         """
-        rows, given = self._read(X, y), self._mask("given_columns", given_columns)
-        total = -self.scoring().rows(rows, given).sum()
-        return float(total / (max(rows.n_observed_outside(given), 1) * math.log(2)))
+        rows, given = self._data().rows(X, y), self._data().mask("given_columns", given_columns)
+        scoring = self.scoring()
+        total = -scoring.rows(rows, given).sum()
+        return float(total / (max(scoring.n_scored(rows, given), 1) * math.log(2)))
 
     @isolated
     def log_snr(self, t):
@@ -983,8 +1013,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ValueError
             If the strip is too narrow for context and active columns, the basis mixes columns or
             rotates them differently, a column is constant, the schedule differs between columns
-            that are active at once, X was fitted as flat images (``shape``), or X_start has
-            another shape.
+            that are active at once, X was fitted as flat images (``shape``), X has categories or
+            point masses, or X_start has another shape.
         TypeError
             If X_start is not numeric.
 
@@ -1050,8 +1080,3 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         tags.input_tags.allow_nan = named or isinstance(self.basis, IdentityBasis | BlockBasis)
         tags.target_tags.required = self.class_conditional
         return tags
-
-
-def _keys(rows, reference):
-    """Keys of the reference rows to exclude: of `Rows`, or of the rows they correspond to."""
-    return rows.keys if reference is None else row_keys(reference)

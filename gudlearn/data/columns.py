@@ -1,5 +1,6 @@
 """Parameters that name columns, and parameters that are counts."""
 
+import difflib
 from numbers import Integral
 
 import numpy as np
@@ -10,6 +11,12 @@ def column_names(estimator):
     if hasattr(estimator, "feature_names_in_"):
         return list(estimator.feature_names_in_)
     return [f"x{j}" for j in range(estimator.n_features_in_)]
+
+
+def nearest_name(name, known):
+    """A question that offers the most similar of the known names; empty if none is similar."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def as_mask(parameter, columns, names, shape):

@@ -327,6 +327,24 @@ def decode(column, parts):
     return _from_numbers(column, numbers)
 
 
+def decode_mean(column, numbers):
+    """A column of one field of numbers that are means: whole numbers and grids stay floats.
+
+    Times are rounded to ticks, levels to the nearest.
+
+    Parameters
+    ----------
+    column : Column
+    numbers : ndarray of shape (n,)
+    """
+    if column.feature_type == "ordered":
+        return _from_codes(column, numbers)
+    if not column.is_time:
+        return RawColumn("float", numbers + float(column.offset) if column.offset else numbers)
+    ticks = np.rint(numbers * column.step).astype(np.int64) + column.offset
+    return RawColumn(column.kind, ticks, unit=column.unit, zone=column.zone)
+
+
 def _from_codes(column, codes):
     """The raw column of codes (n,) on a line or of a category."""
     n = len(column.levels)

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,10 @@ import pandas as pd
 from gudlearn.data.containers import clip_to
 
 _OF_TIME = ("datetime", "duration")
+# Dtypes of floats shorter than float64, as numpy, pandas, polars and pyarrow name them.
+_NARROW = {
+    "float16": np.float16, "halffloat": np.float16, "float32": np.float32, "float": np.float32,
+}  # fmt: skip
 
 
 def to_table(kind, columns):
@@ -77,6 +82,23 @@ def _taken(column, null=None):
     levels[:-1] = column.levels
     levels[-1] = null
     return levels[column.values]
+
+
+def held_by(column, dtype):
+    """A column whose floats are rounded to those of a table's dtype."""
+    narrow = _narrow(dtype)
+    if column.kind != "float" or narrow is None:
+        return column
+    return replace(column, values=cast(column.values, np.dtype(narrow)).astype(np.float64))
+
+
+def is_short(dtype):
+    """Whether a table's dtype is one of floats of less than 64 bits."""
+    return _narrow(dtype) is not None
+
+
+def _narrow(dtype):
+    return _NARROW.get(str(dtype).lower().removesuffix("[pyarrow]"))
 
 
 def cast(values, dtype):

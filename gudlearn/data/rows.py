@@ -54,14 +54,6 @@ class Rows:
         """Number of observed values."""
         return self.values.size if self.observed is None else int(self.observed.sum())
 
-    def n_observed_outside(self, columns):
-        """Number of observed values outside the columns of a mask (F,); of all if it is None."""
-        if columns is None:
-            return self.n_observed
-        if self.observed is None:
-            return len(self) * int((~columns).sum())
-        return int(self.observed[:, ~columns].sum())
-
     def take(self, index):
         """The rows that an index array or a slice selects."""
         observed = None if self.observed is None else self.observed[index]

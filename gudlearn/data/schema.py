@@ -1,6 +1,6 @@
 """The specification of a table's types, and how they are found."""
 
-import difflib
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -8,6 +8,8 @@ from sklearn.base import BaseEstimator
 
 from gudlearn.data.bins import place_bins, resolve_bounds, resolve_width
 from gudlearn.data.column_types import FEATURE_TYPES, Rules
+from gudlearn.data.columns import nearest_name
+from gudlearn.data.constraints import check_constraint_parameters, make_constraints
 from gudlearn.data.feature_types import decide
 from gudlearn.data.fields import encode, fields_of
 from gudlearn.data.frames import read_table
@@ -43,10 +45,16 @@ class Schema(BaseEstimator):
         Whether continuous columns whose distribution is clearly not normal are mapped to normal
         ones inside the model, by a smooth distribution function that is fitted to each. The joint
         Gaussian that training starts from is then a Gaussian copula.
-    constraints : list or None, default=None
-        Linear equalities and inequalities between columns, as text.
-    forbid_unseen : list or None, default=None
-        Tuples of columns whose combinations of levels must have been seen.
+    constraints : list of str or None, default=None
+        Linear equalities and inequalities between columns of numbers, or of times, such as
+        ``"casual + registered == count"``, ``"2*a - b >= 3"`` or ``"start <= end"``; names that
+        are no identifiers stand in backticks. Training rows that violate one are an error, missing
+        values violate none. Samples satisfy all: one column of an equality, if possible one that
+        stands alone, is computed from the others, and rows that violate an inequality are drawn
+        again. All columns stay part of the model: scores do not know the constraints.
+    forbid_unseen : list of tuple or None, default=None
+        Tuples of columns whose combinations of levels must have been seen in training; samples
+        with others are drawn again.
 
     Examples
     --------
@@ -111,9 +119,14 @@ class Schema(BaseEstimator):
             _refuse_missing(columns)
         fields = fields_of(columns)
         bins = _bins_of(table, columns, fields, bin_range)
-        return TableSchema(
+        schema = TableSchema(
             columns, fields, table.kind, bins, bool(self.clip), bool(self.gaussianize)
         )
+        if not (self.constraints or self.forbid_unseen):
+            return schema
+        values = schema.read(table)
+        constraints = make_constraints(self.constraints, self.forbid_unseen, schema, values)
+        return replace(schema, constraints=constraints)
 
     def check_params(self):
         """Raise if a parameter is invalid, as far as no data are needed.
@@ -123,6 +136,7 @@ class Schema(BaseEstimator):
         ValueError
         TypeError
         """
+        check_constraint_parameters(self.constraints, self.forbid_unseen)
         for name in ("feature_types", "bin_width"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, dict):
@@ -136,7 +150,7 @@ class Schema(BaseEstimator):
                 raise TypeError(f"{name}={getattr(self, name)!r} must be True or False. Pass one.")
         for column, kind in (self.feature_types or {}).items():
             if kind not in FEATURE_TYPES:
-                hint = _nearest(str(kind), FEATURE_TYPES)
+                hint = nearest_name(str(kind), FEATURE_TYPES)
                 raise ValueError(
                     f"feature_types={{{column!r}: {kind!r}}} is no known type. {hint}"
                     f"Known types: {', '.join(map(repr, FEATURE_TYPES))}."
@@ -217,18 +231,13 @@ def _by_place(parameter, declared, table, names):
     out = {}
     for key, value in declared.items():
         if key not in places:
-            hint = _nearest(str(key), [str(place) for place in places])
+            hint = nearest_name(str(key), [str(place) for place in places])
             raise ValueError(
                 f"{parameter} names column {key!r}, which X does not have. {hint}"
                 f"Its columns are {', '.join(map(repr, names[:10]))}."
             )
         out[places[key]] = value
     return out
-
-
-def _nearest(text, known):
-    near = difflib.get_close_matches(text, known, n=1, cutoff=0.3)
-    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _refuse_missing(columns):

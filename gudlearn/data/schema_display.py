@@ -44,7 +44,8 @@ def _rows(schema):
 
 def _rest(schema):
     more = len(schema.columns) - _MOST_ROWS
-    return [f"... and {more} more columns"] if more > 0 else []
+    lines = [f"... and {more} more columns"] if more > 0 else []
+    return lines + ([] if schema.constraints is None else schema.constraints.sentences(schema))
 
 
 def _model(column):

@@ -10,7 +10,7 @@ from gudlearn.data.bins import Bins
 from gudlearn.data.fields import decode, encode
 from gudlearn.data.frames import Table, TableKind, labels_of, read_table
 from gudlearn.data.raw import empty_column
-from gudlearn.data.restoring import is_of_floats, to_floats, to_table
+from gudlearn.data.restoring import held_by, is_of_floats, to_floats, to_table
 from gudlearn.data.schema_display import html_of, text_of
 
 # Columns that are copied between rows and columns at once, and rows: they fit into a cache.
@@ -34,6 +34,8 @@ class TableSchema:
         Whether samples stay in the range that was seen.
     gaussianize : bool
         Whether continuous columns may be mapped to normal ones.
+    constraints : Constraints or None
+        What rows satisfy.
 
     Attributes
     ----------
@@ -59,6 +61,7 @@ class TableSchema:
     bins: Bins
     clip: bool = True
     gaussianize: bool = True
+    constraints: object = None
 
     is_image = False
 
@@ -143,6 +146,20 @@ class TableSchema:
                 raise ValueError(f"X has {width} columns, but {n} were fitted. Pass these.")
             return np.arange(n)
         return match_labels(_index(self.table.labels), _index(labels), partial)
+
+    def fields_of_column(self, place):
+        """The fields of one of the user's columns, a slice."""
+        first = self.first_field[place]
+        return slice(first, first + 1 + (self.columns[place].n_codes > 0
+                                         and not self.columns[place].is_category))  # fmt: skip
+
+    def column_of_rows(self, values, place):
+        """One of the user's columns of rows of fields (n, n_fields), a `RawColumn`.
+
+        Floats are those that the column's dtype holds.
+        """
+        raw = decode(self.columns[place], values[:, self.fields_of_column(place)].T)
+        return held_by(raw, self.table.dtypes[place])
 
     def restore(self, values):
         """Rows of fields as a table like the one that was fitted.

@@ -36,6 +36,12 @@ class Categories:
         """The layout of the levels as an object of tensors, float64 on the CPU."""
         return Levels(self.sizes, torch.from_numpy(self.log_unseen))
 
+    def part(self, column):
+        """The levels of a column among all, a slice."""
+        place = int(np.flatnonzero(self.columns == column)[0])
+        stop = int(self.sizes.cumsum()[place])
+        return slice(stop - int(self.sizes[place]), stop)
+
     def variances(self):
         """Probability that two values differ, sum_k p_k (1 - p_k), of each column; (C,)."""
         pmf = np.split(np.exp(self.log_pmf), self.sizes.cumsum()[:-1])

@@ -364,6 +364,16 @@ class ComponentModel:
             estimates.append(torch.where(observed[1], observed[0], z))
         return estimates, 0.5 * sum(probabilities) if probabilities else None
 
+    def probabilities(self, keys, observed, labels=None, guidance=1.0):
+        """Probabilities of the levels (B, L) of all categories given the observed components.
+
+        Nothing else is known at t = 1, where the denoiser is evaluated once.
+        """
+        x, denoise = self._noise(keys), self.labelled(labels, guidance)
+        with self.arithmetic():
+            denoise, x = self._condition(denoise, keys, observed, x)
+            return denoise.probabilities(x, self._gamma_at(1).expand_as(x))
+
     def _noise(self, keys, mirrored=False):
         """Numeric components at t = 1, (B, D'), or with `mirrored` their antithetic draws."""
         d = len(self.numeric)

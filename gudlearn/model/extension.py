@@ -37,6 +37,13 @@ class Extension:
         check_n_samples(steps_per_column, "steps_per_column")
         if side not in ("right", "left"):
             raise ValueError(f"side={side!r} must be 'right' or 'left'.")
+        if state.encoding.masked.any():
+            name = state.encoding.bins.names[int(state.encoding.masked.argmax())]
+            raise ValueError(
+                f"extend moves noisy numbers from column to column, but column {name!r} was found "
+                "to hold categories, few values or point masses, which are masked. Fit numbers "
+                "with bin_width=None."
+            )
         self.state, self.fitted, self.sampler, self.side = state, fitted, sampler, side
         self.shape = state.container.sample_shape
         if state.has_images and len(self.shape) == 1:

@@ -285,6 +285,21 @@ class FittedModel:
         n_columns = len(self.encoding.bins.width)
         return estimates[:, :n_columns], estimates[:, n_columns:]
 
+    def probabilities(self, n_samples, seed, labels, guidance, condition):
+        """Probabilities (n_samples, L) of the levels of all categories that vary, column by column.
+
+        They are given a condition of method "exact", with nothing known of the other columns;
+        parameters as in `sample`. Those of observed categories are not their values.
+        """
+
+        def estimate(keys, labels, conditioned):
+            out = self.components.probabilities(
+                keys, conditioned["observed"], labels, guidance
+            )
+            return out.double().cpu().numpy()
+
+        return self._each_sample(estimate, n_samples, seed, labels, condition)
+
     def _each_sample(self, function, n_samples, seed, labels, condition, start=0):
         """Apply a function of keys, labels and conditions to chunks of samples."""
         chunks = []

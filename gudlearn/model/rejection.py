@@ -14,14 +14,14 @@ _LEAST, _MOST, _MOST_PER_ROW = 64, 16_384, 2_000
 _FEW = 0.01
 
 
-def draw_accepted(draw, accept, n_samples, n_rows=1):
+def draw_accepted(draw, n_samples, n_rows=1):
     """The first n_samples accepted candidates for each of n_rows conditions.
 
     Parameters
     ----------
-    draw : callable (n, start) -> ndarray of shape (n * n_rows, F)
-        Candidates start, start + 1, ..., each for all conditions.
-    accept : callable (ndarray of shape (m, F)) -> bool ndarray of shape (m,)
+    draw : callable (n, start, rows) -> ndarray of shape (n * len(rows), F), mask of that length
+        Candidates start, start + 1, ..., each for all conditions with the numbers ``rows``, and
+        which of them are accepted.
     n_samples, n_rows : int
 
     Returns
@@ -39,26 +39,28 @@ def draw_accepted(draw, accept, n_samples, n_rows=1):
         If fewer than one in a hundred is accepted.
     """
     accepted, start = [[] for _ in range(n_rows)], 0
-    while min(map(len, accepted)) < n_samples:
-        fewest = min(map(len, accepted))
+    n_accepted = np.zeros(n_rows, dtype=int)
+    while n_accepted.min() < n_samples:
+        fewest = int(n_accepted.min())
         if start >= _MOST_PER_ROW * max(n_samples, 10):
             raise ValueError(
                 f"Only {fewest} of {start} candidates satisfy where= or the constraints; "
                 f"{n_samples} were asked for. Widen the condition, or ask for fewer samples."
             )
+        rows = np.flatnonzero(n_accepted < n_samples)
         rate = (fewest + 1) / (start + 2)
         n = int(np.clip(1.2 * (n_samples - fewest) / rate, min(_LEAST, 2 * n_samples), _MOST))
-        n = max(1, n // n_rows) if n_rows > 1 else n
-        candidates = draw(n, start)
-        taken = accept(candidates).reshape(n, n_rows)
-        candidates = candidates.reshape(n, n_rows, -1)
-        for row, of_row in enumerate(accepted):
-            of_row.extend(candidates[taken[:, row], row])
+        n = max(1, min(n, _MOST // len(rows)))
+        candidates, taken = draw(n, start, rows)
+        candidates, taken = candidates.reshape(n, len(rows), -1), taken.reshape(n, len(rows))
+        for k, row in enumerate(rows):
+            accepted[row].append(candidates[taken[:, k], k])
+        n_accepted[rows] += taken.sum(0)
         start += n
-    fewest = min(map(len, accepted))
-    if fewest < _FEW * start:
+    if n_accepted.min() < _FEW * start:
+        fewest = int(n_accepted.min())
         warn_user(
             f"{fewest} of {start} candidates satisfy where= or the constraints: sampling takes "
             f"{start / fewest:.0f} times as long as without them."
         )
-    return np.stack([np.stack(of_row[:n_samples]) for of_row in accepted], axis=1)
+    return np.stack([np.concatenate(blocks)[:n_samples] for blocks in accepted], axis=1)

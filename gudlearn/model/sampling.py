@@ -17,6 +17,7 @@ from gudlearn.data.columns import check_n_samples
 from gudlearn.data.containers import mean_of_draws
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.diffusion.paths import active_fraction
+from gudlearn.model.accepted import Request
 from gudlearn.model.warnings import warn_never_partial
 
 # Stream of the uniforms that draw the classes of a sample.
@@ -49,11 +50,9 @@ class Expectation:
 
     def of_column(self, j):
         """Probabilities (n, K) of the levels of a category column j; None if it does not vary."""
-        place = np.flatnonzero(self.categories.columns == j)
-        if not len(place):
+        if j not in self.categories.columns:
             return None
-        stop = self.categories.sizes.cumsum()[place[0]]
-        return self.probabilities[:, stop - self.categories.sizes[place[0]] : stop]
+        return self.probabilities[:, self.categories.part(j)]
 
     def rows(self, observed):
         """Rows (n, F) of means and modes; observed (n, F), or None, marks observed values."""
@@ -81,18 +80,40 @@ class Sampling:
         self.state, self.fitted = state, fitted
         self.sampler, self.conditioning = sampler, conditioning
 
-    def answer(self, n_samples, rows, observation, y, guidance, random_state):
-        """Samples (n_samples[, n_rows], F), given partially observed `Rows` or an observation.
+    def answer(self, n_samples, rows, observation, y, guidance, random_state, where=None):
+        """Samples, given partially observed `Rows` or an observation, and their classes.
 
-        At least one of the two is None. The other parameters are those of ``GUDGenerator.sample``.
+        At least one of the two is None. ``where`` is a `Where` or None; the other parameters are
+        those of ``GUDGenerator.sample``.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples[, n_rows], F)
+        labels : ndarray of shape (n_samples[, n_rows]), or None without classes
         """
-        if rows is not None and observation is not None:
-            raise ValueError("Pass given= or observation=, not both.")
+        passed = {"given=": rows, "where=": where}
         if observation is not None:
-            return self.observe(n_samples, observation, y, guidance, random_state)
-        if rows is not None:
-            return self.complete(n_samples, rows, y, guidance, random_state)
-        return self.draw(n_samples, y, guidance, random_state)
+            for name, value in passed.items():
+                if value is not None:
+                    raise ValueError(f"Pass {name} or observation=, not both.")
+            self._check_unconstrained("observation=")
+            drawn = self.observe(n_samples, observation, y, guidance, random_state)
+        elif where is not None or self.state.constraints is not None:
+            return self.satisfy(n_samples, rows, where, y, guidance, random_state)
+        elif rows is not None:
+            drawn = self.complete(n_samples, rows, y, guidance, random_state)
+        else:
+            seed, labels = self._request(n_samples, y, guidance, random_state)
+            drawn = self.fitted.sample(n_samples, seed, self.sampler, labels, float(guidance))
+            return drawn, None if labels is None else labels.numpy()
+        return drawn, self._repeated_labels(y, drawn.shape[:-1])
+
+    def _repeated_labels(self, y, shape):
+        """Labels of rows for every draw of each, of a shape (n_samples, n_rows); None without."""
+        if self.state.classes is None or y is None:
+            return None
+        n = shape[-1]
+        return np.broadcast_to(label_indices(y, n, self.state.classes.labels).numpy(), shape)
 
     def draw(self, n_samples, y, guidance, random_state):
         """Rows (n_samples, F), float64, of the classes y; without y, of all classes."""
@@ -119,7 +140,7 @@ class Sampling:
     def complete(self, n_samples, rows, y, guidance, random_state):
         """Completions (n_samples, n_rows, F) of partially observed `Rows`, float64."""
         check_n_samples(n_samples)
-        self._check_values(rows)
+        self.check_values(rows)
         n_rows, observed = len(rows), rows.observed
         y, n = _repeated(y, n_samples, n_rows), n_samples * n_rows
         seed, labels = self._request(n, y, guidance, random_state, conditional=True)
@@ -128,6 +149,13 @@ class Sampling:
         condition = self._completion(rows)
         drawn = self.fitted.sample(n, seed, self.sampler, labels, float(guidance), condition)
         return np.where(observed, rows.values, drawn.reshape(n_samples, n_rows, -1))
+
+    def satisfy(self, n_samples, rows, where, y, guidance, random_state):
+        """Rows that satisfy a `Where`, if any, and the constraints; see `answer`."""
+        check_n_samples(n_samples)
+        self._check_guidance(y, guidance)
+        request = Request(self, where, float(guidance), derive_seed(random_state))
+        return request.draw(n_samples, rows, y)
 
     def complete_by_value(self, rows, n_samples, seed, by_value):
         """Completions (n_samples, n_rows, F) of checked `Rows`, all of them partially observed.
@@ -143,7 +171,7 @@ class Sampling:
     def expect(self, n_samples, rows, random_state):
         """The `Expectation` of partially observed `Rows`."""
         check_n_samples(n_samples)
-        self._check_values(rows)
+        self.check_values(rows)
         return self.expect_by_value(rows, n_samples, derive_seed(random_state), False)
 
     def expect_by_value(self, rows, n_samples, seed, by_value):
@@ -169,16 +197,22 @@ class Sampling:
         probabilities = probabilities.reshape(len(means), n_rows, -1).mean(0)
         return Expectation(mean_of_draws(means), probabilities, categories)
 
-    def _check_values(self, rows):
+    def check_values(self, rows):
+        """Raise if observed values of `Rows` are off the grid of their column."""
         encoding = self.state.encoding
         encoding.bins.check(rows.filled(encoding.fill_values))
 
     def _completion(self, rows, by_value=False, seed=0):
-        """The condition of partially observed `Rows`; warns if the network never saw any."""
-        condition = Completion(rows, self.method(rows.observed), by_value, seed)
+        return Completion(rows, self.method_of(rows), by_value, seed)
+
+    def method_of(self, rows):
+        """The method for partially observed `Rows`; warns if the network never saw any."""
+        if rows.observed is None:
+            return "exact"
+        method = self.method(rows.observed)
         if rows.observed.any():
-            self._warn(rows.observed, condition.method)
-        return condition
+            self._warn(rows.observed, method)
+        return method
 
     def method(self, observed):
         """The method for observed entries (n, F), bool."""
@@ -193,6 +227,7 @@ class Sampling:
     def trajectory(self, n_samples, n_states, y, guidance, random_state):
         """The `Trajectory` of samples, in the shape of the data."""
         self._check_numbers("A trajectory is one of numbers", "Draw samples")
+        self._check_unconstrained("A trajectory")
         seed, labels = self._request(n_samples, y, guidance, random_state)
         trajectory = self.fitted.trajectory(
             n_states, n_samples, seed, self.sampler, labels, float(guidance)
@@ -211,13 +246,23 @@ class Sampling:
         seed = derive_seed(random_state)
         if not conditional or y is not None:
             return seed, self._labels(n_samples, y, seed)
+        self._check_guides_a_class(guidance)
+        # The class depends on the observed values: it cannot be drawn by its overall frequency.
+        return seed, no_labels(n_samples, self.state.n_classes)
+
+    def _check_guides_a_class(self, guidance):
         if guidance not in (0, 1):
             raise ValueError(
                 f"guidance={guidance!r} weighs a class, but where a part is observed none is "
                 "drawn. Pass y."
             )
-        # The class depends on the observed values: it cannot be drawn by its overall frequency.
-        return seed, no_labels(n_samples, self.state.n_classes)
+
+    def _check_unconstrained(self, what):
+        if self.state.constraints is not None:
+            raise ValueError(
+                f"{what} is not compatible with constraints of columns. Use given= or where=, or "
+                "fit without Schema(constraints=..., forbid_unseen=...)."
+            )
 
     def _check_numbers(self, rule, cure):
         """Raise if some columns are categories."""
@@ -245,11 +290,26 @@ class Sampling:
     def _labels(self, n_samples, y, seed):
         """Labels of a sample: y, or classes drawn by their frequencies."""
         classes = self.state.classes
+        if classes is None or y is None:
+            return self.prior_labels(seed_keys(seed, n_samples))
+        return label_indices(y, n_samples, classes.labels)
+
+    def labels_of_rows(self, y, n_rows, guidance, given):
+        """Labels of rows, (n_rows,); None if there are no classes or they are still to be drawn."""
+        classes = self.state.classes
+        if classes is None or y is not None:
+            return None if classes is None else label_indices(y, n_rows, classes.labels)
+        if not given:
+            return None
+        self._check_guides_a_class(guidance)
+        return no_labels(n_rows, self.state.n_classes)
+
+    def prior_labels(self, keys):
+        """Classes drawn by their frequencies, one for each key; None if there are none."""
+        classes = self.state.classes
         if classes is None:
             return None
-        if y is not None:
-            return label_indices(y, n_samples, classes.labels)
-        u = keyed_uniform(seed_keys(seed, n_samples), 1, _CLASSES)[:, 0].numpy()
+        u = keyed_uniform(keys, 1, _CLASSES)[:, 0].numpy()
         drawn = np.searchsorted(classes.prior.cumsum(), u)
         return torch.from_numpy(drawn.clip(max=len(classes.labels) - 1))
 

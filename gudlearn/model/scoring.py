@@ -33,14 +33,38 @@ class Scoring:
         return self._log_likelihood(rows, self._given(rows, given), excluded)
 
     def components(self, rows, given=None):
-        """ELBO of each row by component, (n, D) or (n, D + F)."""
+        """ELBO of each row by component, (n, D) or (n, D + F).
+
+        If X has categories or point masses and components are its columns, by column of the user's.
+        """
         if self.likelihood == "flow":
             raise ValueError(
                 "likelihood='flow' has no split by component: the flow's density is one number a "
                 "row. Use likelihood='bound'."
             )
         self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
-        return self.fitted.each_chunk(rows, self.fitted.elbo, self._given(rows, given))
+        scores = self.fitted.each_chunk(rows, self.fitted.elbo, self._given(rows, given))
+        encoding = self.state.encoding
+        if not encoding.masked.any() or (encoding.columns < 0).any():
+            return scores
+        by_field = np.zeros_like(scores)
+        by_field[:, encoding.columns] = scores
+        return self.state.container.column_sums(by_field)
+
+    def n_scored(self, rows, given=None):
+        """Number of observed values of `Rows` outside the given columns, by column of the user's.
+
+        Parameters
+        ----------
+        rows : Rows
+        given : ndarray of shape (F,) of bool, or None
+        """
+        observed = np.ones(rows.values.shape, bool) if rows.observed is None else rows.observed
+        observed = observed if given is None else observed & ~given
+        if not self.state.has_images:
+            # A number is missing wherever its gate says that it is something else.
+            observed = self.state.container.column_mask_of(observed)
+        return int(observed.sum())
 
     def groups(self, rows, masks, excluded=None):
         """Log-likelihood of each group of columns given all other columns, (n, n_groups).

@@ -136,6 +136,11 @@ class ModelState:
         return self.container.is_image
 
     @property
+    def constraints(self):
+        """Constraints between the columns of a table; None without."""
+        return None if self.has_images else self.container.constraints
+
+    @property
     def bin_width(self):
         """Bin widths (F,), NaN for continuous columns; None if all are continuous."""
         if not self.has_images:

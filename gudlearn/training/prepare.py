@@ -137,6 +137,8 @@ def continued_state(estimator, X, y, whole):
     encoding = state.encoding
     encoding.basis.check_missing(rows.values)
     encoding.bins.check(rows.values)
+    if state.constraints is not None:
+        state.constraints.check(rows.values, state.container)
     # A network that has seen partially observed rows goes on seeing them.
     before = state.conditional_rate if estimator.conditional_rate == "auto" else 0.0
     rate = max(before, conditional_rate(estimator.conditional_rate, encoding, rows))

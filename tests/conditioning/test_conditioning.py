@@ -1,6 +1,7 @@
 """Samples given observed values."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -31,10 +32,10 @@ def test_completions_have_the_index_of_their_rows():
     found = gen.sample(given=partial)
     assert found.index.tolist() == list(range(100, 140))
     assert found["d"].dtype == bool
-    # Several draws are one array of numbers for any dtypes of the columns.
     several = gen.sample(3, given=partial)
-    assert several.dtype == np.float64
-    np.testing.assert_array_equal(several[0], found.to_numpy(dtype=float))
+    assert several.index.names == ["draw", "row"]
+    assert several.index.tolist() == [(k, row) for k in range(3) for row in range(100, 140)]
+    pd.testing.assert_frame_equal(several.loc[0], found, check_names=False)
 
 
 def test_shapes_of_completions():

@@ -39,14 +39,6 @@ def test_what_is_derived_is_taken_along(index):
     assert torch.equal(rows.keys, again.keys) and torch.equal(rows.labels, again.labels)
 
 
-def test_observed_values_outside_of_columns_are_counted():
-    columns = np.array([True, False, False])
-    assert Rows.of(X).n_observed_outside(columns) == 12
-    assert Rows.of(X).n_observed_outside(None) == 18
-    expected = np.isfinite(PARTIAL[:, 1:]).sum()
-    assert Rows.of(PARTIAL).n_observed_outside(columns) == expected
-
-
 def test_moments_are_those_of_observed_values():
     mean, std = column_moments(PARTIAL, missing_mask(PARTIAL))
     np.testing.assert_allclose(mean, np.nanmean(PARTIAL, axis=0))
