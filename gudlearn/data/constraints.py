@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gudlearn.data.combinations import Seen
 from gudlearn.data.fields import encode
 from gudlearn.data.given import place_of
 from gudlearn.data.linear import check_names, parse
@@ -17,57 +18,9 @@ _COMPARE = {
 # Rounding of sums of floats, relative to the largest term, of float64 columns and of shorter ones.
 _ROUNDING, _SHORT_ROUNDING = 1e-9, 1e-5
 _MOST_LISTED = 5
-_MOST_COMBINATIONS = 2.0**62
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Combinations of values of some columns that occurred in the first fit.
-
-    Parameters
-    ----------
-    places : tuple of int
-        The user's columns.
-    values : tuple of ndarray
-        Sorted distinct values of each.
-    combinations : ndarray of int64
-        Sorted numbers of the combinations that occurred.
-    """
-
-    places: tuple
-    values: tuple
-    combinations: np.ndarray
-
-    @classmethod
-    def of(cls, columns, places):
-        """The combinations of columns, arrays (n,) with NaN where missing."""
-        observed = ~np.any([_gaps(column) for column in columns], axis=0)
-        values = tuple(np.unique(column[observed]) for column in columns)
-        if np.prod([float(len(v)) for v in values]) > _MOST_COMBINATIONS:
-            raise ValueError(
-                f"forbid_unseen names {len(columns)} columns with more combinations than can be "
-                "counted. Name fewer columns."
-            )
-        seen = cls(tuple(places), values, np.empty(0, np.int64))
-        numbers, _ = seen._numbers([column[observed] for column in columns])
-        return cls(tuple(places), values, np.unique(numbers))
-
-    def allows(self, columns):
-        """Mask (n,) of rows whose combination occurred, or misses a value."""
-        numbers, known = self._numbers(columns)
-        missing = np.any([_gaps(column) for column in columns], axis=0)
-        return missing | (known & np.isin(numbers, self.combinations))
-
-    def _numbers(self, columns):
-        """Number of the combination of each row, and whether all its values are known."""
-        numbers, known = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)
-        for values, column in zip(self.values, columns, strict=True):
-            place = np.minimum(np.searchsorted(values, column), len(values) - 1)
-            known &= values[place] == column
-            numbers = numbers * len(values) + place
-        return numbers, known
-
-
 class Constraints:
     """The constraints of a schema, found to hold in the rows of the first fit.
 
@@ -79,8 +32,9 @@ class Constraints:
         Position of each column that linear constraints name.
     """
 
-    def __init__(self, linear, seen, places):
-        self.linear, self.seen, self.places = linear, seen, places
+    linear: list
+    seen: list
+    places: dict
 
     def sentences(self, schema):
         """What samples satisfy, a list of lines."""
@@ -360,10 +314,6 @@ def _inside(column, computed):
             return np.ones(len(computed.values), bool)
     with np.errstate(invalid="ignore"):
         return (computed.values >= low) & (computed.values <= high)
-
-
-def _gaps(column):
-    return np.isnan(column)
 
 
 def _values_of(schema, values, place):
