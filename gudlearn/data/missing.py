@@ -5,6 +5,9 @@ from sklearn.utils import gen_batches
 
 from gudlearn.bases.batches import has_nan
 
+# Largest number of rows from which the middle value of a column is taken.
+_MOST_TYPICAL = 512
+
 
 def missing_mask(X):
     """Boolean mask of the NaN in X, of its shape; None if nothing is missing."""
@@ -57,3 +60,23 @@ def check_no_empty_column(missing, names):
     if empty.any():
         columns = np.array(names)[empty].tolist()
         raise ValueError(f"Columns {columns[:5]} of X hold nothing but NaN. Drop them.")
+
+
+def middle_values(X, observed, low):
+    """An observed value near the median of each column of X (n, F), float64, (F,).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, F)
+    observed : ndarray of shape (n, F) of bool, or None
+    low : ndarray of shape (F,)
+        What to return where few rows hold no observed value.
+    """
+    step = -(-len(X) // _MOST_TYPICAL)
+    subset = X[::step]
+    with np.errstate(invalid="ignore"):
+        ranked = np.sort(subset, axis=0)
+    # NaN is sorted to the end.
+    n_observed = np.full(X.shape[1], len(subset)) if observed is None else observed[::step].sum(0)
+    middle = ranked[np.maximum(n_observed - 1, 0) // 2, np.arange(X.shape[1])]
+    return np.where(n_observed > 0, middle, low).astype(np.float64)

@@ -6,7 +6,7 @@ import torch
 
 from gudlearn._random import keyed_uniform
 from gudlearn.data.bins import MAX_BINS
-from gudlearn.data.missing import column_moments, extremes, row_batches
+from gudlearn.data.missing import column_moments, extremes, middle_values, row_batches
 from gudlearn.diffusion.gates import GatedPath
 from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
 from gudlearn.encoding.categories import fit_categories, unseen_probability
@@ -28,8 +28,6 @@ _MOST_TABLES = 1024
 # Tables of wide images are fitted to at most _WIDE_ROWS rows, and to fewer (at least _FEWEST_ROWS)
 # where these would have more than _WIDE_ENTRIES entries.
 _WIDE_ROWS, _FEWEST_ROWS, _WIDE_ENTRIES = 4096, 512, 2**24
-# Largest number of rows from which the middle value of a column is taken.
-_MOST_TYPICAL = 512
 # Probability outside the single value of a constant column.
 _CONSTANT_TAIL = 1e-12
 
@@ -88,7 +86,7 @@ class Encoding:
         low, high = extremes(X)
         self.constant = np.where(self.masked, self.kinds.n_levels < 2, low == high)
         self.constant_values = low.astype(np.float64)
-        self.fill_values = _middle_values(X, rows.observed, low)
+        self.fill_values = middle_values(X, rows.observed, low)
         self._fit_categories(rows)
         self.basis.fit(self._named(X))
         n_bins = self._n_bins(low, high)
@@ -101,7 +99,20 @@ class Encoding:
         self.column_block, self.component_block = self.basis.mixing()
         self.tables = self._fit_tables(rows)
         self._set_gates()
+        self._set_seen_components()
         return self
+
+    def _set_seen_components(self):
+        """Range of the components that are columns, of numbers, in the rows of the fit."""
+        ends = np.stack(self.seen)
+        if self.warp is not None:
+            ends = self.warp.forward(ends)[0]
+        low, high = np.asarray(self.basis.transform(self._named(ends)))
+        numbers = (self.columns >= 0) & ~self.ends.category
+        rounding = 1e-9 * np.abs(high - low)
+        self.seen_components = (
+            np.where(numbers, low - rounding, -np.inf), np.where(numbers, high + rounding, np.inf)
+        )
 
     def _fit_categories(self, rows):
         """Frequencies of the levels of categories, which become components of the basis."""
@@ -358,12 +369,19 @@ class Encoding:
 
     def in_data_space(self, z, low=-np.inf, high=np.inf):
         """Rows (n, F) in the units of the data, not rounded to bins, from components z (n, D)."""
-        X = self.basis.inverse_transform(z)
-        if self.warp is not None:
-            X = self.warp.inverse(X, self.kinds.clip)
-        X = np.clip(X, low, high)
+        X = np.clip(self._unmapped(z), low, high)
         X[:, self.constant] = self.constant_values[self.constant]
         return X
+
+    def _unmapped(self, z):
+        """Components z (n, D) as rows (n, F), neither rounded nor clipped."""
+        X = self.basis.inverse_transform(z)
+        return X if self.warp is None else self.warp.inverse(X)
+
+    def is_within(self, z, observed):
+        """Whether the observed components of rows, z and a mask (n, D), are in the seen range."""
+        low, high = self.seen_components
+        return ~(observed & ((z < low) | (z > high))).any(1)
 
     def decode_mean(self, z):
         """Mean rows (n, F) in the units of the data, within the observed range of bins."""
@@ -377,7 +395,7 @@ class Encoding:
         )
         return self.in_data_space(z, low, high)
 
-    def decode(self, z, keys):
+    def decode(self, z, keys, within=True):
         """Rows (n, F) in the units of the data, within the observed range, from samples.
 
         Parameters
@@ -385,21 +403,18 @@ class Encoding:
         z : ndarray of shape (n, D)
         keys : Tensor of shape (n,)
             Keys of the noise that draws bins.
+        within : bool or ndarray of shape (n,)
+            Rows whose continuous columns are clipped to the range that was seen, if at all.
         """
-        X, bins = self.basis.inverse_transform(z), self.bins
-        if self.warp is not None:
-            X = self.warp.inverse(X, self.kinds.clip)
-        if self.kinds.clip:
-            continuous = ~bins.discrete
-            low, high = (bound[continuous] for bound in self.seen)
-            X[:, continuous] = np.clip(X[:, continuous], low, high)
+        X, bins = self._unmapped(z), self.bins
+        clipped = np.broadcast_to(within, len(X)) & self.kinds.clip
+        if clipped.any():
+            continuous = (~bins.discrete | self.dequantised) & ~self.masked
+            inside = np.clip(X, *self.seen)
+            X = np.where(clipped[:, None] & continuous, inside, X)
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
         low, high = np.nan_to_num(bins.low, nan=-np.inf), np.nan_to_num(bins.high, nan=np.inf)
         indices = np.clip(np.rint(position), low, high)
-        if self.kinds.clip and self.dequantised.any():
-            seen = bins.indices(np.stack(self.seen))
-            inside = np.clip(indices, *seen)
-            indices = np.where(self.dequantised, inside, indices)
         if self.binned.any():
             u = keyed_uniform(keys.cpu(), int(self.binned.sum()), _BINS)
             # In float64: float32 cannot represent all bins beyond 2^24.
@@ -455,15 +470,3 @@ class Encoding:
         if not self.has_bins_apart:
             return log_prob
         return np.concatenate([log_prob, np.where(self.rotated, per_column, 0.0)], axis=1)
-
-
-def _middle_values(X, observed, low):
-    """An observed value near the median of each column, (F,)."""
-    step = -(-len(X) // _MOST_TYPICAL)
-    subset = X[::step]
-    with np.errstate(invalid="ignore"):
-        ranked = np.sort(subset, axis=0)
-    # NaN is sorted to the end.
-    n_observed = np.full(X.shape[1], len(subset)) if observed is None else observed[::step].sum(0)
-    middle = ranked[np.maximum(n_observed - 1, 0) // 2, np.arange(X.shape[1])]
-    return np.where(n_observed > 0, middle, low).astype(np.float64)

@@ -255,9 +255,17 @@ class FittedModel:
 
         def draw(keys, labels, conditioned):
             z = self.components.sample(keys, sampler, labels, guidance, **conditioned)
-            return self.encoding.decode(z.double().cpu().numpy(), keys)
+            within = self._within(conditioned)
+            return self.encoding.decode(z.double().cpu().numpy(), keys, within)
 
         return self._each_sample(draw, n_samples, seed, labels, condition, start)
+
+    def _within(self, conditioned):
+        """Whether samples stay in the range that was seen: not if what they are given does not."""
+        if "observed" not in conditioned:
+            return "guide" not in conditioned
+        z, observed = (part.cpu().numpy() for part in conditioned["observed"])
+        return self.encoding.is_within(z, observed)
 
     def conditional_means(self, n_samples, seed, labels, condition):
         """Estimates of mean rows given a condition of method "exact"; parameters as in `sample`.

@@ -18,7 +18,12 @@ except for rows that fit none of them (`covariance_inflation`).
 import torch
 
 from gudlearn.diffusion.noise import alpha
-from gudlearn.preconditioning.joint import JointGaussian, covariance_inflation, n_observed
+from gudlearn.preconditioning.joint import (
+    JointGaussian,
+    covariance_inflation,
+    marginal_distance,
+    n_observed,
+)
 
 # Noise levels of an indicator of unit variance: of a class that is observed, and of one that is
 # not.
@@ -73,7 +78,8 @@ class JointDistribution:
         conditionals = self.joint.condition(x_and_class, gamma, unused)
         # A row is far out by its values given the class, not because its class is rare.
         distance = conditionals.distance - self._class_distances(d)[labels]
-        inflation = covariance_inflation(distance, n_observed(x, missing))
+        marginal = marginal_distance(conditionals, d)
+        inflation = covariance_inflation(distance, n_observed(x, missing), marginal)
         updated = self.joint.update(conditionals, inflation)
         return self.marginals.posterior(*(part[:, :d] for part in updated))
 

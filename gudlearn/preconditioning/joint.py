@@ -57,7 +57,9 @@ class JointGaussian:
     def condition_and_update(self, x, gamma, missing=None):
         """States and noise levels, each (B, D), that account for the other components."""
         conditionals = self.condition(x, gamma, missing)
-        inflation = covariance_inflation(conditionals.distance, n_observed(x, missing))
+        inflation = covariance_inflation(
+            conditionals.distance, n_observed(x, missing), marginal_distance(conditionals)
+        )
         return self.update(conditionals, inflation)
 
     def condition(self, x, gamma, missing=None):
@@ -158,13 +160,24 @@ def n_observed(x, missing):
     return (~missing).sum(1, dtype=torch.float32).clamp(min=1)
 
 
-def covariance_inflation(distance, n_values):
+def covariance_inflation(distance, n_values, marginal=None):
     """Factor by which a row at this squared distance inflates the covariance; 1 where it fits.
 
     For Gaussian data the squared distance of n_values values has mean n_values and standard
     deviation sqrt(2 n_values). Beyond four standard deviations the factor grows in proportion.
+    A row that is far only because some of its values are, each by itself, fits: the squared
+    distance of all values is then no more than that of each added up, ``marginal`` (B,).
     """
-    return (distance / (n_values + _FAR * (2 * n_values) ** 0.5)).clamp(min=1)
+    near = n_values + _FAR * (2 * n_values) ** 0.5
+    if marginal is not None:
+        near = marginal.clamp(min=near) if isinstance(near, float) else marginal.maximum(near)
+    return (distance / near).clamp(min=1)
+
+
+def marginal_distance(conditionals, n=None):
+    """Sum of the squared distances of the first n components, or all, each by itself; (B,)."""
+    y, precision = conditionals.y[:, :n], conditionals.precision[:, :n]
+    return (y.square() * (precision / (1 + precision))).sum(1)
 
 
 def _distinct(rows):
