@@ -81,6 +81,8 @@ class Column:
         column is continuous.
     found : bool
         Whether the grid was found, and not declared.
+    rounded_to : float
+        Width of a grid too fine to matter for the model, to which samples are rounded; NaN without.
     n_missing, n_distinct : int
         Of the rows of the first fit.
     evidence : str
@@ -108,6 +110,7 @@ class Column:
     high: object = None
     bin_width: float = np.nan
     found: bool = False
+    rounded_to: float = np.nan
     n_missing: int = 0
     n_distinct: int = 0
     evidence: str = ""

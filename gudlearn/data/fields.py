@@ -318,8 +318,9 @@ def decode(column, parts):
         is_gap = gate != last
     if column.feature_type == "ordered":
         return _from_codes(column, numbers)
-    if column.found and not column.is_time:
-        numbers = snap(numbers, column.bin_width)
+    digits = column.bin_width if column.found else column.rounded_to
+    if not (column.is_time or np.isnan(digits)):
+        numbers = snap(numbers, digits)
     if column.atoms is not None:
         atoms = _shifted(column, np.asarray(column.atoms))
         is_atom = is_gap & (gate < len(atoms))

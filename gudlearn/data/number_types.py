@@ -134,7 +134,8 @@ def _gridded(column, distinct, n):
     taken, evidence = grid_rule(distinct, n, width)
     column = replace(column, evidence=evidence)
     if not taken:
-        return column
+        # So fine a grid is a matter of digits: the model is one of a density.
+        return replace(column, rounded_to=width)
     return replace(column, feature_type="decimal", bin_width=width, found=True)
 
 

@@ -55,7 +55,10 @@ def _model(column):
         return "times"
     if column.feature_type == "ordered":
         return f"{len(column.levels)} levels in order"
-    return "a density" if np.isnan(column.bin_width) else f"grid of {column.bin_width:g}"
+    if not np.isnan(column.bin_width):
+        return f"grid of {column.bin_width:g}"
+    rounded = "" if np.isnan(column.rounded_to) else f", rounded to {column.rounded_to:g}"
+    return f"a density{rounded}"
 
 
 def _values(column):

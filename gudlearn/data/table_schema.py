@@ -220,7 +220,7 @@ def _is_changed(column):
     """Whether the numbers of a column differ from those of its fields."""
     return bool(
         column.is_category or column.levels is not None or column.offset or column.found
-        or column.is_time
+        or column.is_time or not np.isnan(column.rounded_to)
     )  # fmt: skip
 
 

@@ -415,6 +415,16 @@ def test_few_whole_numbers_are_levels_if_their_frequencies_are_rough(dtype):
     assert not build(X, bin_width=1.0).masked.any()
 
 
+def test_samples_have_as_many_digits_as_the_data():
+    amounts = np.random.default_rng(0).permutation(np.arange(40_000, 90_000))[: 20 * N] / 100
+    schema = build(pd.DataFrame({"amount": amounts[amounts > 500][: 5 * N]}))
+    (column,) = schema.columns
+    assert column.feature_type == "continuous" and column.rounded_to == pytest.approx(0.01)
+    assert schema.bin_width is None and not schema.log_unit.any()
+    assert schema.restore(np.array([[612.34567]])).iloc[0, 0] == 612.35
+    assert "rounded to 0.01" in repr(schema)
+
+
 def test_ordered_levels_stay_on_a_line():
     X = pd.DataFrame({"v": pd.Categorical(np.resize(list("aab"), 60), ["a", "b"], ordered=True)})
     assert not build(X).masked.any()
