@@ -499,7 +499,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             Linear functions of a row that are observed: y = A x + noise, in the units of X. A is
             an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
             of at least 0 or one for each of m, and 0 with ``conditioning="repaint"``. Images
-            count as flat rows here. Columns with bins are rounded to their bins afterwards, which
+            count as flat rows here. Columns that the model maps to normal ones cannot take part:
+            fit with ``schema=Schema(gaussianize=False)``. Columns with bins are rounded to their bins afterwards, which
             changes A x accordingly.
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
@@ -1014,7 +1015,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             If the strip is too narrow for context and active columns, the basis mixes columns or
             rotates them differently, a column is constant, the schedule differs between columns
             that are active at once, X was fitted as flat images (``shape``), X has categories or
-            point masses, or X_start has another shape.
+            point masses, a column is mapped to a normal one (``Schema(gaussianize=True)``), or
+            X_start has another shape.
         TypeError
             If X_start is not numeric.
 
@@ -1026,17 +1028,20 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Notes
         -----
-        Train on random crops of one width, with a ``conditional_rate`` above 0. Labels are not
+        Train on random crops of one width, with a ``conditional_rate`` above 0, and with
+        ``schema=Schema(gaussianize=False)``: values move from column to column. Labels are not
         used. Exact, up to the network's error, for a stationary distribution in which a column
         depends on the ``context`` columns before it.
 
         Examples
         --------
         >>> import numpy as np
-        >>> from gudlearn import GUDGenerator
+        >>> from gudlearn import GUDGenerator, Schema
         >>> wave = np.sin(np.arange(400) / 3) + 0.1 * np.random.default_rng(0).normal(size=400)
         >>> crops = np.lib.stride_tricks.sliding_window_view(wave, 8)
-        >>> gen = GUDGenerator(conditional_rate=0.5, max_iter=2, random_state=0).fit(crops)
+        >>> schema = Schema(gaussianize=False)
+        >>> gen = GUDGenerator(schema=schema, conditional_rate=0.5, max_iter=2, random_state=0)
+        >>> gen = gen.fit(crops)
         >>> gen.extend(wave[None, -8:], 6).shape
         (1, 14)
         """

@@ -30,6 +30,7 @@ from gudlearn import (
     LossCurveDisplay,
     PCABasis,
     ScheduleDisplay,
+    Schema,
     SequentialSchedule,
     SoftConditioningSchedule,
     SoftnessDisplay,
@@ -297,7 +298,9 @@ def extension():
         series[k] = 1.6 * series[k - 1] - 0.8 * series[k - 2] + noise[k]
     series = series[200:]
     crops = np.lib.stride_tricks.sliding_window_view(series, 12)
-    generator = GUDGenerator(conditional_rate=0.6, max_iter=30, random_state=0).fit(crops)
+    schema = Schema(gaussianize=False)
+    generator = GUDGenerator(schema=schema, conditional_rate=0.6, max_iter=30, random_state=0)
+    generator.fit(crops)
     start = np.repeat(series[None, -40:], 5, axis=0)
     futures = generator.extend(start, 60, context=8, active=4)
 

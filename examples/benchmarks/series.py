@@ -25,7 +25,7 @@ import warnings
 import numpy as np
 import torch
 
-from gudlearn import GUDGenerator
+from gudlearn import GUDGenerator, Schema
 
 CONTEXT, CONTEXT_WITH_SEASON, AHEAD, DRAWS, EVERY = 36, 20, 24, 100, 6
 SERIES = {"sunspots_monthly": 132, "melbourne_min_temp": 365}
@@ -56,7 +56,8 @@ def extended(field, n_past, places, context, options, seed):
 
     windows = np.lib.stride_tricks.sliding_window_view(field[:, :n_past], context + AHEAD, axis=1)
     gen = GUDGenerator(
-        network="mlp", conditional_rate=options.rate, max_time=options.seconds, random_state=seed
+        network="mlp", schema=Schema(gaussianize=False), conditional_rate=options.rate,
+        max_time=options.seconds, random_state=seed,
     ).fit(as_series(windows.swapaxes(0, 1)))
     starts = np.stack([field[:, p - context : p] for p in places])
     starts = as_series(np.repeat(starts, DRAWS, axis=0))

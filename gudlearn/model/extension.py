@@ -44,6 +44,7 @@ class Extension:
                 "to hold categories, few values or point masses, which are masked. Fit numbers "
                 "with bin_width=None."
             )
+        _check_not_warped(state.encoding)
         self.state, self.fitted, self.sampler, self.side = state, fitted, sampler, side
         self.shape = state.container.sample_shape
         if state.has_images and len(self.shape) == 1:
@@ -210,6 +211,17 @@ class Extension:
                 "follow one distribution. Drop the rows of the strip that never vary, or are "
                 "functions of others."
             )
+
+
+def _check_not_warped(encoding):
+    """Raise if columns are mapped to normal ones, each by a map of its own."""
+    if encoding.warp is not None:
+        name = encoding.bins.names[int(encoding.warp.columns.argmax())]
+        raise ValueError(
+            f"extend moves noisy numbers from column to column, but column {name!r} is mapped to "
+            "a normal one by a distribution function of its own. Fit with "
+            "schema=Schema(gaussianize=False)."
+        )
 
 
 def local_components(basis, place):

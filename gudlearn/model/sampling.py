@@ -129,6 +129,7 @@ class Sampling:
         )
         n_columns = self.state.encoding.bins.width.size
         condition, one_row = resolve_observation(observation, n_columns, self.conditioning)
+        self._check_linear(condition.A)
         n_rows = len(condition.values)
         if not one_row:
             y = _repeated(y, n_samples, n_rows)
@@ -272,6 +273,20 @@ class Sampling:
             raise ValueError(
                 f"{rule}, but column {name!r} holds categories or point masses, which are masked. "
                 f"{cure}, or fit with numbers only."
+            )
+
+    def _check_linear(self, A):
+        """Raise if functions A (m, F) of a row are not linear in its components."""
+        encoding = self.state.encoding
+        if encoding.warp is None:
+            return
+        nonlinear = (A != 0).any(0) & encoding.warp.columns
+        if nonlinear.any():
+            name = encoding.bins.names[int(nonlinear.argmax())]
+            raise ValueError(
+                f"observation= is a linear function of numbers, but column {name!r} is mapped to a "
+                "normal one by its distribution function, which is not linear. Fit with "
+                "schema=Schema(gaussianize=False), or pass known values of columns as given=."
             )
 
     def _check_guidance(self, y, guidance):

@@ -190,7 +190,8 @@ def _distinct(rows):
     if not torch.is_grad_enabled():
         # float32 roots, whatever the dtype: keys only have to tell rows apart.
         roots = torch.arange(1, rows.shape[1] + 1, dtype=torch.float32).sqrt()
-        keys, index = torch.unique(rows @ roots.to(rows), return_inverse=True)
+        keys = _product(rows, roots.to(rows)[:, None])[:, 0]
+        keys, index = torch.unique(keys, return_inverse=True)
         if len(keys) < len(rows):
             first = torch.arange(len(rows), device=rows.device)
             first = torch.zeros_like(keys, dtype=first.dtype).scatter_(0, index, first)

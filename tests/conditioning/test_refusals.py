@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from gudlearn import BlockBasis, IdentityBasis, PCABasis
+from gudlearn import BlockBasis, IdentityBasis, PCABasis, Schema
 from small import continuous, small, whole, with_missing
 
 RATE = {"conditional_rate": 0.5}
@@ -145,3 +145,20 @@ def test_quantiles_that_are_refused(q):
     gen = small(max_iter=0, **RATE).fit(continuous())
     with pytest.raises(ValueError, match="must be a number in"):
         gen.conditional_quantile(with_missing(continuous()), q)
+
+
+def test_observations_of_columns_that_are_mapped_are_refused():
+    X = continuous(400)
+    X[:, 1] = np.exp(X[:, 1])
+    gen = small(max_iter=0).fit(X)
+    message = "linear function of numbers, but column 'x1' is mapped.*gaussianize=False"
+    with pytest.raises(ValueError, match=message):
+        gen.sample(observation=([[1.0, -2.0, 0.0]], [0.0], 0.1))
+    # A function of the other columns is linear.
+    drawn = gen.sample(4, observation=([[1.0, 0.0, 1.0]], [2.0], 0.0))
+    # Samples have the noise of gamma(0) of two columns; the largest standard deviation is 1.5.
+    floor = 5 * 3 * np.exp(0.5 * gen.state_.encoding.ends.gamma_0.max())
+    np.testing.assert_allclose(drawn[:, 0] + drawn[:, 2], 2, atol=floor)
+    linear = small(max_iter=0, schema=Schema(gaussianize=False, clip=False)).fit(X)
+    drawn = linear.sample(4, observation=([[1.0, -2.0, 0.0]], [0.0], 0.0))
+    np.testing.assert_allclose(drawn[:, 0], 2 * drawn[:, 1], atol=0.1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gudlearn import BlockBasis, PCABasis, UNet, WaveletBasis
+from gudlearn import BlockBasis, PCABasis, Schema, UNet, WaveletBasis
 from small import small
 from strips import by_column, haar_strips, random_walks
 
@@ -186,3 +186,11 @@ def test_bases_and_columns_that_cannot_be_extended():
     with pytest.raises(ValueError, match=r"Columns \['x1'\] are constant"):
         fitted_to(X, max_iter=0).extend(random_walks(2), 2)
 
+
+
+def test_columns_with_maps_of_their_own_are_refused():
+    X = np.exp(random_walks(300))
+    with pytest.raises(ValueError, match=r"'x\d' is mapped to a normal one.*gaussianize=False"):
+        fitted_to(X, max_iter=0).extend(X[:2], 2)
+    linear = fitted_to(X, max_iter=0, schema=Schema(gaussianize=False))
+    assert np.isfinite(linear.extend(X[:2], 2)).all()
