@@ -1,4 +1,4 @@
-"""Columns of tables as they are drawn: numbers, times and levels, of one or several tables alike."""
+"""Columns of tables as they are drawn: numbers, times and levels."""
 
 from dataclasses import dataclass
 from datetime import timedelta

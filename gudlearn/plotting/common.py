@@ -31,8 +31,8 @@ def new_or_given_axes(display, ax, figsize):
     return ax
 
 
-def grid_of_axes(ax, n, cell_size=(2.3, 1.8)):
-    """Make a nearly square grid of axes, in a new figure or in the place of given axes.
+def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None):
+    """Make a grid of axes, in a new figure or in the place of given axes.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def grid_of_axes(ax, n, cell_size=(2.3, 1.8)):
         Number of axes.
     cell_size : (float, float)
         Width and height of one of them in inches, in a new figure.
+    n_columns : int or None
+        None: as many as rows, or one more.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def grid_of_axes(ax, n, cell_size=(2.3, 1.8)):
     """
     import matplotlib.pyplot as plt
 
-    n_columns = math.ceil(math.sqrt(n))
+    n_columns = math.ceil(math.sqrt(n)) if n_columns is None else n_columns
     n_rows = math.ceil(n / n_columns)
     if ax is None:
         size = (cell_size[0] * n_columns + 0.4, cell_size[1] * n_rows + 0.5)
