@@ -30,7 +30,8 @@ FLOORS = [
     ["transforms"],
     ["generator", "pipeline"],
     ["classifier", "imputer", "outliers"],
-    ["callbacks", "metrics", "plotting", "transformers"],
+    ["callbacks", "metrics", "transformers"],
+    ["plotting"],
     ["__init__", "__main__"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

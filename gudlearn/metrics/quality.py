@@ -203,7 +203,7 @@ def trend_error(real, fake, *, max_rows=100_000, random_state=0):
     if len(names) < 2:
         raise ValueError("The samples have one column, but trend_error compares pairs. Pass more.")
     errors = _correlation_errors(tables)
-    codes = [_cell_codes(tables, j) for j in range(len(names))]
+    codes = [cell_codes(tables, j) for j in range(len(names))]
     for j, k in combinations(range(len(names)), 2):
         if is_category[j] or is_category[k]:
             errors[j, k] = errors[k, j] = _contingency_error(codes[j], codes[k])
@@ -232,7 +232,7 @@ def _correlation_errors(tables):
     return errors
 
 
-def _cell_codes(tables, j):
+def cell_codes(tables, j):
     """Codes of the cells of a column in the real and in the fake rows, and their number.
 
     Cells are levels or bins, and the last is that of missing values.

@@ -169,7 +169,7 @@ class Summaries:
             return np.ones((len(rows), 1))
         seed = derive_seed(self.random_state)
         others = ~np.isin(np.arange(rows.n_features), self._fields(place))
-        absent = self.state.encoding.is_absent(rows)
+        absent = self.state.encoding.kinds.absent(rows.values)
         known = rows.observed if absent is None else rows.observed | absent
         whole = known[:, others].all(1)
         out = np.empty((len(rows), self.schema.n_levels[field]))

@@ -7,6 +7,7 @@ A display holds data only. ``from_estimator`` and ``from_samples`` compute the d
 from gudlearn.plotting.conditional import ConditionalDisplay
 from gudlearn.plotting.loss_curve import LossCurveDisplay
 from gudlearn.plotting.marginals import MarginalsDisplay
+from gudlearn.plotting.pairs import PairDependenceDisplay
 from gudlearn.plotting.power_spectrum import PowerSpectrumDisplay
 from gudlearn.plotting.sample_grid import SampleGridDisplay
 from gudlearn.plotting.schedule import ScheduleDisplay
@@ -17,6 +18,7 @@ __all__ = [
     "ConditionalDisplay",
     "LossCurveDisplay",
     "MarginalsDisplay",
+    "PairDependenceDisplay",
     "PowerSpectrumDisplay",
     "ReverseTrajectoryDisplay",
     "SampleGridDisplay",

@@ -31,6 +31,48 @@ def new_or_given_axes(display, ax, figsize):
     return ax
 
 
+def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None):
+    """Make a grid of axes, in a new figure or in the place of given axes.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+    n : int
+        Number of axes.
+    cell_size : (float, float)
+        Width and height of one of them in inches, in a new figure.
+    n_columns : int or None
+        None: as many as rows, or one more.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+    axes : ndarray of Axes of shape (n,)
+    """
+    import matplotlib.pyplot as plt
+
+    n_columns = math.ceil(math.sqrt(n)) if n_columns is None else n_columns
+    n_rows = math.ceil(n / n_columns)
+    if ax is None:
+        size = (cell_size[0] * n_columns + 0.4, cell_size[1] * n_rows + 0.5)
+        figure = plt.figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(n_rows, n_columns)
+    else:
+        figure = ax.figure
+        ax.set_axis_off()
+        # Axes of `add_axes` have no subplotspec; the grid then covers the same rectangle.
+        box, spec = ax.get_position(), ax.get_subplotspec()
+        if spec is None:
+            outer = figure.add_gridspec(
+                1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1
+            )
+            spec = outer[0]
+        grid = spec.subgridspec(n_rows, n_columns, hspace=0.45, wspace=0.15)
+    axes = np.empty(n, dtype=object)
+    axes[:] = [figure.add_subplot(grid[divmod(j, n_columns)]) for j in range(n)]
+    return figure, axes
+
+
 def tidy(ax):
     """Remove the top and right spines, and draw a light grid."""
     ax.spines[["top", "right"]].set_visible(False)

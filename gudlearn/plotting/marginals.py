@@ -1,35 +1,35 @@
-"""Display of histograms of each column."""
+"""Display of the distribution of each column."""
 
-import math
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
 
+from gudlearn.data.frames import is_frame, labels_of
+from gudlearn.plotting.columns import checked, drawn_columns, take
 from gudlearn.plotting.common import (
     FAKE_COLOR,
     REAL_COLOR,
     check_count,
-    check_real_and_fake,
     check_rows,
     estimator_name,
+    grid_of_axes,
     import_pyplot,
 )
-
-#: Columns of integers in a range of fewer values than this have one bar for each value.
-N_BARS = 64
+from gudlearn.plotting.distributions import draw_distribution
 
 
 class MarginalsDisplay:
-    """Histograms of each column, of real and of generated rows.
+    """The distribution of each column, of real and of generated rows.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_samples`.
 
     Parameters
     ----------
-    real : ndarray of shape (n_real, n_columns)
+    real : ndarray of shape (n_real, n_columns), or frame
         Real rows.
 
-    fake : ndarray of shape (n_fake, n_columns)
+    fake : ndarray of shape (n_fake, n_columns), or frame
         Generated rows.
 
     names : array-like of str of shape (n_columns,), default=None
@@ -44,10 +44,13 @@ class MarginalsDisplay:
         One axes for each column.
 
     real_ : list of matplotlib StepPatch
-        The histograms of the real rows.
+        The histograms of the real rows, or the bars of their categories.
 
     fake_ : list of matplotlib StepPatch
-        The histograms of the generated rows.
+        The histograms of the generated rows, or the bars of their categories.
+
+    spikes_ : list of (list of Line2D, list of Line2D)
+        For each column, the point masses of the real and of the generated rows.
 
     ax_ : matplotlib Axes or None
         The given axes, whose place the grid takes.
@@ -60,6 +63,15 @@ class MarginalsDisplay:
     Both histograms of a column are densities over the same bins. A column of integers with few
     values has one bin for each value. For other columns, the bins cover the central 99 % of the
     real rows and a margin. Rows outside are not drawn, but are part of the total.
+
+    Values that repeat far more often than their neighbours in the real rows (point masses) are
+    drawn as spikes beside the histogram of the others. A spike is as high as the fraction of the
+    values that it stands for, and the axes are as high as all of them.
+
+    A category has a bar for each level, as long as the fraction of the rows: its levels in their
+    order, or the most frequent first. From 13 levels on the rare ones share a bar. Missing values
+    are a bar of their own, and a line below the name of columns of numbers and times: first of the
+    real, then of the generated rows.
 
     Examples
     --------
@@ -98,7 +110,7 @@ class MarginalsDisplay:
         estimator : estimator with ``sample``
             A fitted generator.
 
-        X : array-like of shape (n_rows, n_features)
+        X : array-like of shape (n_rows, n_features), or frame
             Real rows.
 
         n_samples : int, default=None
@@ -127,7 +139,7 @@ class MarginalsDisplay:
         display : MarginalsDisplay
         """
         if n_samples is None:
-            n_samples = check_rows(X, "X").shape[0]
+            n_samples = X.shape[0] if is_frame(X) else check_rows(X, "X").shape[0]
         fake = estimator.sample(check_count(n_samples, "n_samples"), random_state=random_state)
         return cls.from_samples(
             X,
@@ -147,11 +159,11 @@ class MarginalsDisplay:
 
         Parameters
         ----------
-        real : array-like of shape (n_real, n_features)
+        real : array-like of shape (n_real, n_features), or frame of pandas, polars or pyarrow
             Real rows.
 
-        fake : array-like of shape (n_fake, n_features)
-            Generated rows.
+        fake : array-like of shape (n_fake, n_features), or frame
+            Generated rows, with the same columns.
 
         columns : list of int or str, default=None
             The columns to draw, by index or by name. None: the first ``max_columns``.
@@ -173,11 +185,13 @@ class MarginalsDisplay:
         display : MarginalsDisplay
         """
         max_columns = check_count(max_columns, "max_columns")
-        frame = real
-        real, fake = check_real_and_fake(real, fake)
-        names = _feature_names(frame, real.shape[1])
+        real, fake = checked(real, fake)
+        names = _feature_names(real, fake)
         chosen = _column_indices(columns, names)[:max_columns]
-        display = cls(real=real[:, chosen], fake=fake[:, chosen], names=names[chosen], name=name)
+        places = [_places(X, names)[chosen] for X in (real, fake)]
+        display = cls(
+            real=take(real, places[0]), fake=take(fake, places[1]), names=names[chosen], name=name
+        )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, name=None, **kwargs):
@@ -198,44 +212,22 @@ class MarginalsDisplay:
         -------
         display : MarginalsDisplay
         """
-        plt = import_pyplot(self)
-        real, fake = np.asarray(self.real, dtype=float), np.asarray(self.fake, dtype=float)
-        n_grid_columns = math.ceil(math.sqrt(real.shape[1]))
-        n_grid_rows = math.ceil(real.shape[1] / n_grid_columns)
-        if ax is None:
-            size = (2.3 * n_grid_columns + 0.4, 1.8 * n_grid_rows + 0.5)
-            self.figure_ = plt.figure(figsize=size, layout="constrained")
-            grid = self.figure_.add_gridspec(n_grid_rows, n_grid_columns)
-        else:
-            self.figure_ = ax.figure
-            ax.set_axis_off()
-            # Axes of `add_axes` have no subplotspec; the grid then covers the same rectangle.
-            box, spec = ax.get_position(), ax.get_subplotspec()
-            if spec is None:
-                outer = self.figure_.add_gridspec(
-                    1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1
-                )
-                spec = outer[0]
-            grid = spec.subgridspec(n_grid_rows, n_grid_columns, hspace=0.45, wspace=0.15)
+        import_pyplot(self)
+        columns = drawn_columns(self.real, self.fake)
+        self.figure_, self.axes_ = grid_of_axes(ax, len(columns))
         generated = ("generated" if self.name is None else self.name) if name is None else name
-
-        self.axes_, self.real_, self.fake_ = np.empty(real.shape[1], dtype=object), [], []
-        style = {"color": FAKE_COLOR, "linewidth": 1.4, "label": generated} | kwargs
-        for j in range(real.shape[1]):
-            cell = self.figure_.add_subplot(grid[divmod(j, n_grid_columns)])
-            edges = _bin_edges(real[:, j], fake[:, j])
-            self.real_.append(
-                cell.stairs(
-                    _density(real[:, j], edges), edges, fill=True, color=REAL_COLOR, label="real"
-                )
-            )
-            self.fake_.append(cell.stairs(_density(fake[:, j], edges), edges, **style))
+        styles = [
+            {"fill": True, "color": REAL_COLOR, "label": "real"},
+            {"color": FAKE_COLOR, "linewidth": 1.4, "label": generated} | kwargs,
+        ]
+        self.real_, self.fake_, self.spikes_ = [], [], []
+        for j, (cell, column) in enumerate(zip(self.axes_, columns, strict=True)):
             if self.names is not None:
-                cell.set_title(str(self.names[j]), fontsize="small")
-            cell.set_yticks([])
-            cell.tick_params(labelsize="x-small")
-            cell.spines[["top", "right", "left"]].set_visible(False)
-            self.axes_[j] = cell
+                column = replace(column, name=str(self.names[j]))
+            (real, fake), spikes = draw_distribution(cell, column, styles)
+            self.real_.append(real)
+            self.fake_.append(fake)
+            self.spikes_.append(tuple(spikes))
         handles = [self.real_[0], self.fake_[0]]
         if ax is None:
             self.figure_.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
@@ -245,10 +237,23 @@ class MarginalsDisplay:
         return self
 
 
-def _feature_names(X, n_features):
-    if hasattr(X, "columns"):
-        return np.asarray([str(column) for column in X.columns], dtype=object)
-    return np.asarray([f"x{j}" for j in range(n_features)], dtype=object)
+def _feature_names(real, fake):
+    """Names of the columns as text, (F,): of the first frame, or x0, x1, ..."""
+    frame = next((X for X in (real, fake) if is_frame(X)), None)
+    labels = range(real.shape[1]) if frame is None else labels_of(frame)
+    names = [f"x{j}" if frame is None else str(label) for j, label in enumerate(labels)]
+    return np.asarray(names, dtype=object)
+
+
+def _places(X, names):
+    """Position in X of each name, (F,)."""
+    if not is_frame(X):
+        return np.arange(len(names))
+    places = {str(label): j for j, label in enumerate(labels_of(X))}
+    lacking = [name for name in names if name not in places]
+    if lacking:
+        raise ValueError(f"fake lacks the columns {lacking} of real. Pass the same columns.")
+    return np.array([places[name] for name in names])
 
 
 def _column_indices(columns, names):
@@ -269,23 +274,3 @@ def _column_indices(columns, names):
     if not indices:
         raise ValueError("columns is empty. Name at least one column, or pass None.")
     return indices
-
-
-def _bin_edges(real, fake):
-    low, high = np.quantile(real, [0.005, 0.995])
-    integers = np.all(real == np.round(real)) and np.all(fake == np.round(fake))
-    both_low, both_high = min(real.min(), fake.min()), max(real.max(), fake.max())
-    if integers and both_high - both_low < N_BARS:
-        return np.arange(both_low - 0.5, both_high + 1.0)
-    if low == high:
-        # Almost all rows have one value: use a bin around it, and a few next to it.
-        width = max(abs(low) * 1e-2, 1e-6)
-        return low + width * (np.arange(6) - 2.5)
-    margin = 0.1 * (high - low)
-    n_bins = int(np.clip(1.5 * math.sqrt(min(len(real), len(fake))), 12, 40))
-    return np.linspace(low - margin, high + margin, n_bins + 1)
-
-
-def _density(values, edges):
-    counts, _ = np.histogram(values, edges)
-    return counts / (len(values) * np.diff(edges))
