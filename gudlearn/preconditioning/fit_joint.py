@@ -94,6 +94,22 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     return tuple(p.numpy() for p in (mean + scale * shift, scale * ratio, loadings))
 
 
+def factors_of_covariance(mean, covariance, most_factors):
+    """The joint Gaussian of a mean (D,) and a covariance (D, D), with at most so many factors.
+
+    Returns
+    -------
+    mean, std, loadings : ndarray of shape (D,), (D,) and (D, k)
+    """
+    std = np.sqrt(np.diag(covariance))
+    correlation = torch.from_numpy(covariance / std[:, None] / std)
+    values, axes = torch.linalg.eigh(correlation)
+    factors = _leading_factors(correlation, values, axes, most_factors)
+    _, loadings, specific = _analyse_covariance(correlation, factors)
+    _, ratio, loadings = _in_unit_variance(factors.shift, loadings, specific)
+    return mean, std * ratio.numpy(), loadings.numpy()
+
+
 def _with_indicators(Z, missing, labels):
     """Rows, thinned, with indicators of their classes; what is observed; how many indicators."""
     order = np.random.default_rng(0).permutation(len(Z))[:_MOST_ROWS]
@@ -128,6 +144,11 @@ def _fit_standardised(Y, observed, most_factors, n_indicators=0):
     if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
     shift, loadings, specific = _shrunk(_analyse(Y, observed, most_factors), _SHRINKAGE[best])
+    return _in_unit_variance(shift, loadings, specific)
+
+
+def _in_unit_variance(shift, loadings, specific):
+    """Shift, standard deviations, and loadings in their units."""
     total = specific + loadings.square().sum(1)
     loadings = loadings / total.sqrt()[:, None]
     # Loadings of norm one leave a component no specific variance.
@@ -148,11 +169,17 @@ def _analyse(Y, observed, most_factors):
 
 def _analyse_complete(Y, factors):
     """The same for rows without missing values, from their covariance."""
-    shift, (_, loadings, specific) = Y.mean(0), factors
-    if loadings.shape[1] == len(specific) - 1:
-        return _Factors(shift, loadings, specific)
+    shift = Y.mean(0)
     covariance = (Y - shift).T @ (Y - shift) / len(Y)
-    unit = torch.eye(loadings.shape[1], dtype=Y.dtype)
+    return _analyse_covariance(covariance, _Factors(shift, *factors[1:]))
+
+
+def _analyse_covariance(covariance, factors):
+    """Maximum-likelihood factors of a covariance, from a first guess."""
+    shift, loadings, specific = factors
+    if loadings.shape[1] == len(specific) - 1:
+        return factors
+    unit = torch.eye(loadings.shape[1], dtype=loadings.dtype)
     for _ in range(_ITERATIONS):
         weighted = loadings / specific[:, None]
         posterior_covariance = torch.linalg.inv(unit + loadings.T @ weighted)
@@ -223,12 +250,16 @@ def _precision(weight, loadings):
 def _first_factors(Y, observed, most_factors):
     """Factors along the leading eigenvectors of the pairwise correlations."""
     correlation = (Y.T @ Y) / (observed.T @ observed).clamp(min=1)
-    values, axes = torch.linalg.eigh(correlation)
+    return _leading_factors(correlation, *torch.linalg.eigh(correlation), most_factors)
+
+
+def _leading_factors(correlation, values, axes, most_factors):
+    """Factors along the leading eigenvectors of correlations."""
     k = min(len(values) - 1, most_factors)
     rest = values[:-k].clamp(min=_LEAST_SPECIFIC).mean()
     loadings = axes[:, -k:] * (values[-k:] - rest).clamp(min=0).sqrt()
     specific = (correlation.diagonal() - loadings.square().sum(1)).clamp(min=_LEAST_SPECIFIC)
-    return _Factors(torch.zeros(len(values), dtype=Y.dtype), loadings, specific)
+    return _Factors(torch.zeros_like(values), loadings, specific)
 
 
 def _posterior_moments(Y, observed, factors):
