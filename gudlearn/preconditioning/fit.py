@@ -157,7 +157,9 @@ class _DistributionFitter:
         if gaussians is not None:
             z = completed_by_mixture(z, missing, gaussians)
             return fit_joint(z, None, most_factors, labels, std), z
-        factors = fit_joint(z, missing, most_factors, labels, std)
+        # Discrete columns are learned as well with few factors, and faster.
+        collinear = most_factors is None and self.smooth.all()
+        factors = fit_joint(z, missing, most_factors, labels, std, collinear)
         if factors is None or missing is None:
             return factors, None
         return factors, completed_by_factors(z, missing, factors, labels)

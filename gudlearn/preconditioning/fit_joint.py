@@ -10,6 +10,9 @@ from gudlearn.preconditioning.joint import covariance_inflation
 # One factor fewer than components gives any covariance. The run time of the denoiser is cubic in
 # the number of factors, which matters less with few rows.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
+# Nearly collinear components need as many factors as they are: complete rows get that many, up to
+# a limit, where held-out rows gain this many nats for each component.
+_MOST_FACTORS_OF_COLLINEAR, _LEAST_GAIN_OF_MORE = 64, 0.03
 # With more components than this, few factors explain little of their correlations.
 MOST_COMPONENTS = 256
 # More rows than this are thinned.
@@ -35,7 +38,7 @@ class _Factors(NamedTuple):
     specific: torch.Tensor
 
 
-def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
+def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None, collinear=False):
     """Fit a joint Gaussian to components; None where they are as good as independent.
 
     Parameters
@@ -51,6 +54,8 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     std : ndarray of shape (D,) or None
         Standard deviations of the components in all rows; None: 1. A component that varies much
         less in Z counts as constant.
+    collinear : bool
+        Whether complete rows may have more factors where held-out rows gain clearly by them.
 
     Returns
     -------
@@ -85,7 +90,10 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     if used.sum() < 2:
         return None
     n_indicators = int(used[n_components - n_indicators :].sum())
-    found = _fit_standardised((Y / scale)[:, used], observed[:, used], most_factors, n_indicators)
+    scaled, observed = (Y / scale)[:, used], observed[:, used]
+    if collinear and not n_indicators:
+        most_factors = _more_factors(scaled, observed, most_factors)
+    found = _fit_standardised(scaled, observed, most_factors, n_indicators)
     if found is None:
         return None
     shift, ratio = torch.zeros_like(mean), torch.ones_like(mean)
@@ -145,6 +153,17 @@ def _fit_standardised(Y, observed, most_factors, n_indicators=0):
         return None
     shift, loadings, specific = _shrunk(_analyse(Y, observed, most_factors), _SHRINKAGE[best])
     return _in_unit_variance(shift, loadings, specific)
+
+
+def _more_factors(Y, observed, most_factors):
+    """A larger number of factors, if held-out rows gain clearly by it."""
+    more = min(Y.shape[1] - 1, _MOST_FACTORS_OF_COLLINEAR)
+    if more <= most_factors or not observed.all():
+        return most_factors
+    held_out = torch.arange(len(Y)) % _HELD_OUT == 0
+    train, test = ((Y[rows], observed[rows]) for rows in (~held_out, held_out))
+    scores = [_log_likelihood(*test, _analyse(*train, k)).mean() / 2 for k in (most_factors, more)]
+    return more if scores[1] > scores[0] + _LEAST_GAIN_OF_MORE * Y.shape[1] else most_factors
 
 
 def _in_unit_variance(shift, loadings, specific):
