@@ -1,51 +1,81 @@
 """Clusters of rows, and the negative log-likelihood of a distribution before training."""
 
-import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from gudlearn.conditioning.states import missing_gamma
 from gudlearn.diffusion.noise import alpha, sigma
+from gudlearn.preconditioning.gaussians import ObservedRows, fit_gaussians, posterior_weights
 
-# Largest number of rows that clusters are fitted to, and of principal axes.
-MOST_ROWS, _MOST_AXES = 8192, 16
+# Largest number of rows that clusters are fitted to. Wide rows are clustered by their leading
+# principal axes.
+MOST_ROWS, _MOST_COLUMNS, _MOST_AXES = 8192, 64, 16
 # A smaller cluster is dissolved: its rows go to the others.
 LEAST_ROWS = 20
 # A column with fewer observed values in a cluster has the distribution of all rows there.
 _LEAST_OBSERVED = 10
 # Values are clipped to this many standard deviations before they are clustered.
 _FAR = 4.0
-# Least variance of a cluster along every axis, as a fraction of a column's.
-_LEAST_VARIANCE = 1e-3
 # Least standard deviation in a cluster, as a fraction of that of all rows.
 _LEAST_STD = 0.03
 # Noise levels at which a distribution is evaluated.
 _NOISE_LEVELS = 16
 
 
-def assign_clusters(Z, n_clusters):
-    """Cluster of each row of Z (n, D), drawn from the posterior of a Gaussian mixture; (n,)."""
+class Cluster(NamedTuple):
+    """A cluster of rows: their index, and a Gaussian of which they are draws.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m,) of int
+    weight : float
+        Mixture weight of the Gaussian.
+    mean : ndarray of shape (D,)
+    covariance : ndarray of shape (D, D), or None
+        None for rows that were clustered by their principal axes.
+    """
+
+    rows: np.ndarray
+    weight: float
+    mean: np.ndarray | None
+    covariance: np.ndarray | None
+
+
+def find_clusters(Z, n_clusters):
+    """Clusters of the rows of Z (n, D), which are drawn from the posterior of Gaussians.
+
+    Returns
+    -------
+    list of Cluster
+    """
     # Gaussians underflow to zero for far rows.
     with np.errstate(under="ignore"):
-        std = Z.std(0)
-        rows = ((Z - Z.mean(0)) / np.where(std > 0, std, 1.0)).clip(-_FAR, _FAR)
-        rows = PCA(min(*Z.shape, _MOST_AXES), random_state=0).fit_transform(rows)
-        mixture = GaussianMixture(
-            n_clusters, reg_covar=_LEAST_VARIANCE, random_state=0, max_iter=50
-        )
-        with warnings.catch_warnings():
-            # Clusters need not have converged, and there may be fewer of them.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            probability = mixture.fit(rows).predict_proba(rows)
+        centre, std = Z.mean(0), Z.std(0)
+        std = np.where(std > 0, std, 1.0)
+        rows = ((Z - centre) / std).clip(-_FAR, _FAR)
+        whole = rows.shape[1] <= _MOST_COLUMNS
+        if not whole:
+            rows = PCA(min(*Z.shape, _MOST_AXES), random_state=0).fit_transform(rows)
+        rows = ObservedRows(rows)
+        gaussians = fit_gaussians(rows, n_clusters)
+        probability = posterior_weights(rows, gaussians).numpy()
         # A row that belongs to no remaining cluster may go to any of them.
-        probability = probability[:, probability.sum(0) >= LEAST_ROWS] + 1e-12
-        edges = (probability / probability.sum(1, keepdims=True)).cumsum(1)
+        kept = np.flatnonzero(probability.sum(0) >= LEAST_ROWS)
+        probability = probability[:, kept] + 1e-12
+        probability /= probability.sum(1, keepdims=True)
     u = np.random.default_rng(0).random((len(Z), 1))
-    return (u > edges).sum(1).clip(max=probability.shape[1] - 1)
+    label = (u > probability.cumsum(1)).sum(1).clip(max=len(kept) - 1)
+    found = []
+    for k, of_gaussian in enumerate(kept):
+        index = np.flatnonzero(label == k)
+        mean, covariance = (part[of_gaussian].numpy() for part in gaussians[1:])
+        scaled = (centre + std * mean, std[:, None] * covariance * std) if whole else (None, None)
+        if len(index):
+            found.append(Cluster(index, float(probability[:, k].mean()), *scaled))
+    return found
 
 
 def with_every_column_observed(Z, missing, rows):

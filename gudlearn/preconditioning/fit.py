@@ -5,9 +5,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gudlearn.conditioning.states import missing_gamma
-from gudlearn.data.missing import row_batches
-from gudlearn.diffusion.noise import alpha
 from gudlearn.encoding.bin_tables import fit_bin_table
 from gudlearn.preconditioning import clusters
 from gudlearn.preconditioning.completion import (
@@ -15,7 +12,7 @@ from gudlearn.preconditioning.completion import (
     completed_by_mixture,
     fit_completion,
 )
-from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
+from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, factors_of_covariance, fit_joint
 from gudlearn.preconditioning.fit_marginals import fill_with_quantiles, fit_mixtures, gaussians
 from gudlearn.preconditioning.preconditioner import (
     BinGrid,
@@ -30,7 +27,7 @@ _WIDE_LIMITS = {"max_components": 4, "max_points": 512}
 _FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
 # Numbers of clusters in the order in which they are tried, the smallest gain on held-out rows in
 # nats per row that counts, and the largest number of held-out rows.
-_N_CLUSTERS, _LEAST_GAIN, _MOST_HELD_OUT = (2, 4, 8), 0.02, 1024
+_N_CLUSTERS, _LEAST_GAIN, _MOST_HELD_OUT = (2, 4, 8, 16), 0.02, 1024
 
 
 def fit_preconditioner(encoding, rows, kind):
@@ -126,22 +123,31 @@ class _DistributionFitter:
 
     def fit(self, z, missing, tables, most_factors=None, labels=None):
         """Fit to components z (n, D'), with a mask of missing ones and labels (n,), or None."""
-        mixtures = factors = None
-        smooth = self.smooth
+        factors, completed = None, None
         if self.joint:
-            factors, z = self._joint(z, missing, most_factors, labels)
+            factors, completed = self.complete(z, missing, most_factors, labels)
+        fitted = self.marginals(z if completed is None else completed, missing, tables, completed)
+        return replace(fitted, factors=factors)
+
+    def marginals(self, z, missing, tables, completed=None):
+        """Fit the marginals alone; missing values in z are ignored unless they are completed."""
+        mixtures, smooth = None, self.smooth
         if smooth.any():
             z_smooth, n_observed = z[:, smooth], None
             if missing is not None:
                 n_observed = (~missing[:, smooth]).sum(0)
-                if not self.joint or factors is None:
+                if completed is None:
                     fill_with_quantiles(z_smooth, missing[:, smooth])
             limits = _WIDE_LIMITS if self.encoding.is_wide else {}
             mixtures = fit_mixtures(z_smooth, n_observed, **limits)
-        return FittedDistribution(1.0, tables, mixtures, factors)
+        return FittedDistribution(1.0, tables, mixtures, None)
 
-    def _joint(self, z, missing, most_factors, labels):
-        """The joint Gaussian, and components z (n, D') completed under a joint distribution."""
+    def complete(self, z, missing, most_factors=None, labels=None):
+        """Parameters of the joint Gaussian, and components z (n, D') that it completes.
+
+        The former are None if components are independent, and then so is the latter; the latter
+        is also None if nothing is missing.
+        """
         ends = self.encoding.ends
         std = np.sqrt(ends.variances[ends.numeric])
         # Labels tell more than clusters that are found without them.
@@ -150,10 +156,12 @@ class _DistributionFitter:
         if gaussians is not None:
             z = completed_by_mixture(z, missing, gaussians)
             return fit_joint(z, None, most_factors, labels, std), z
-        factors = fit_joint(z, missing, most_factors, labels, std)
-        if factors is not None and missing is not None:
-            z = completed_by_factors(z, missing, factors, labels)
-        return factors, z
+        # Discrete columns are learned as well with few factors, and faster.
+        collinear = most_factors is None and self.smooth.all()
+        factors = fit_joint(z, missing, most_factors, labels, std, collinear)
+        if factors is None or missing is None:
+            return factors, None
+        return factors, completed_by_factors(z, missing, factors, labels)
 
     def tables_of(self, rows, tables):
         """Tables of a subset of rows, on the bins of the tables of all rows."""
@@ -211,35 +219,37 @@ class _ClusterSearch:
         return self.fitter.fit(z, missing, tables, self.most_factors)
 
     def _divided(self, index, n_clusters):
-        label = clusters.assign_clusters(self.complete[index], n_clusters)
-        return [self._fit_cluster(index[label == k], len(index)) for k in np.unique(label)]
+        return [
+            self._fit_cluster(cluster, index[cluster.rows])
+            for cluster in clusters.find_clusters(self.complete[index], n_clusters)
+        ]
 
-    def _fit_cluster(self, index, n_rows):
-        """The distribution of a cluster, the rows of an index among n_rows."""
-        z, missing = clusters.with_every_column_observed(self.z, self.missing, index)
-        fitted = self.fitter.fit(z, missing, self._tables_of(index), _FACTORS_OF_CLUSTERS)
-        factors = clusters.with_least_std(fitted.factors, z, missing, self.std)
-        return replace(fitted, weight=len(index) / n_rows, factors=factors)
+    def _fit_cluster(self, cluster, index):
+        """The distribution of a cluster, whose rows have an index."""
+        z, tables = self.complete[index], self._tables_of(index)
+        if cluster.covariance is None:
+            fitted = self.fitter.fit(z, None, tables, _FACTORS_OF_CLUSTERS)
+        else:
+            # The Gaussian of all rows in proportion to their posterior, not of those drawn.
+            fitted = self.fitter.marginals(z, None, tables)
+            found = factors_of_covariance(cluster.mean, cluster.covariance, _FACTORS_OF_CLUSTERS)
+            fitted = replace(fitted, factors=found)
+        factors = clusters.with_least_std(fitted.factors, z, None, self.std)
+        return replace(fitted, weight=cluster.weight, factors=factors)
 
     def _tables_of(self, index):
         tables = self.preconditioner.distribution.tables
         return self.fitter.tables_of(self.rows.take(index), tables)
 
     def _completed(self):
-        """Components z; missing ones are replaced by their means given the observed ones."""
-        z, missing, preconditioner = self.z, self.missing, self.preconditioner
-        if missing is None:
-            return z
-        joint, complete = preconditioner.joint_of([preconditioner.distribution]), z.copy()
-        gamma_0, gamma_1, log_variances = preconditioner.noise_levels()
-        gamma_missing = missing_gamma(log_variances, gamma_1)
-        for batch in row_batches(z):
-            mask = torch.from_numpy(missing[batch])
-            gamma = torch.where(mask, gamma_missing, gamma_0)
-            x = alpha(gamma) * torch.from_numpy(np.where(missing[batch], 0.0, z[batch]))
-            mean, _ = joint.posterior(x, gamma, missing=mask)
-            complete[batch] = np.where(missing[batch], mean.numpy(), z[batch])
-        return complete
+        """Components z with draws of the missing ones."""
+        if self.missing is None:
+            return self.z
+        _, completed = self.fitter.complete(self.z, self.missing, self.most_factors)
+        if completed is None:
+            completed = self.z.copy()
+            fill_with_quantiles(completed, self.missing)
+        return completed
 
 
 def make_reference_set(encoding, rows):

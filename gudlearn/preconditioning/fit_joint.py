@@ -10,6 +10,9 @@ from gudlearn.preconditioning.joint import covariance_inflation
 # One factor fewer than components gives any covariance. The run time of the denoiser is cubic in
 # the number of factors, which matters less with few rows.
 _MOST_FACTORS, _MOST_FACTORS_OF_FEW, _FEW_ROWS = 16, 32, 1000
+# Nearly collinear components need as many factors as they are: complete rows get that many, up to
+# a limit, where held-out rows gain this many nats for each component.
+_MOST_FACTORS_OF_COLLINEAR, _LEAST_GAIN_OF_MORE = 64, 0.03
 # With more components than this, few factors explain little of their correlations.
 MOST_COMPONENTS = 256
 # More rows than this are thinned.
@@ -35,7 +38,7 @@ class _Factors(NamedTuple):
     specific: torch.Tensor
 
 
-def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
+def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None, collinear=False):
     """Fit a joint Gaussian to components; None where they are as good as independent.
 
     Parameters
@@ -51,6 +54,8 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     std : ndarray of shape (D,) or None
         Standard deviations of the components in all rows; None: 1. A component that varies much
         less in Z counts as constant.
+    collinear : bool
+        Whether complete rows may have more factors where held-out rows gain clearly by them.
 
     Returns
     -------
@@ -85,13 +90,32 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None):
     if used.sum() < 2:
         return None
     n_indicators = int(used[n_components - n_indicators :].sum())
-    found = _fit_standardised((Y / scale)[:, used], observed[:, used], most_factors, n_indicators)
+    scaled, observed = (Y / scale)[:, used], observed[:, used]
+    if collinear and not n_indicators:
+        most_factors = _more_factors(scaled, observed, most_factors)
+    found = _fit_standardised(scaled, observed, most_factors, n_indicators)
     if found is None:
         return None
     shift, ratio = torch.zeros_like(mean), torch.ones_like(mean)
     loadings = torch.zeros(n_components, found[2].shape[1], dtype=Y.dtype)
     shift[used], ratio[used], loadings[used] = found
     return tuple(p.numpy() for p in (mean + scale * shift, scale * ratio, loadings))
+
+
+def factors_of_covariance(mean, covariance, most_factors):
+    """The joint Gaussian of a mean (D,) and a covariance (D, D), with at most so many factors.
+
+    Returns
+    -------
+    mean, std, loadings : ndarray of shape (D,), (D,) and (D, k)
+    """
+    std = np.sqrt(np.diag(covariance))
+    correlation = torch.from_numpy(covariance / std[:, None] / std)
+    values, axes = torch.linalg.eigh(correlation)
+    factors = _leading_factors(correlation, values, axes, most_factors)
+    _, loadings, specific = _analyse_covariance(correlation, factors)
+    _, ratio, loadings = _in_unit_variance(factors.shift, loadings, specific)
+    return mean, std * ratio.numpy(), loadings.numpy()
 
 
 def _with_indicators(Z, missing, labels):
@@ -128,6 +152,22 @@ def _fit_standardised(Y, observed, most_factors, n_indicators=0):
     if not gain.mean() > _LEAST_GAIN * gain.std() / len(gain) ** 0.5:
         return None
     shift, loadings, specific = _shrunk(_analyse(Y, observed, most_factors), _SHRINKAGE[best])
+    return _in_unit_variance(shift, loadings, specific)
+
+
+def _more_factors(Y, observed, most_factors):
+    """A larger number of factors, if held-out rows gain clearly by it."""
+    more = min(Y.shape[1] - 1, _MOST_FACTORS_OF_COLLINEAR)
+    if more <= most_factors or not observed.all():
+        return most_factors
+    held_out = torch.arange(len(Y)) % _HELD_OUT == 0
+    train, test = ((Y[rows], observed[rows]) for rows in (~held_out, held_out))
+    scores = [_log_likelihood(*test, _analyse(*train, k)).mean() / 2 for k in (most_factors, more)]
+    return more if scores[1] > scores[0] + _LEAST_GAIN_OF_MORE * Y.shape[1] else most_factors
+
+
+def _in_unit_variance(shift, loadings, specific):
+    """Shift, standard deviations, and loadings in their units."""
     total = specific + loadings.square().sum(1)
     loadings = loadings / total.sqrt()[:, None]
     # Loadings of norm one leave a component no specific variance.
@@ -148,11 +188,17 @@ def _analyse(Y, observed, most_factors):
 
 def _analyse_complete(Y, factors):
     """The same for rows without missing values, from their covariance."""
-    shift, (_, loadings, specific) = Y.mean(0), factors
-    if loadings.shape[1] == len(specific) - 1:
-        return _Factors(shift, loadings, specific)
+    shift = Y.mean(0)
     covariance = (Y - shift).T @ (Y - shift) / len(Y)
-    unit = torch.eye(loadings.shape[1], dtype=Y.dtype)
+    return _analyse_covariance(covariance, _Factors(shift, *factors[1:]))
+
+
+def _analyse_covariance(covariance, factors):
+    """Maximum-likelihood factors of a covariance, from a first guess."""
+    shift, loadings, specific = factors
+    if loadings.shape[1] == len(specific) - 1:
+        return factors
+    unit = torch.eye(loadings.shape[1], dtype=loadings.dtype)
     for _ in range(_ITERATIONS):
         weighted = loadings / specific[:, None]
         posterior_covariance = torch.linalg.inv(unit + loadings.T @ weighted)
@@ -223,12 +269,16 @@ def _precision(weight, loadings):
 def _first_factors(Y, observed, most_factors):
     """Factors along the leading eigenvectors of the pairwise correlations."""
     correlation = (Y.T @ Y) / (observed.T @ observed).clamp(min=1)
-    values, axes = torch.linalg.eigh(correlation)
+    return _leading_factors(correlation, *torch.linalg.eigh(correlation), most_factors)
+
+
+def _leading_factors(correlation, values, axes, most_factors):
+    """Factors along the leading eigenvectors of correlations."""
     k = min(len(values) - 1, most_factors)
     rest = values[:-k].clamp(min=_LEAST_SPECIFIC).mean()
     loadings = axes[:, -k:] * (values[-k:] - rest).clamp(min=0).sqrt()
     specific = (correlation.diagonal() - loadings.square().sum(1)).clamp(min=_LEAST_SPECIFIC)
-    return _Factors(torch.zeros(len(values), dtype=Y.dtype), loadings, specific)
+    return _Factors(torch.zeros_like(values), loadings, specific)
 
 
 def _posterior_moments(Y, observed, factors):

@@ -127,6 +127,12 @@ def log_likelihood(rows, gaussians):
     return torch.logsumexp(_log_joint(rows, gaussians, inverses), 1)
 
 
+def posterior_weights(rows, gaussians):
+    """Probability of each Gaussian given the observed values of each row, (n, K)."""
+    inverses = [rows.inverse(covariance) for covariance in gaussians.covariances]
+    return torch.softmax(_log_joint(rows, gaussians, inverses), 1)
+
+
 def draw_missing(rows, gaussians, rng):
     """Rows (n, D) whose missing values are drawn given the observed ones.
 

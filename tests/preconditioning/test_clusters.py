@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from gudlearn import UNet
 from gudlearn.preconditioning.clusters import (
-    assign_clusters,
     denoising_nll,
+    find_clusters,
     with_every_column_observed,
     with_least_std,
 )
@@ -56,12 +56,24 @@ def log_density(X, columns=(0, 1, 2)):
 def test_a_few_rows_are_no_cluster():
     X, _ = mixture_rows(400)
     X[:5] += 50
-    assert np.bincount(assign_clusters(X, 4)).min() >= 15
+    assert min(len(cluster.rows) for cluster in find_clusters(X, 4)) >= 15
 
 
 def test_planted_clusters_are_found():
     X, label = mixture_rows(1000)
-    assert adjusted_rand_score(label, assign_clusters(X * [1, 100, 1e-3], 3)) > 0.95
+    scale, found = np.array([1, 100, 1e-3]), np.zeros(1000, int)
+    clusters = find_clusters(X * scale, 3)
+    for k, cluster in enumerate(clusters):
+        found[cluster.rows] = k
+        # Five standard errors of the mean and of a covariance of 200 rows or more, and more for
+        # the pseudo-rows of the common covariance.
+        true = np.argmin(np.square(MEANS - cluster.mean / scale).sum(1))
+        np.testing.assert_allclose(cluster.mean / scale, MEANS[true], atol=0.5)
+        np.testing.assert_allclose(
+            cluster.covariance / np.outer(scale, scale), COVARIANCES[true], atol=0.7
+        )
+        assert cluster.weight == pytest.approx(WEIGHTS[true], abs=5 * 0.5 / 1000**0.5)
+    assert adjusted_rand_score(label, found) > 0.95
 
 
 def test_nll_of_a_gaussian_is_that_of_the_closed_form():

@@ -8,7 +8,7 @@ from sklearn.decomposition import FactorAnalysis
 
 from gaussian import COVARIANCE, MEAN, factors_of, fields, gaussian_rows, moments_of
 from gudlearn import UNet
-from gudlearn.preconditioning.fit_joint import _analyse, fit_joint
+from gudlearn.preconditioning.fit_joint import _analyse, factors_of_covariance, fit_joint
 from gudlearn.preconditioning.joint import JointGaussian
 from small import small
 
@@ -161,3 +161,39 @@ def test_discrete_images_have_a_joint_gaussian_on_request():
     for preconditioning, expected in (("auto", False), ("joint", True)):
         gen = small(network=UNet(width=8), max_iter=0, preconditioning=preconditioning).fit(X)
         assert (factors_of(gen) is not None) is expected
+
+
+@pytest.mark.parametrize("most_factors", [5, 2])
+def test_factors_of_a_covariance_have_that_covariance(most_factors):
+    rng = np.random.default_rng(0)
+    scale, loadings = np.array([1.0, 10.0, 0.1, 1.0, 3.0, 1.0]), rng.normal(size=(6, 2))
+    covariance = scale[:, None] * (loadings @ loadings.T + np.diag([1, 2, 1, 3, 1, 2])) * scale
+    mean, std, W = factors_of_covariance(np.arange(6.0), covariance, most_factors)
+    correlation = W @ W.T
+    np.fill_diagonal(correlation, 1.0)
+    np.testing.assert_array_equal(mean, np.arange(6.0))
+    np.testing.assert_allclose(std, np.sqrt(np.diag(covariance)), rtol=1e-2)
+    # Expectation-maximisation of two factors stops after 40 iterations.
+    found = std[:, None] * correlation * std / np.outer(scale, scale)
+    np.testing.assert_allclose(found, covariance / np.outer(scale, scale), atol=0.1)
+
+
+def test_nearly_collinear_columns_have_as_many_factors_as_they_need():
+    rng, n_columns = np.random.default_rng(0), 37
+    axes, _ = np.linalg.qr(rng.normal(size=(n_columns, n_columns)))
+    covariance = axes * np.geomspace(1, 1e-3, n_columns) @ axes.T
+    Z = rng.multivariate_normal(np.zeros(n_columns), covariance, 3000, method="cholesky")
+    assert fit_joint(Z)[2].shape[1] == 16
+    mean, std, loadings = fit_joint(Z, collinear=True)
+    assert loadings.shape[1] == n_columns - 1
+    correlation = loadings @ loadings.T
+    np.fill_diagonal(correlation, 1.0)
+    found = stats.multivariate_normal(mean, std[:, None] * correlation * std)
+    exact = stats.multivariate_normal(np.zeros(n_columns), covariance)
+    rows = rng.multivariate_normal(np.zeros(n_columns), covariance, 2000, method="cholesky")
+    # 37 means and 703 covariances, fitted to 3,000 rows, cost 740 / 6,000 nats.
+    cost = exact.logpdf(rows) - found.logpdf(rows)
+    assert cost.mean() < 740 / 6000 + 5 * cost.std() / 2000**0.5
+    # Sixteen are enough for columns with few factors and much noise.
+    few = rng.normal(size=(3000, 3)) @ rng.normal(size=(3, n_columns))
+    assert fit_joint(few + rng.normal(size=few.shape), collinear=True)[2].shape[1] == 16

@@ -7,9 +7,9 @@ import torch
 from gudlearn.encoding.bin_tables import bin_prior, fit_bin_table
 from gudlearn.encoding.observation import BinnedObservation
 from gudlearn.preconditioning.clusters import (
-    assign_clusters,
     denoising_nll,
     deviations,
+    find_clusters,
     with_every_column_observed,
     with_least_std,
 )
@@ -120,7 +120,7 @@ def fits():
 
 def clusters():
     apart = np.concatenate([ROWS, 0.1 * ROWS + 30])
-    yield assign_clusters(apart, 4)
+    yield from (part for cluster in find_clusters(apart, 4) for part in cluster)
     yield from with_every_column_observed(ROWS, MISSING, np.arange(9))
     yield deviations(np.column_stack([ROWS[:, 0], 1e-200 * ROWS[:, 1]]), MISSING[:, :2])
     yield from with_least_std(None, ROWS, MISSING, ROWS.std(0))
