@@ -93,8 +93,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Fraction of the rows that are partially observed in training: some of their values are
         observed or missing, or components are active one after another. One fit then models
         every conditional and marginal distribution; 0.3 is good for all of them at little cost.
-        "auto" is 0.3 where X holds NaN, else 0, and not less than in an earlier fit that is
-        continued. Values are masked by column or pixel; with a basis that mixes columns by
+        "auto" is 0.3 where values are missing, or X holds categories or point masses beside
+        numbers, else 0, and not less than in an earlier fit that is continued. Values are masked by column or pixel; with a basis that mixes columns by
         component, which serves schedules that are set after the fit.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples are made to agree with observed values; may be set after fit. "exact" holds

@@ -16,8 +16,9 @@ from gudlearn.training.trainer import Trainer
 
 # With this many rows networks do not see a row often enough to memorise it.
 _MANY_ROWS = 10_000
-# Fraction of partially observed rows in training if values are missing.
-_RATE_WITH_MISSING = 0.3
+# Fraction of partially observed rows in training if values are missing, or numbers are mixed with
+# categories.
+_RATE_OF_PARTS = 0.3
 # Largest table that is kept as the reference set with retrieval="auto".
 _MOST_REFERENCE = 2048
 
@@ -31,9 +32,11 @@ def conditional_rate(rate, encoding, rows):
     encoding : Encoding
     rows : Rows
     """
-    if rate == "auto":
-        return 0.0 if encoding.imputable(rows) is None else _RATE_WITH_MISSING
-    return float(rate)
+    if rate != "auto":
+        return float(rate)
+    # Rows with categories cannot be guided by observed values: the network must have seen such.
+    mixed = encoding.categories is not None and bool(encoding.ends.numeric.any())
+    return _RATE_OF_PARTS if mixed or encoding.imputable(rows) is not None else 0.0
 
 
 def n_reference(retrieval, n_rows, images):
