@@ -27,7 +27,7 @@ from gudlearn.training.prepare import continued_state, first_state
 
 @learned_attributes
 class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator):
-    """Diffusion model of the rows of a table or of images: fit, sample, score.
+    """Diffusion model of the rows of a table, of any kinds of columns, or of images.
 
     Parameters
     ----------
@@ -94,8 +94,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         observed or missing, or components are active one after another. One fit then models
         every conditional and marginal distribution; 0.3 is good for all of them at little cost.
         "auto" is 0.3 where values are missing, or X holds categories or point masses beside
-        numbers, else 0, and not less than in an earlier fit that is continued. Values are masked by column or pixel; with a basis that mixes columns by
-        component, which serves schedules that are set after the fit.
+        numbers, else 0, and not less than in an earlier fit that is continued. Values are masked by
+        column or pixel; with a basis that mixes columns by component, which serves schedules that
+        are set after the fit.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples are made to agree with observed values; may be set after fit. "exact" holds
         observed components at their lowest noise level, for a network that was trained on such
@@ -337,11 +338,12 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images of shape \
-                (n_samples, height, width) or (n_samples, height, width, channels)
-            NaN marks a missing value (missing at random), in columns that the basis does not mix
-            with others. After three tenths of the budget missing values are imputed by draws,
-            unless ``conditional_rate`` is 0.
+        X : array-like, frame of pandas, polars or pyarrow of shape (n_samples, n_features), or \
+                images of shape (n_samples, height, width) or (n_samples, height, width, channels)
+            Columns of a frame may hold numbers, text, categories, booleans or times, see
+            :class:`gudlearn.Schema`. NaN or null marks a missing value (missing at random), in
+            columns that the basis does not mix with others. Missing values are imputed by draws
+            several times during training, unless ``conditional_rate`` is 0.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 
@@ -500,8 +502,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             an array of shape (m, n_features), y of shape (m,) or (n_rows, m), noise_std a number
             of at least 0 or one for each of m, and 0 with ``conditioning="repaint"``. Images
             count as flat rows here. Columns that the model maps to normal ones cannot take part:
-            fit with ``schema=Schema(gaussianize=False)``. Columns with bins are rounded to their bins afterwards, which
-            changes A x accordingly.
+            fit with ``schema=Schema(gaussianize=False)``. Columns with bins are rounded to their
+            bins afterwards, which changes A x accordingly.
         guidance : float, default=1.0
             Classifier-free guidance, with ``class_conditional``: 1 samples the model of the class,
             larger values exaggerate what distinguishes the class, 0 ignores it.
