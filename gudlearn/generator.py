@@ -19,7 +19,7 @@ from gudlearn.model.sampling import Sampling, as_probabilities, auto_sampler
 from gudlearn.model.scoring import Scoring
 from gudlearn.model.state import learned_attributes
 from gudlearn.model.summaries import Summaries
-from gudlearn.model.user_data import UserData, excluded_keys
+from gudlearn.model.user_data import UserData
 from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
 from gudlearn.training.prepare import continued_state, first_state
@@ -801,7 +801,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_samples, n_features)
-        reference : array-like of shape (n_samples, n_features) or None, default=None
+        reference : array-like or DataFrame of shape (n_samples, n_features) or None, default=None
             The training rows that rows of X correspond to, where they differ from X.
 
         Returns
@@ -810,8 +810,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             As ``score_samples``, and equal to it without a reference set or with
             ``likelihood="flow"``.
         """
-        rows = self._data().rows(X)
-        return self.scoring().rows(rows, excluded=excluded_keys(rows, reference))
+        data = self._data()
+        rows = data.rows(X)
+        return self.scoring().rows(rows, excluded=data.excluded_keys(rows, reference))
 
     @isolated
     def score_components(self, X, y=None, *, given_columns=None):
@@ -898,7 +899,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         X : array-like or DataFrame of shape (n_samples, n_features)
         groups : list or dict of columns, or None, default=None
             As in ``score_columns``.
-        reference : array-like of shape (n_samples, n_features) or None, default=None
+        reference : array-like or DataFrame of shape (n_samples, n_features) or None, default=None
             As in ``score_samples_leave_one_out``.
 
         Returns
@@ -906,9 +907,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ndarray of shape (n_samples, n_features) or (n_samples, n_groups)
             As ``score_columns``.
         """
-        rows = self._data().rows(X)
-        masks = self._data().groups(groups)
-        return self.scoring().groups(rows, masks, excluded_keys(rows, reference))
+        data = self._data()
+        rows, masks = data.rows(X), data.groups(groups)
+        return self.scoring().groups(rows, masks, data.excluded_keys(rows, reference))
 
     def score(self, X, y=None, *, given_columns=None):
         """Mean log-likelihood of the rows, in nats and in the units of X.
@@ -1083,6 +1084,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.categorical = tags.input_tags.string = True
         named = isinstance(self.basis, str) and self.basis in ("auto", "identity", "block")
         tags.input_tags.allow_nan = named or isinstance(self.basis, IdentityBasis | BlockBasis)
         tags.target_tags.required = self.class_conditional

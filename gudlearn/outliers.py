@@ -262,10 +262,6 @@ def _scores(function, generator, ties, X, table):
     trained_on = None
     if getattr(generator, "uses_reference_set", False):
         trained_on = table.with_spread(X, ties, keys)
-        schema = getattr(generator, "schema_", None)
-        if schema is not None:
-            # The reference set holds rows as the model sees them.
-            trained_on = schema.read(trained_on)
     for k in range(1, _N_DRAWS + 1):
         draw = table.with_spread(X, ties, keys, k)
         total = total + function(generator, draw, trained_on)

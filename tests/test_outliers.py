@@ -293,9 +293,10 @@ def test_the_reference_set_of_a_mixed_frame_is_looked_up_without_the_row(monkeyp
 
     monkeypatch.setattr(GUDGenerator, "score_samples_leave_one_out", spy)
     detector.score_samples(X)
-    reference_set = detector.generator_.state_.preconditioner.reference
+    generator = detector.generator_
+    reference_set = generator.state_.preconditioner.reference
     for reference in calls:
-        places = reference_set.index(row_keys(reference))
+        places = reference_set.index(row_keys(generator.schema_.read(reference)))
         assert set(places.tolist()) == {-1, *range(len(reference_set.rows))}
 
 

@@ -51,6 +51,12 @@ class UserData:
         values = read_more(self.estimator, table, self.container, partial=True, unseen="raise")
         return Rows.of(values.astype(np.float64))
 
+    def excluded_keys(self, rows, reference):
+        """Keys of the reference rows to exclude: of `Rows`, or of the data they correspond to."""
+        if reference is None:
+            return rows.keys
+        return row_keys(read_more(self.estimator, reference, self.container))
+
     def mask(self, parameter, columns):
         """The columns that a parameter names as a mask (F,) of the columns of `Rows`, or None."""
         if columns is None:
@@ -111,8 +117,3 @@ class UserData:
         flat = self.state.restore(draws.reshape(-1, draws.shape[-1]))
         first = range(len(draws)) if draws.ndim == 3 and len(draws) > 1 else None
         return with_rows(flat, first, index_of(given), "draw")
-
-
-def excluded_keys(rows, reference):
-    """Keys of the reference rows to exclude: of `Rows`, or of the rows they correspond to."""
-    return rows.keys if reference is None else row_keys(reference)

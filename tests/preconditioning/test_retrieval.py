@@ -30,11 +30,14 @@ def reference_of(generator):
 
 
 def excluded_rows(generator, calls):
-    """Note the rows that a generator scores, and the reference rows that it excludes for them."""
-    score = generator.score_samples_leave_one_out
+    """Note the rows that a generator scores, and the reference rows that it excludes for them.
+
+    Both are as its schema reads them.
+    """
+    score, read = generator.score_samples_leave_one_out, generator.schema_.read
 
     def spy(rows, reference):
-        calls.append((np.asarray(rows, dtype=float), np.asarray(reference)))
+        calls.append((read(rows), read(reference)))
         return score(rows, reference)
 
     generator.score_samples_leave_one_out = spy
@@ -83,7 +86,9 @@ def test_reference_rows_are_found_by_their_values(retrieving):
     index = reference.index(row_keys(X)).numpy()
     found = index >= 0
     assert found.sum() == len(reference.keys)
-    expected = retrieving.basis_.transform(X[found])
+    # Some of the columns are mapped to normal ones before the basis.
+    warp = retrieving.state_.encoding.warp
+    expected = retrieving.basis_.transform(warp.forward(X[found])[0])
     np.testing.assert_allclose(reference.rows[index[found]], expected, rtol=1e-5)
     assert (reference.index(row_keys(families(seed=1))) == -1).all()
 
@@ -186,7 +191,7 @@ def test_no_row_looks_up_its_copy():
     assert (reference.index(row_keys(X)) >= 0).all()
     # Where rows take few values copies belong to the distribution.
     few = np.random.default_rng(0).integers(0, 2, (60, 2)).astype(float)
-    gen = small(retrieval="auto", validation_fraction=0).fit(few)
+    gen = small(retrieval="auto", bin_width=1.0, validation_fraction=0).fit(few)
     assert len(reference_of(gen).keys) == 60
 
 
@@ -304,3 +309,24 @@ def test_images_have_no_reference_set():
     images = whole(20, 16).astype(np.uint8).reshape(20, 4, 4)
     with pytest.raises(ValueError, match="retrieval=8 keeps rows of a table"):
         small(network="auto", retrieval=8).fit(images)
+
+
+def test_rows_of_a_mixed_frame_are_excluded_in_the_users_values():
+    rng = np.random.default_rng(0)
+    kind = np.repeat(["b", "a", "c"], 30)
+    frame = pd.DataFrame({"kind": kind, "size": rng.normal(size=90) + (kind == "a")})
+    settings = {"validation_fraction": 0, "conditional_rate": 0.3}
+    gen = small(retrieval="auto", **settings).fit(frame)
+    excluded = gen.score_samples_leave_one_out(frame)
+    # The reference set holds each row once, so that each score has lost its own kernel.
+    assert (gen.score_samples(frame) != excluded).all()
+    # The rows that others correspond to are found, too.
+    np.testing.assert_array_equal(gen.score_samples_leave_one_out(frame, frame), excluded)
+    columns = gen.score_columns_leave_one_out(frame[:9])
+    again = gen.score_columns_leave_one_out(frame[:9], reference=frame[:9])
+    np.testing.assert_array_equal(again, columns)
+    # Nothing is excluded for rows that correspond to no training row.
+    new = frame.assign(size=frame["size"] + 50)
+    np.testing.assert_array_equal(
+        gen.score_samples_leave_one_out(frame, new), gen.score_samples(frame)
+    )
