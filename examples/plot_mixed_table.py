@@ -57,8 +57,8 @@ train.head()
 # value of its own, which samples have, too; and a sum must hold.
 
 schema = Schema(missing="model", constraints=["goods + shipping == total"])
-gen = GUDGenerator(schema=schema, conditional_rate=0.3, max_iter=60, random_state=0).fit(train)
-gen.schema_
+gen = GUDGenerator(schema=schema, conditional_rate=0.3, max_iter=50, random_state=0).fit(train)
+gen.schema_  # noqa: B018
 
 # %%
 # New rows
