@@ -37,9 +37,7 @@ def completions(estimator, row, truth, n_samples, random_state):
     ValueError
         If there is not one row, or nothing is missing in it.
     """
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is None:
-        names = [f"x{j}" for j in range(estimator.n_features_in_)]
+    names = _names(estimator)
     row, truth = _one_row("row", row, names), _one_row("truth", truth, names)
     unknown = [name for name in row.columns if name not in set(names)]
     if unknown:
@@ -62,6 +60,19 @@ def completions(estimator, row, truth, n_samples, random_state):
             raise ValueError(f"truth lacks the columns {lacking}. Pass a complete row.")
         truth = truth[list(labels_of(draws))]
     return take(draws, list(range(len(names)))), observed, truth
+
+
+def values_of(parameter, row, estimator):
+    """Values of a dict, a Series or a frame of one row for all columns, (n_features,), else row."""
+    if not isinstance(row, dict | pd.Series) and not is_frame(row):
+        return row
+    names = _names(estimator)
+    return _one_row(parameter, row, names).reindex(columns=names).iloc[0].astype(float).to_numpy()
+
+
+def _names(estimator):
+    names = getattr(estimator, "feature_names_in_", None)
+    return [f"x{j}" for j in range(estimator.n_features_in_)] if names is None else names
 
 
 def _one_row(parameter, row, names):

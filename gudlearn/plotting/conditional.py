@@ -16,7 +16,7 @@ from gudlearn.plotting.common import (
     new_or_given_axes,
     tidy,
 )
-from gudlearn.plotting.completions import completions, is_mixed
+from gudlearn.plotting.completions import completions, is_mixed, values_of
 from gudlearn.plotting.distributions import BAR_WIDTH, draw_distribution
 
 # Largest number of features that are named on the axis, of draws that are drawn as lines, and of
@@ -155,6 +155,9 @@ class ConditionalDisplay:
                 name=estimator_name(estimator, name),
             )  # fmt: skip
             return display.plot(ax=ax, **kwargs)
+        row, truth = (
+            values_of(name, value, estimator) for name, value in (("row", row), ("truth", truth))
+        )
         row = np.asarray(row, dtype=np.float64)
         shape = getattr(estimator, "sample_shape_", (row.size,))
         if row.shape != shape or not np.isnan(row).any():

@@ -248,6 +248,15 @@ def test_panels_are_drawn_of_numbers_on_request():
     assert display.lines_ == []
 
 
+def test_a_row_of_numbers_is_a_dict_of_the_observed_columns():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=["a", "b", "c"])
+    gen = small(max_iter=0, conditional_rate=0.5).fit(X)
+    display = ConditionalDisplay.from_estimator(gen, {"b": 0.5}, truth=X.iloc[0], n_samples=5)
+    np.testing.assert_array_equal(display.row, [np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(display.truth, X.iloc[0])
+    np.testing.assert_array_equal(display.draws[:, 1], 0.5)
+
+
 @pytest.mark.parametrize(
     ("row", "arguments", "message"),
     [
