@@ -20,7 +20,6 @@ from gudlearn.diffusion.paths import active_fraction
 from gudlearn.samplers import DPMSolver
 
 # Fractions of the budget after which missing values are imputed, and after which it is too late.
-# An untrained model that is a joint distribution imputes them at once.
 _MOMENTS, _TOO_LATE = (0.3, 0.5, 0.7, 0.85), 0.9
 # Smallest number of epochs before and between imputations: one takes as long as about five epochs.
 _LEAST_EPOCHS = 10
@@ -48,9 +47,6 @@ class Imputation:
         parts = [(rows, source)] if held_out is None else [(rows, source), held_out]
         self._parts = [(rows, part) for rows, part in parts if rows.observed is not None]
         self._moments, self._last = list(_MOMENTS), 0
-        joint = fitted.preconditioner.joint() is not None
-        if joint and fitted.encoding.categories is None:
-            self._moments, self._last = [0.0, *_MOMENTS], -_LEAST_EPOCHS
         steps = min(_STEPS / active_fraction(fitted.components.path), _MOST_STEPS)
         self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
