@@ -13,6 +13,7 @@ from gudlearn.generator import GUDGenerator
 from gudlearn.plotting import (
     LossCurveDisplay,
     MarginalsDisplay,
+    PairDependenceDisplay,
     PowerSpectrumDisplay,
     ReverseTrajectoryDisplay,
     SampleGridDisplay,
@@ -43,6 +44,8 @@ def all_displays(fitted, ax=None):
         LossCurveDisplay.from_estimator(fitted, ax=ax),
         MarginalsDisplay.from_estimator(fitted, real, ax=ax),
         MarginalsDisplay.from_samples(real, real, ax=ax),
+        PairDependenceDisplay.from_estimator(fitted, real, ax=ax),
+        PairDependenceDisplay.from_samples(real, real, ax=ax),
         ReverseTrajectoryDisplay(t=np.linspace(1, 0, 9), denoised=real, noisy=real).plot(ax=ax),
         PowerSpectrumDisplay.from_samples(real, real, ax=ax),
     ]
@@ -70,6 +73,7 @@ def test_matplotlib_missing_names_the_extra(fitted, monkeypatch):
         SampleGridDisplay(fake=np.zeros((1, 4))),
         LossCurveDisplay(loss_curve=[1.0]),
         MarginalsDisplay(real=np.zeros((2, 1)), fake=np.zeros((2, 1))),
+        PairDependenceDisplay(real=np.eye(2), fake=np.eye(2), error=np.zeros((2, 2))),
         PowerSpectrumDisplay(frequencies=[0.5], real_power=[1.0], fake_power=[1.0]),
         ReverseTrajectoryDisplay(t=[1.0], denoised=np.zeros((1, 4)), noisy=np.zeros((1, 4))),
     ):
