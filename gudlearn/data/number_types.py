@@ -72,17 +72,10 @@ def decide_float(column, distinct, counts, rules):
     declared = rules.feature_type
     if not isinstance(rules.bin_width, str):
         return _declared_floats(column, rules)
-    if declared == "whole":
-        return replace(column, feature_type="whole", bin_width=1.0, evidence="Declared 'whole'.")
-    if declared == "decimal":
-        width = find_width(distinct)
-        if width is None:
-            cure = "Declare its width by Schema(bin_width=...), or declare it 'continuous'."
-            raise wrong_type(column, rules, "values that lie on no grid that was found", cure)
-        return replace(
-            column, feature_type="decimal", bin_width=width, found=True,
-            evidence=f"Declared 'decimal'; all values are multiples of {width:g}.",
-        )  # fmt: skip
+    if declared in ("whole", "decimal"):
+        column = _declared_grid(column, distinct, rules)
+        atoms = column_atoms(column, distinct, counts, rules) if rules.searches else None
+        return column if atoms is None else _with_atoms(column, distinct, counts, atoms)
     column = replace(column, feature_type="continuous", evidence="No grid holds all values.")
     if len(distinct) == 1:
         return replace(column, evidence=constant_evidence(column, counts))
@@ -101,6 +94,20 @@ def decide_float(column, distinct, counts, rules):
     else:
         column = replace(column, evidence="Declared 'continuous'.")
     return column if atoms is None else _with_atoms(column, distinct, counts, atoms)
+
+
+def _declared_grid(column, distinct, rules):
+    """A column of floats that is declared "whole" or "decimal"."""
+    if rules.feature_type == "whole":
+        return replace(column, feature_type="whole", bin_width=1.0, evidence="Declared 'whole'.")
+    width = find_width(distinct)
+    if width is None:
+        cure = "Declare its width by Schema(bin_width=...), or declare it 'continuous'."
+        raise wrong_type(column, rules, "values that lie on no grid that was found", cure)
+    return replace(
+        column, feature_type="decimal", bin_width=width, found=True,
+        evidence=f"Declared 'decimal'; all values are multiples of {width:g}.",
+    )  # fmt: skip
 
 
 def _declared_floats(column, rules):

@@ -76,4 +76,8 @@ def _text(value):
     if isinstance(value, float | np.floating):
         return f"{value:g}"
     text = str(value)
+    if isinstance(value, np.datetime64):
+        # A midnight shows its date, a whole second no fractions.
+        text = text.split(".")[0] if not text.partition(".")[2].strip("0") else text
+        text = text.removesuffix("T00:00:00")
     return text if len(text) <= 24 else text[:21] + "..."

@@ -395,6 +395,14 @@ class Encoding:
         )
         return self.in_data_space(z, low, high)
 
+    def clipped(self, X, within=True):
+        """Rows X (n, F), their continuous columns clipped to the seen range; see `decode`."""
+        clipped = np.broadcast_to(within, len(X)) & self.kinds.clip
+        if not clipped.any():
+            return X
+        continuous = (~self.bins.discrete | self.dequantised) & ~self.masked
+        return np.where(clipped[:, None] & continuous, np.clip(X, *self.seen), X)
+
     def decode(self, z, keys, within=True):
         """Rows (n, F) in the units of the data, within the observed range, from samples.
 
@@ -406,12 +414,7 @@ class Encoding:
         within : bool or ndarray of shape (n,)
             Rows whose continuous columns are clipped to the range that was seen, if at all.
         """
-        X, bins = self._unmapped(z), self.bins
-        clipped = np.broadcast_to(within, len(X)) & self.kinds.clip
-        if clipped.any():
-            continuous = (~bins.discrete | self.dequantised) & ~self.masked
-            inside = np.clip(X, *self.seen)
-            X = np.where(clipped[:, None] & continuous, inside, X)
+        X, bins = self.clipped(self._unmapped(z), within), self.bins
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
         low, high = np.nan_to_num(bins.low, nan=-np.inf), np.nan_to_num(bins.high, nan=np.inf)
         indices = np.clip(np.rint(position), low, high)

@@ -375,4 +375,6 @@ class FittedModel:
             self.encoding.in_data_space(z.reshape(-1, z.shape[2])).reshape(*z.shape[:2], -1)
             for z in (noisy, denoised)
         )
+        # The last state is the sample, which stays in the range that was seen.
+        noisy[-1] = self.encoding.clipped(noisy[-1])
         return Trajectory(t.double().cpu().numpy(), denoised, noisy, x)

@@ -425,6 +425,19 @@ def test_samples_have_as_many_digits_as_the_data():
     assert "rounded to 0.01" in repr(schema)
 
 
+@pytest.mark.parametrize("kind", ["decimal", "whole"])
+def test_declared_grids_keep_their_point_masses(kind):
+    amounts = np.random.default_rng(0).integers(100, 90_000, 20 * N).astype(float)
+    amounts[: 8 * N] = 0.0
+    schema = build(pd.DataFrame({"paid": amounts}), Schema(feature_types={"paid": kind}))
+    assert schema.columns[0].feature_type == kind and schema.columns[0].atoms.tolist() == [0.0]
+
+
+def test_a_midnight_is_shown_as_its_date():
+    days = pd.DataFrame({"day": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(50), "D")})
+    assert "2024-01-01 to 2024-02-19" in repr(build(days))
+
+
 def test_ordered_levels_stay_on_a_line():
     X = pd.DataFrame({"v": pd.Categorical(np.resize(list("aab"), 60), ["a", "b"], ordered=True)})
     assert not build(X).masked.any()
