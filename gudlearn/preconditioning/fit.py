@@ -16,6 +16,7 @@ from gudlearn.preconditioning.completion import (
     fit_completion,
 )
 from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, fit_joint
+from gudlearn.preconditioning.fit_latent_classes import MOST_ROWS, fit_latent_classes
 from gudlearn.preconditioning.fit_marginals import fill_with_quantiles, fit_mixtures, gaussians
 from gudlearn.preconditioning.preconditioner import (
     BinGrid,
@@ -31,6 +32,8 @@ _FACTORS_OF_IMAGES, _FACTORS_OF_CLUSTERS = 64, 12
 # Numbers of clusters in the order in which they are tried, the smallest gain on held-out rows in
 # nats per row that counts, and the largest number of held-out rows.
 _N_CLUSTERS, _LEAST_GAIN, _MOST_HELD_OUT = (2, 4, 8), 0.02, 1024
+# Kinds for which categories may start from latent classes.
+_KINDS_WITH_CLASSES = ("mixture",)
 
 
 def fit_preconditioner(encoding, rows, kind):
@@ -76,8 +79,19 @@ def fit_preconditioner(encoding, rows, kind):
     )  # fmt: skip
     if joint and kind == "mixture":
         search = _ClusterSearch(preconditioner, fitter, rows, z, missing, most_factors)
-        return preconditioner.with_clusters(search.run())
+        preconditioner = preconditioner.with_clusters(search.run())
+    if kind in _KINDS_WITH_CLASSES:
+        return preconditioner.with_classes(_latent_classes(encoding, rows))
     return preconditioner
+
+
+def _latent_classes(encoding, rows):
+    """Latent classes of rows that have categories; None where they do not pay."""
+    if encoding.categories is None:
+        return None
+    rows = rows.take(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
+    z, missing = encoding.numeric_components(rows)
+    return fit_latent_classes(encoding.categories, rows, z, missing)
 
 
 def _discrete_columns(encoding, smooth):
