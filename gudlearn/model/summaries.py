@@ -169,9 +169,10 @@ class Summaries:
             return np.ones((len(rows), 1))
         seed = derive_seed(self.random_state)
         others = ~np.isin(np.arange(rows.n_features), self._fields(place))
-        absent = self.state.encoding.is_absent(rows)
-        known = rows.observed if absent is None else rows.observed | absent
-        whole = known[:, others].all(1)
+        imputable = self.state.encoding.imputable(rows)
+        whole = np.ones(len(rows), dtype=bool)
+        if imputable is not None:
+            whole = ~imputable[:, others].any(1)
         out = np.empty((len(rows), self.schema.n_levels[field]))
         if whole.any():
             out[whole] = self._at_once(rows.take(np.flatnonzero(whole)), seed, field)
