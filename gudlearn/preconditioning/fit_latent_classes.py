@@ -154,7 +154,7 @@ class _Classes:
             np.ones(1), categories.log_pmf[None], np.zeros((1, d)), np.ones((1, d)),
             np.exp(categories.log_pmf), starts,
         )  # fmt: skip
-        return empty._maximised(data, np.ones((len(data), 1), np.float32))
+        return empty.maximised(data, np.ones((len(data), 1), np.float32))
 
     def split(self, rng):
         """Twice as many classes: each row goes at random, but not evenly, to a half of its own."""
@@ -171,13 +171,13 @@ class _Classes:
         """The classes after EM."""
         classes, before = self, -np.inf
         for _ in range(_MOST_STEPS):
-            joint = classes._log_joint(data)
+            joint = classes.log_joint(data)
             total = logsumexp(joint, 1)
             after = total.mean()
             if after - before < _LEAST_STEP:
                 break
             before = after
-            classes = classes._maximised(data, np.exp(joint - total[:, None]))
+            classes = classes.maximised(data, np.exp(joint - total[:, None]))
         return classes
 
     def score(self, data):
@@ -195,7 +195,8 @@ class _Classes:
         means, variances = self.means * scale.std + scale.mean, self.variances * scale.std**2
         return FittedClasses(self.weights, self.log_pmf, means, variances)
 
-    def _log_joint(self, data):
+    def log_joint(self, data):
+        """Log-densities of rows and each class, (n, M)."""
         out = self._of_levels(data) + np.log(self.weights).astype(np.float32)
         return out + self._of_numbers(data).astype(np.float32) if data.z.shape[1] else out
 
@@ -208,7 +209,7 @@ class _Classes:
         linear = data.z @ (self.means * precision).T
         return linear - 0.5 * (data.z**2 @ precision.T + data.observed @ constant.T)
 
-    def _maximised(self, data, responsibilities):
+    def maximised(self, data, responsibilities):
         """The classes of largest likelihood for the responsibilities (n, M) of the classes."""
         r = responsibilities.astype(np.float32)
         total = r.sum(0, dtype=np.float64)
