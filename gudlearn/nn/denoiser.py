@@ -7,7 +7,9 @@ mu and c^2 are the mean and variance of each component of x0 given its own noisy
 product of the marginals. With one Gaussian per component this is the preconditioning of Karras et
 al. (2022), https://arxiv.org/abs/2206.00364, component by component. With a joint distribution
 (`gudlearn.preconditioning.distributions`) mu and c^2 are conditioned on all noisy values; a network
-that outputs zero is then the exact denoiser of a Gaussian or of a mixture of Gaussians. With a
+that outputs zero is then the exact denoiser of a Gaussian or of a mixture of Gaussians. With latent
+classes (`gudlearn.preconditioning.latent_classes`) categories start from the exact posterior of a
+mixture, to whose log-probabilities the network's outputs are added. With a
 reference set (`gudlearn.preconditioning.kernels`) the network also sees kernel density estimates of
 x0, and outputs how far to move towards each.
 """

@@ -44,7 +44,8 @@ def fit_preconditioner(encoding, rows, kind):
     encoding : Encoding, fitted
     rows : Rows
     kind : {"auto", "mixture", "joint", "marginal", "gaussian"}
-        "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images.
+        "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images. With
+        "mixture" categories start from latent classes where these pay.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def fit_preconditioner(encoding, rows, kind):
 
 def _latent_classes(encoding, rows):
     """Latent classes of rows that have categories; None where they do not pay."""
-    if encoding.categories is None:
+    if encoding.categories is None or encoding.ends.numeric.sum() > MOST_COMPONENTS:
         return None
     rows = rows.take(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
     z, missing = encoding.numeric_components(rows)

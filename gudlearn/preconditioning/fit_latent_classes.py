@@ -14,12 +14,13 @@ MOST_ROWS, _MOST_HELD_OUT = 20_000, 4000
 _N_CLASSES = (2, 4, 8, 16, 32, 64)
 # Smallest gain on held-out rows that counts, in nats per row and in standard errors.
 _LEAST_GAIN, _LEAST_ERRORS = 0.02, 2.0
-# Rows per class that are needed, and products of classes and numbers that can be afforded.
-_LEAST_ROWS, _MOST_TERMS = 20, 4096
+# Rows per class that are needed, and the largest products of the number of classes with that of
+# numbers, and with that of levels.
+_LEAST_ROWS, _MOST_TERMS, _MOST_FREQUENCIES = 20, 4096, 2**22
 # Numbers are clipped to this many standard deviations; least variance, in units of all rows'.
 _FAR, _LEAST_VARIANCE = 4.0, 0.01
 # A class has this many rows of average frequencies, means and variances beside its own.
-_PRIOR_ROWS = 1.0
+_PRIOR_ROWS = 3.0
 # Steps of EM: at most, and the gain of a step in nats per row that ends them.
 _MOST_STEPS, _LEAST_STEP = 30, 0.003
 # Indicators of levels are a dense matrix up to this many entries.
@@ -51,7 +52,7 @@ def fit_latent_classes(categories, rows, z, missing):
     best = classes = _Classes.single(categories, train)
     score = classes.score(held_out)
     for n_classes in _N_CLASSES:
-        if len(train) < n_classes * _LEAST_ROWS or n_classes * z.shape[1] > _MOST_TERMS:
+        if n_classes > _most_classes(len(train), z.shape[1], len(categories.log_pmf)):
             break
         classes = classes.split(rng).fitted(train)
         new = classes.score(held_out)
@@ -61,6 +62,12 @@ def fit_latent_classes(categories, rows, z, missing):
             break
         best, score = classes, new
     return best.in_units(scale) if len(best.weights) > 1 else None
+
+
+def _most_classes(n_rows, n_numbers, n_levels):
+    """Largest number of classes that rows can tell apart, and that can be afforded."""
+    limits = n_rows // _LEAST_ROWS, _MOST_TERMS // max(n_numbers, 1), _MOST_FREQUENCIES // n_levels
+    return min(limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +225,7 @@ class _Classes:
         pmf = self._normalised(counts + _PRIOR_ROWS * self.pmf)
         n = r.T @ data.observed + _PRIOR_ROWS
         means = r.T @ data.z / n
-        # The prior row has mean 0 and variance 1.
+        # The prior rows have mean 0 and variance 1.
         second = (r.T @ data.z**2 + _PRIOR_ROWS) / n
         variances = (second - means**2).clip(min=_LEAST_VARIANCE)
         return _Classes(weights, np.log(pmf), means, variances, self.pmf, self.starts)
