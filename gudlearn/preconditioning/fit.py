@@ -45,7 +45,9 @@ def fit_preconditioner(encoding, rows, kind):
     rows : Rows
     kind : {"auto", "mixture", "joint", "marginal", "gaussian"}
         "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images. With
-        "mixture" categories start from latent classes where these pay.
+        "mixture" categories start from latent classes where these pay. "auto" does not: they win
+        for a few seconds, but after 20 s of training a network that started from independent
+        frequencies was as good or better on adult and nltcs.
 
     Returns
     -------

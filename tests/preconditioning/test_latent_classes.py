@@ -125,7 +125,7 @@ def test_numbers_alone_have_no_classes(X):
     assert classes_of(untrained_on(X)) is None
 
 
-@pytest.mark.parametrize("preconditioning", ["joint", "marginal", "gaussian"])
+@pytest.mark.parametrize("preconditioning", ["auto", "joint", "marginal", "gaussian"])
 def test_other_starts_have_no_classes(preconditioning):
     X = frame(mixture_codes(1000)[0])
     assert classes_of(untrained_on(X, preconditioning=preconditioning)) is None
