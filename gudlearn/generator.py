@@ -71,6 +71,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         up to 256 components. "mixture": up to eight clusters of rows, each with a "joint" model
         without classes; their number is the one that scores best on held-out rows. If the data are
         a mixture of so few Gaussians it is nearly exact before training, but training is slower.
+        Categories are a mixture of up to 64 latent classes, which numbers help to tell apart;
+        their number is chosen the same way: better after a few seconds of training, no better or
+        slightly worse after more. The other kinds start from independent categories.
         "gaussian": one Gaussian for each component. "auto" is "joint" for tables and continuous
         images where it is possible, else "marginal".
     retrieval : int or "auto", default=0

@@ -117,4 +117,5 @@ def category_marginals(encoding, preconditioner):
     return CategoryMarginals(
         categories.levels(), torch.from_numpy(categories.log_pmf), torch.from_numpy(between),
         gates - int(ends.numeric.sum()), numbers, preconditioner.missing_gamma()[numbers],
+        preconditioner.latent_classes(),
     )  # fmt: skip

@@ -7,7 +7,9 @@ mu and c^2 are the mean and variance of each component of x0 given its own noisy
 product of the marginals. With one Gaussian per component this is the preconditioning of Karras et
 al. (2022), https://arxiv.org/abs/2206.00364, component by component. With a joint distribution
 (`gudlearn.preconditioning.distributions`) mu and c^2 are conditioned on all noisy values; a network
-that outputs zero is then the exact denoiser of a Gaussian or of a mixture of Gaussians. With a
+that outputs zero is then the exact denoiser of a Gaussian or of a mixture of Gaussians. With latent
+classes (`gudlearn.preconditioning.latent_classes`) categories start from the exact posterior of a
+mixture, to whose log-probabilities the network's outputs are added. With a
 reference set (`gudlearn.preconditioning.kernels`) the network also sees kernel density estimates of
 x0, and outputs how far to move towards each.
 """
@@ -119,17 +121,21 @@ class Denoiser(nn.Module):
     def split(self, x, gamma, *labels, self_index=None):
         """Return the marginals' posterior mean and the rest; their sum denoises x (B, D)."""
         mu, correction = self.parts(x, gamma, *labels, self_index=self_index)
-        if self.distribution is None:
+        has_classes = self.categories is not None and self.categories.classes is not None
+        if self.distribution is None and not has_classes:
             return mu, correction
+        log_pmf = None
         if self.categories is not None:
-            x, gamma, _ = self.categories.split_state(x, gamma)
-        marginal_mean, _ = self.marginals.posterior(x, gamma)
-        n = marginal_mean.shape[1]
+            x, gamma, one_hot = self.categories.split_state(x, gamma)
+            log_pmf = self.categories.log_pmf.expand_as(one_hot)
+        marginal_mean, n = mu[:, : x.shape[1]], x.shape[1]
+        if self.distribution is not None:
+            marginal_mean, _ = self.marginals.posterior(x, gamma)
         difference = mu[:, :n] - marginal_mean + correction[:, :n]
-        if self.categories is None:
+        if log_pmf is None:
             return marginal_mean, difference
-        marginal_mean = torch.cat([marginal_mean, mu[:, n:]], 1)
-        return marginal_mean, torch.cat([difference, correction[:, n:]], 1)
+        change = mu[:, n:] - log_pmf + correction[:, n:] if has_classes else correction[:, n:]
+        return torch.cat([marginal_mean, log_pmf], 1), torch.cat([difference, change], 1)
 
     def parts(self, x, gamma, *labels, self_index=None):
         """Return the closed-form mean mu and the network's correction, each (B, D).
@@ -141,13 +147,14 @@ class Denoiser(nn.Module):
         if self.categories is None:
             return self._numeric_parts(x, gamma, labels, self_index)
         x, gamma, one_hot = self.categories.split_state(x, gamma)
+        start = self.categories.start(x, gamma, one_hot)
         if self.marginals is None:
             mu = correction = x
             _, logits = self.network(x[:, None], gamma, *labels, one_hot=one_hot)
         else:
             mu, correction, logits = self._numeric_parts(x, gamma, labels, self_index, one_hot)
-        log_prob, change = self.categories.update(logits)
-        return torch.cat([mu, log_prob], 1), torch.cat([correction, change], 1)
+        change = self.categories.change(start, logits)
+        return torch.cat([mu, start], 1), torch.cat([correction, change], 1)
 
     def _numeric_parts(self, x, gamma, labels, self_index, one_hot=None):
         """Closed-form mean and correction of numbers, and logits if there are categories."""

@@ -18,9 +18,14 @@ class CategoryMarginals:
         `gudlearn.diffusion.gates`. The number exists where the gate has its last level.
     hidden_gamma : Tensor of shape (G,)
         Noise level of numbers that are hidden: that of missing components.
+    classes : LatentClasses or None
+        A mixture that the categories start from; None: they start independent.
     """
 
-    def __init__(self, levels, log_pmf, masked_above, gates, numbers, hidden_gamma):
+    def __init__(
+        self, levels, log_pmf, masked_above, gates, numbers, hidden_gamma, classes=None
+    ):  # fmt: skip
+        self.classes = classes
         self.levels, self.log_pmf, self.masked_above = levels, log_pmf, masked_above
         self.gates, self.numbers, self.hidden_gamma = gates, numbers, hidden_gamma
         sizes = torch.tensor(levels.sizes, device=log_pmf.device)
@@ -33,6 +38,7 @@ class CategoryMarginals:
         return CategoryMarginals(
             self.levels.to(device, dtype), log_pmf, masked_above, self.gates.to(device),
             self.numbers.to(device), hidden,
+            None if self.classes is None else self.classes.to(device, dtype),
         )  # fmt: skip
 
     def split_state(self, x, gamma):
@@ -59,7 +65,12 @@ class CategoryMarginals:
             gamma = gamma.index_copy(1, self.numbers, shown)
         return numbers, gamma, self.levels.one_hot(codes, masked)
 
-    def update(self, logits):
-        """Log-frequencies (B, L), and how logits (B, L) of a network change them."""
-        log_pmf = self.log_pmf.expand_as(logits)
-        return log_pmf, self.levels.log_softmax(log_pmf + logits) - log_pmf
+    def start(self, numbers, gamma, one_hot):
+        """Log-probabilities of all levels (B, L) before training, given a split state."""
+        if self.classes is None:
+            return self.log_pmf.expand_as(one_hot)
+        return self.classes.log_prob(numbers, gamma, one_hot)
+
+    def change(self, start, logits):
+        """How logits (B, L) of a network change log-probabilities ``start`` (B, L)."""
+        return self.levels.log_softmax(start + logits) - start

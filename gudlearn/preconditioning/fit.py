@@ -13,6 +13,7 @@ from gudlearn.preconditioning.completion import (
     fit_completion,
 )
 from gudlearn.preconditioning.fit_joint import MOST_COMPONENTS, factors_of_covariance, fit_joint
+from gudlearn.preconditioning.fit_latent_classes import MOST_ROWS, fit_latent_classes
 from gudlearn.preconditioning.fit_marginals import fill_with_quantiles, fit_mixtures, gaussians
 from gudlearn.preconditioning.preconditioner import (
     BinGrid,
@@ -38,7 +39,10 @@ def fit_preconditioner(encoding, rows, kind):
     encoding : Encoding, fitted
     rows : Rows
     kind : {"auto", "mixture", "joint", "marginal", "gaussian"}
-        "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images.
+        "auto" is "joint" up to 256 components, and "marginal" beyond and for discrete images. With
+        "mixture" categories start from latent classes where these pay. "auto" does not: they win
+        for a few seconds, but after 20 s of training a network that started from independent
+        frequencies was as good or better on adult and nltcs.
 
     Returns
     -------
@@ -73,8 +77,19 @@ def fit_preconditioner(encoding, rows, kind):
     )  # fmt: skip
     if joint and kind == "mixture":
         search = _ClusterSearch(preconditioner, fitter, rows, z, missing, most_factors)
-        return preconditioner.with_clusters(search.run())
+        preconditioner = preconditioner.with_clusters(search.run())
+    if kind == "mixture":
+        return preconditioner.with_classes(_latent_classes(encoding, rows))
     return preconditioner
+
+
+def _latent_classes(encoding, rows):
+    """Latent classes of rows that have categories; None where they do not pay."""
+    if encoding.categories is None or encoding.ends.numeric.sum() > MOST_COMPONENTS:
+        return None
+    rows = rows.take(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
+    z, missing = encoding.numeric_components(rows)
+    return fit_latent_classes(encoding.categories, rows, z, missing)
 
 
 def _discrete_columns(encoding, smooth):

@@ -10,6 +10,7 @@ from gudlearn.preconditioning.distributions import JointDistribution, MixtureDis
 from gudlearn.preconditioning.fit_marginals import bin_marginals, join, mixture_marginals
 from gudlearn.preconditioning.joint import JointGaussian
 from gudlearn.preconditioning.kernels import KernelDensities
+from gudlearn.preconditioning.latent_classes import FittedClasses
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,8 @@ class Preconditioner:
     gamma_0, gamma_1, variances : ndarray of shape (D',)
         End points of the active components, and their variances after scaling.
     reference : ReferenceSet or None
+    classes : FittedClasses or None
+        Latent classes of rows that categories start from; None: they start independent.
     """
 
     distribution: FittedDistribution
@@ -115,10 +118,15 @@ class Preconditioner:
     gamma_1: np.ndarray
     variances: np.ndarray
     reference: ReferenceSet | None = None
+    classes: FittedClasses | None = None
 
     def with_clusters(self, clusters):
         """The same preconditioner with clusters of rows."""
         return replace(self, clusters=tuple(clusters))
+
+    def with_classes(self, classes):
+        """The same preconditioner with latent classes, or without if they are None."""
+        return replace(self, classes=classes)
 
     def with_reference(self, reference):
         """The same preconditioner with a reference set."""
@@ -161,6 +169,10 @@ class Preconditioner:
             return parts[0]
         weights = torch.tensor([part.weight for part in fitted], dtype=torch.float64)
         return MixtureDistribution(weights, parts)
+
+    def latent_classes(self):
+        """The latent classes as `LatentClasses`, or None."""
+        return None if self.classes is None else self.classes.tensors(self.missing_above())
 
     def kernels(self):
         """Kernel densities around the reference set, or None."""
