@@ -225,7 +225,7 @@ def test_a_sentinel_changes_nothing_for_the_others():
 def test_memory_grows_in_proportion_to_the_number_of_levels():
     rng = np.random.default_rng(0)
     sizes = []
-    for n_levels in (2500, 10_000):
+    for n_levels in (1000, 10_000):
         codes = np.append(np.arange(n_levels), rng.integers(0, n_levels, 2000))
         X = pd.DataFrame({"zip": codes.astype(str), "x": rng.normal(size=len(codes))})
         spec = Schema(feature_types={"zip": "category"})
@@ -236,8 +236,8 @@ def test_memory_grows_in_proportion_to_the_number_of_levels():
         gen.set_params(max_iter=1).fit(X[:512])
         sizes.append(len(pickle.dumps(gen)))
     assert len(set(gen.sample(20)["zip"]) - set(X["zip"])) == 0
-    # Embeddings, logits, frequencies and names: four times the levels, four times the memory.
-    assert sizes[1] < 4.2 * sizes[0]
+    # Embeddings, logits, frequencies and names: ten times the levels, ten times the memory.
+    assert sizes[1] < 10.5 * sizes[0]
 
 
 def test_missing_values_that_are_modelled_are_sampled_as_often_as_they_are():
