@@ -81,7 +81,7 @@ class Imputation:
         """Values of rows, with draws of the missing ones; labels are a tensor (n,) or None."""
         encoding = self.fitted.encoding
         imputable, complete = encoding.imputable(rows), rows.filled(encoding.fill_values).copy()
-        if imputable is None:
+        if imputable is None or not imputable.any():
             return complete
         index = np.flatnonzero(imputable.any(1))
         partial = rows.take(index)
