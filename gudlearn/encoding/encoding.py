@@ -14,7 +14,7 @@ from gudlearn.encoding.end_points import fit_ends
 from gudlearn.encoding.kinds import ColumnKinds
 from gudlearn.encoding.mixed_basis import MixedBasis
 from gudlearn.encoding.observation import BinnedObservation
-from gudlearn.encoding.warp import MarginalWarp
+from gudlearn.encoding.warp import MarginalWarp, mirrored_inside
 from gudlearn.schedules import EndPoints
 
 # Streams of the uniforms that dequantise values, and that draw bins of samples.
@@ -51,6 +51,8 @@ class Encoding:
         Shape of one image where rows are flat images.
     fields : TableSchema or None
         Says which columns are categories or gates; None if all are plain numbers.
+    maps : bool
+        Whether continuous columns may be mapped to normal ones, if fields allow it.
 
     Attributes
     ----------
@@ -69,9 +71,11 @@ class Encoding:
         Maps of continuous columns to normal ones, before the basis.
     """
 
-    def __init__(self, bins, basis, point_masses=True, names=None, shape=None, fields=None):
+    def __init__(
+        self, bins, basis, point_masses=True, names=None, shape=None, fields=None, maps=True
+    ):
         self.bins, self.basis, self.names, self.shape = bins, basis, names, shape
-        self.may_have_point_masses = point_masses
+        self.may_have_point_masses, self.may_have_maps = point_masses, maps
         self.kinds = ColumnKinds(len(bins.width), fields)
 
     @property
@@ -133,7 +137,7 @@ class Encoding:
         X, self.warp = rows.values, None
         if self.dequantised.any():
             X = self._dequantise(X, rows.keys, 0)
-        if self.kinds.gaussianize and self.may_have_point_masses:
+        if self.kinds.gaussianize and self.may_have_maps:
             block = self.basis.mixing()[0]
             alone = np.bincount(block)[block] == 1
             continuous = ~self.bins.discrete | self.dequantised
@@ -396,12 +400,12 @@ class Encoding:
         return self.in_data_space(z, low, high)
 
     def clipped(self, X, within=True):
-        """Rows X (n, F), their continuous columns clipped to the seen range; see `decode`."""
+        """Rows X (n, F), their continuous columns within the seen range; see `decode`."""
         clipped = np.broadcast_to(within, len(X)) & self.kinds.clip
         if not clipped.any():
             return X
         continuous = (~self.bins.discrete | self.dequantised) & ~self.masked
-        return np.where(clipped[:, None] & continuous, np.clip(X, *self.seen), X)
+        return mirrored_inside(X, *self.seen, continuous & clipped[:, None], self.warp)
 
     def decode(self, z, keys, within=True):
         """Rows (n, F) in the units of the data, within the observed range, from samples.
@@ -412,7 +416,7 @@ class Encoding:
         keys : Tensor of shape (n,)
             Keys of the noise that draws bins.
         within : bool or ndarray of shape (n,)
-            Rows whose continuous columns are clipped to the range that was seen, if at all.
+            Rows whose continuous columns stay in the range that was seen.
         """
         X, bins = self.clipped(self._unmapped(z), within), self.bins
         position = (X - bins.origin) / np.where(bins.discrete, bins.width, 1.0)

@@ -185,7 +185,10 @@ def _encoding(estimator, container, rows, basis):
     if not container.is_image:
         if names is not None:
             names = names[container.column_of]
-        return Encoding(container.bins, basis, point_masses, names, fields=container).fit(rows)
+        # A mixture of Gaussians is one in the units of the data only.
+        maps = estimator.preconditioning not in ("gaussian", "mixture")
+        encoding = Encoding(container.bins, basis, point_masses, names, None, container, maps)
+        return encoding.fit(rows)
     shape = container.shape
     bins = _image_bins(estimator, container, rows.values)
     basis = image_basis(estimator.basis, basis, shape)
