@@ -94,9 +94,9 @@ def test_partial_and_sequential_rows_weigh_as_loss_normalization_says(
 def test_every_row_is_seen_while_a_scored_component_is_active(missing, monkeypatch):
     at, densities, measure = [], [], LOSSES["likelihood"]
 
-    def loss_at(denoise, path, x0, t, eps):
+    def loss_at(denoise, path, x0, t, *others):
         at.append(t)
-        return measure(denoise, path, x0, t, eps)
+        return measure(denoise, path, x0, t, *others)
 
     monkeypatch.setitem(LOSSES, "likelihood", loss_at)
     trainer = toy_trainer()
