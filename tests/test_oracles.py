@@ -395,11 +395,12 @@ def test_components_of_the_identity_basis_are_columns():
 
 
 def test_weights_of_marginals_follow_the_number_of_observed_values():
-    X = np.random.default_rng(0).normal(size=(2000, 2))
+    X = np.hstack([np.random.default_rng(0).normal(size=(2000, 1)), humps(2000)])
     X[25:, 0] = np.nan
-    weights, *_ = marginal_model().fit(X).state_.preconditioner.distribution.mixtures
-    # The last component is the wide one.
-    np.testing.assert_allclose(weights[:, -1], [1 / 27, 1 / 2002])
+    gen = marginal_model(schema=Schema(gaussianize=False)).fit(X)
+    weights, *_ = gen.state_.preconditioner.distribution.mixtures
+    # The last component is the wide one; where a Gaussian describes all values it is rarer.
+    np.testing.assert_allclose(weights[:, -1], [1e-4 / 27, 1 / 2002])
 
 
 @pytest.mark.parametrize("n_columns, chunk", [(5, 4096), (3000, 349)])

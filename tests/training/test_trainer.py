@@ -110,7 +110,7 @@ def test_every_row_is_seen_while_a_scored_component_is_active(missing, monkeypat
     trainer.times.update(torch.arange(32), torch.linspace(1, 9, 32))
     trainer.times.sample = times
     mask = torch.tensor([False, True]).expand(400, 2) if missing else None
-    loss, _, terms, _ = trainer.batch_loss(Batch(toy_rows(400), missing=mask), imputed=missing)
+    loss, _, terms, _ = trainer.batch_loss(Batch(toy_rows(400), missing=mask))
     # The first component is active before 0.1; the second, which may be missing, after 0.9.
     early, late = at[0] < 0.1, at[0] > 0.9
     assert (early if missing else early | late).all() and late.any() == (not missing)
