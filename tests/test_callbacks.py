@@ -107,7 +107,7 @@ def test_the_progress_bar_runs(capsys):
 
 
 def test_the_progress_bar_runs_without_a_number_of_epochs(capsys):
-    gen = small(max_iter="auto", max_time=3.0).set_callbacks(ProgressBar()).fit(continuous())
+    gen = small(max_iter="auto", max_time=2.0).set_callbacks(ProgressBar()).fit(continuous())
     assert gen.n_iter_ == len(gen.loss_curve_)
     assert "GUDGenerator - fit" in capsys.readouterr().out
 

@@ -878,7 +878,8 @@ def test_a_generator_behind_steps_finds_no_grids(step):
 
 
 def test_a_schema_of_the_user_is_kept_behind_steps():
-    model = pipe(StandardScaler(), final=small(max_iter=0, schema=Schema(atoms=False)))
+    schema = Schema(feature_types={1: "category"})
+    model = pipe(StandardScaler(), final=small(max_iter=0, schema=schema))
     assert model.fit(repeating())[-1].schema_.columns[1].is_category
     nested = pipe(StandardScaler(), final=pipe("passthrough", final=small(max_iter=0)))
     assert nested.fit(repeating())[-1][-1].bin_width_ is None

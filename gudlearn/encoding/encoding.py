@@ -142,7 +142,8 @@ class Encoding:
             alone = np.bincount(block)[block] == 1
             continuous = ~self.bins.discrete | self.dequantised
             candidates = continuous & ~self.masked & ~self.constant & alone
-            self.warp = MarginalWarp.fit(X, rows.observed, candidates)
+            labels = None if rows.labels is None else rows.labels.numpy()
+            self.warp = MarginalWarp.fit(X, rows.observed, candidates, labels)
         if self.warp is not None:
             X = self.warp.forward(X)[0]
         if X is not rows.values:

@@ -41,13 +41,14 @@ class MarginalWarp:
         self.columns, self.low, self.high, self._curves = columns, low, high, curves
 
     @classmethod
-    def fit(cls, X, observed, candidates):
+    def fit(cls, X, observed, candidates, labels=None):
         """Choose the columns that gain by a warp, and fit it.
 
         A candidate is warped if the held-out log-likelihood of the estimated distribution exceeds
         that of a Gaussian clearly, and so does that of a Gaussian of all columns with the warp.
-        Data that are Gaussian are left as they are. So are columns of several modes, if there are
-        others: modes go together with those of other columns, which a Gaussian copula forgets.
+        Data that are Gaussian are left as they are; with labels, those that are Gaussian around the
+        mean of their class. So are columns of several modes, if there are others: modes go together
+        with those of other columns, which a Gaussian copula forgets.
 
         Parameters
         ----------
@@ -57,6 +58,8 @@ class MarginalWarp:
         candidates : ndarray of shape (F,) of bool
             Columns that may be warped. Values of discrete columns should have uniform noise of
             the width of their bins.
+        labels : ndarray of shape (n,) of int, or None
+            Class indices.
 
         Returns
         -------
@@ -76,15 +79,16 @@ class MarginalWarp:
                 columns[j], curves[int(j)] = True, curve
                 low[j], high[j] = x.min(), x.max()
         warp = cls(columns, low, high, curves)
-        if curves and X.shape[1] > 1:
+        if curves and (X.shape[1] > 1 or labels is not None):
             rows = np.random.default_rng(0).permutation(len(X))[:_MOST_TO_CHOOSE]
             some = X[rows].astype(np.float64)
             if observed is not None:
                 some[~observed[rows]] = np.nan
             warp = warp.restricted(warp.unimodal())
             if warp.columns.any():
+                labels = None if labels is None else labels[rows]
                 forward = warp.forward(some)
-                warp = warp.restricted(choose_jointly(some, *forward, warp.columns))
+                warp = warp.restricted(choose_jointly(some, *forward, warp.columns, labels))
         return warp if warp.columns.any() else None
 
     def unimodal(self):

@@ -13,7 +13,7 @@ _MOST_GAIN = 10.0
 _SHRINKAGE, _LEAST_SHRINKAGE = 0.05, 1e-6
 
 
-def choose_jointly(X, Z, log_slope, columns):
+def choose_jointly(X, Z, log_slope, columns, labels=None):
     """Keep the warps with which held-out rows are likelier under a joint Gaussian.
 
     Nearly collinear columns lose by a warp what they gain alone: the curve of their relation.
@@ -27,6 +27,8 @@ def choose_jointly(X, Z, log_slope, columns):
         Logarithm of the slopes of the warp.
     columns : ndarray of shape (F,) of bool
         Columns that are warped.
+    labels : ndarray of shape (n,) of int, or None
+        Classes, around whose means the Gaussian is fitted.
 
     Returns
     -------
@@ -37,6 +39,8 @@ def choose_jointly(X, Z, log_slope, columns):
     with np.errstate(invalid="ignore"):
         varies = np.nanmax(X, axis=0, initial=-np.inf) > np.nanmin(X, axis=0, initial=np.inf)
     X, Z = (_filled(part[order][:, varies]) for part in (X, Z))
+    if labels is not None:
+        X, Z = (_centred(part, labels[order]) for part in (X, Z))
     log_slope = np.nan_to_num(log_slope[order][:, varies])
     warped = columns[varies]
 
@@ -64,6 +68,14 @@ def _filled(X):
     """X with the means of columns in place of missing values, standardised up to rounding."""
     mean, std = np.nanmean(X, axis=0), np.nanstd(X, axis=0)
     return np.nan_to_num((X - mean) / std) * std + mean
+
+
+def _centred(X, labels):
+    """X less the mean of its class."""
+    classes, index = np.unique(labels, return_inverse=True)
+    total = np.zeros((len(classes), X.shape[1]))
+    np.add.at(total, index, X)
+    return X - (total / np.bincount(index)[:, None])[index]
 
 
 def _held_out(X):

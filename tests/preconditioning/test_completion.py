@@ -140,8 +140,13 @@ def test_the_untrained_model_is_unbiased_if_values_are_missing_at_random(rows, t
     missing = hidden_by_the_first(X, slope=2.5 if rows is gaussian_rows else 1.0)
     bias_of_observed = X[~missing[:, 1]].mean(0) - X.mean(0)
     assert np.abs(bias_of_observed).max() > 0.3
-    gen = small(max_iter=0, schema=Schema(gaussianize=False)).fit(np.where(missing, np.nan, X))
+    known = np.where(missing, np.nan, X)
+    gen = small(max_iter=0, schema=Schema(gaussianize=False)).fit(known)
     marginal = gen.state_.preconditioner.marginals()
     mean = gen.basis_.mean_ + gen.basis_.scale_ * marginal.mean.numpy()
     # The standard errors are 0.02 to 0.03.
     np.testing.assert_allclose(mean, X.mean(0), atol=tolerance)
+    # Where columns are mapped to normal ones, too: samples add a standard error.
+    drawn = small(max_iter=0).fit(known).sample(4000)
+    sampled = np.abs(drawn.mean(0) - X.mean(0))
+    assert (sampled < tolerance + 5 * X.std(0) / 4000**0.5).all()

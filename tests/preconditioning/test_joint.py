@@ -184,18 +184,38 @@ def test_single_precision_is_enough_for_clean_values():
     torch.testing.assert_close(rounded.double(), exact, rtol=1e-4, atol=1e-4)
 
 
-def test_a_row_that_does_not_fit_is_left_to_its_marginals():
+def test_a_value_that_is_far_by_itself_has_the_conditionals_of_the_gaussian():
     gaussian = joint()
-    x, gamma = MEAN.repeat(3, 1), torch.full((3, 4), -8.0, dtype=torch.float64)
-    gamma[:, 1:] = 2.0
-    x[:, 0] += STD[0] * torch.tensor([1.0, 100.0, 1e8])
-    updated, level = gaussian.condition_and_update(x, gamma)
-    assert torch.isfinite(updated).all()
-    gained = gamma - level
-    assert (gained[0, 1:] > 1e-3).all() and (gained[1, 1:] < gained[0, 1:]).all()
-    torch.testing.assert_close(updated[2, 1:], x[2, 1:], rtol=1e-5, atol=1e-5)
-    # The component's own value is kept.
-    assert updated[2, 0] > 1e7
+    gamma = torch.full((3, 4), MISSING, dtype=torch.float64)
+    gamma[:, 0] = -8.0
+    x = torch.sigmoid(-gamma).sqrt() * MEAN
+    x[:, 0] += STD[0] * torch.tensor([1.0, 100.0, 1e6])
+    updated = gaussian.condition_and_update(x, gamma)
+    found = GaussianMarginals(gaussian.mean, gaussian.std**2).posterior(*updated)
+    for value, expected in zip(found, dense_posterior(gaussian, x, gamma), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_values_that_contradict_one_another_say_less_of_the_others():
+    gaussian = joint()
+    gamma = torch.tensor([[-8.0, -8.0, 2.0, 2.0]], dtype=torch.float64).repeat(3, 1)
+    # The first two have a correlation of 0.77.
+    y = torch.zeros(3, 4, dtype=torch.float64)
+    y[:, 0] = torch.tensor([0.1, 10.0, 1e6])
+    y[:, 1] = -y[:, 0]
+    x = torch.sigmoid(-gamma).sqrt() * (MEAN + y * STD)
+    noisy = covariance_of(gaussian) / torch.outer(STD, STD) + torch.diag(gamma[0].exp() / STD**2)
+    distance = (y @ torch.linalg.inv(noisy) * y).sum(1)
+    alone = (y.square() / noisy.diagonal()).sum(1)
+    # Four standard deviations beyond the mean of the distance of Gaussian rows.
+    inflation = (distance / alone.clamp(min=4 + 4 * 8**0.5)).clamp(min=1)
+    assert inflation[0] == 1 and (inflation[1:] > 3).all()
+    expected = gaussian.update(gaussian.condition(x, gamma), inflation)
+    found = gaussian.condition_and_update(x, gamma)
+    for value, exact in zip(found, expected, strict=True):
+        torch.testing.assert_close(value, exact)
+    gained = (gamma - found[1])[:, 2:]
+    assert (gained[1:] < gained[0] / 2).all()
 
 
 def test_it_is_differentiable_both_ways():
