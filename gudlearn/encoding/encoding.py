@@ -112,7 +112,7 @@ class Encoding:
         if self.warp is not None:
             ends = self.warp.forward(ends)[0]
         low, high = np.asarray(self.basis.transform(self._named(ends)))
-        numbers = (self.columns >= 0) & ~self.ends.category
+        numbers = (self.columns >= 0) & self.ends.numeric
         rounding = 1e-9 * np.abs(high - low)
         self.seen_components = (
             np.where(numbers, low - rounding, -np.inf), np.where(numbers, high + rounding, np.inf)

@@ -159,7 +159,8 @@ class _Window:
     def finished(self, keys):
         """The finished column, (n, n_entries), in the units of the data."""
         clean = (self.x / alpha(self.gamma_0)).double().cpu().numpy()
-        return self.encoding.decode(clean, keys)[:, self.strip.place[self.strip.n_context]]
+        # A strip may leave the range of the data.
+        return self.encoding.decode(clean, keys, within=False)[:, self.strip.place[self.strip.n_context]]
 
     def shift(self, k):
         """Move all columns up by one after k + 1 new columns; the last one becomes noise."""

@@ -136,7 +136,8 @@ class MixtureDistribution:
         parts = [(one, one.joint.condition(x, gamma, missing)) for one in self.components]
         distances = torch.stack([conditionals.distance for _, conditionals in parts])
         # Only a row that fits no cluster is far out; it then belongs to the nearest less surely.
-        inflation = covariance_inflation(distances, n_observed(x, missing)).amin(0)
+        marginal = torch.stack([marginal_distance(conditionals) for _, conditionals in parts])
+        inflation = covariance_inflation(distances, n_observed(x, missing), marginal).amin(0)
         log_dets = torch.stack([one.joint.log_det(c, gamma) for one, c in parts])
         log_weights = self.weights.log()[:, None] - 0.5 * (distances / inflation + log_dets)
         weight = torch.softmax(log_weights, 0)[:, :, None]

@@ -68,7 +68,8 @@ def test_rows_with_nothing_or_everything_observed():
     X = continuous()
     gen = small(max_iter=1, **RATE).fit(X)
     nothing = np.full((5, 3), np.nan)
-    np.testing.assert_array_equal(gen.sample(given=nothing), gen.sample(5))
+    # Values mirrored at the ends of the seen range are mapped there and back: the last bit rounds.
+    np.testing.assert_allclose(gen.sample(given=nothing), gen.sample(5), rtol=1e-12, atol=1e-14)
     np.testing.assert_array_equal(gen.sample(given=X[:5]), X[:5])
     for wrong in ({"y": "a"}, {"guidance": -1.0}, {"random_state": "seed"}):
         with pytest.raises(ValueError, match="needs a model of labels|guidance=|seed"):

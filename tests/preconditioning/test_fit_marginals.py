@@ -44,10 +44,10 @@ def test_short_tables_become_point_masses_and_long_ones_grids():
 def test_a_normal_column_is_one_gaussian_whatever_its_units(shift, scale):
     x = shift + scale * np.random.default_rng(0).normal(size=1000)
     w, m, v = fit_mixtures(x[:, None])
-    # One component and the wide one.
+    # One component and the wide one, which is rare where one Gaussian describes all values.
     assert (w[0] > 0).sum() == 2
     np.testing.assert_allclose(w[0].sum(), 1)
-    np.testing.assert_allclose(w[0, -1], 1 / 1002)
+    np.testing.assert_allclose(w[0, -1], 1e-4 / 1002)
     np.testing.assert_allclose([m[0, 0], v[0, 0]], [x.mean(), x.var()], rtol=1e-6)
 
 
@@ -80,7 +80,7 @@ def test_few_observed_values_do_not_count_as_many():
     for j in range(3):
         found = log_density([part[j : j + 1] for part in fit], fresh).mean()
         assert found == pytest.approx(log_density(alone[j], fresh).mean(), abs=0.03)
-    np.testing.assert_allclose(fit[0][:, -1], 1 / np.array([27, 2002, 202]))
+    np.testing.assert_allclose(fit[0][:, -1], 1e-4 / np.array([27, 2002, 202]))
 
 
 def test_many_columns_are_fitted_in_parts(monkeypatch):
