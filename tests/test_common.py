@@ -36,7 +36,7 @@ ESTIMATORS = {
 }
 # It needs an environment variable that is read when scikit-learn is imported.
 SKIPPED = "check_array_api_input"
-# Wants an accuracy of 0.83 on numbers that it rounds to levels, of which nothing is known untrained.
+# Wants an accuracy of 0.83 on numbers that it rounds to levels, which need training.
 ACCURATE = "check_classifiers_train"
 TRAINED = {
     "generator__max_iter": 30, "generator__validation_fraction": 0,
