@@ -22,10 +22,10 @@ def small(**parameters):
     return GUDGenerator(**{**defaults, **parameters})
 
 
-def few_draws(monkeypatch):
+def few_draws(monkeypatch, n=8):
     """Let scores take few draws of noise, for tests in which their accuracy does not matter."""
     for limit in ("_FEWEST_TIMES", "_MOST_TIMES"):
-        monkeypatch.setattr(f"gudlearn.model.fitted.{limit}", 8)
+        monkeypatch.setattr(f"gudlearn.model.fitted.{limit}", n)
 
 
 def continuous(n_rows=40, n_columns=3, seed=0):

@@ -4,6 +4,7 @@ import inspect
 from unittest import SkipTest
 
 import pytest
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from gudlearn import (
@@ -35,6 +36,12 @@ ESTIMATORS = {
 }
 # It needs an environment variable that is read when scikit-learn is imported.
 SKIPPED = "check_array_api_input"
+# Wants an accuracy of 0.83 on numbers that it rounds to levels, which need training.
+ACCURATE = "check_classifiers_train"
+TRAINED = {
+    "generator__max_iter": 30, "generator__validation_fraction": 0,
+    "generator__network__width": 8, "generator__learning_rate_init": 0.02,
+}  # fmt: skip
 
 
 def all_checks():
@@ -51,7 +58,11 @@ def few_draws_of_noise(monkeypatch):
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(all_checks()))
-def test_checks_of_scikit_learn(estimator, check):
+def test_checks_of_scikit_learn(estimator, check, monkeypatch):
+    if inspect.unwrap(check.func).__name__ == ACCURATE:
+        # Accuracies are then 0.92 for any salt; a forest's is 0.923.
+        few_draws(monkeypatch, 64)
+        estimator = clone(estimator).set_params(**TRAINED)
     try:
         check(estimator)
     except SkipTest as error:

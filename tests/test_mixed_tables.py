@@ -149,6 +149,16 @@ def test_a_pickled_model_is_the_same(trained):
     )
 
 
+def test_several_draws_of_an_array_of_objects_are_one_array():
+    X = mixed(60)[["kind", "x"]].to_numpy(dtype=object)
+    gen = small(max_iter=0, conditional_rate=0.3).fit(X)
+    given = np.array([["a", None], [None, 0.5]], dtype=object)
+    drawn = gen.sample(3, given=given)
+    assert drawn.shape == (3, 2, 2) and drawn.dtype == object
+    assert (drawn[:, 0, 0] == "a").all() and (drawn[:, 1, 1] == 0.5).all()
+    assert set(drawn[:, 1, 0]) <= set("abc")
+
+
 # Fits in parts
 
 
