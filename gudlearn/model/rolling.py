@@ -160,7 +160,8 @@ class _Window:
         """The finished column, (n, n_entries), in the units of the data."""
         clean = (self.x / alpha(self.gamma_0)).double().cpu().numpy()
         # A strip may leave the range of the data.
-        return self.encoding.decode(clean, keys, within=False)[:, self.strip.place[self.strip.n_context]]
+        rows = self.encoding.decode(clean, keys, within=False)
+        return rows[:, self.strip.place[self.strip.n_context]]
 
     def shift(self, k):
         """Move all columns up by one after k + 1 new columns; the last one becomes noise."""
