@@ -133,11 +133,12 @@ class MixtureDistribution:
 
     def posterior(self, x, gamma, labels=None, missing=None):
         """Mean and variance of x0 given x, as in `JointDistribution`; labels are ignored."""
+        if len(self.components) == 1:
+            return self.components[0].posterior(x, gamma, missing=missing)
         parts = [(one, one.joint.condition(x, gamma, missing)) for one in self.components]
         distances = torch.stack([conditionals.distance for _, conditionals in parts])
         # Only a row that fits no cluster is far out; it then belongs to the nearest less surely.
-        marginal = torch.stack([marginal_distance(conditionals) for _, conditionals in parts])
-        inflation = covariance_inflation(distances, n_observed(x, missing), marginal).amin(0)
+        inflation = covariance_inflation(distances, n_observed(x, missing)).amin(0)
         log_dets = torch.stack([one.joint.log_det(c, gamma) for one, c in parts])
         log_weights = self.weights.log()[:, None] - 0.5 * (distances / inflation + log_dets)
         weight = torch.softmax(log_weights, 0)[:, :, None]

@@ -47,7 +47,7 @@ def exact_model():
     )
     encoding = SimpleNamespace(
         fill_values=np.zeros(WIDTH),
-        decode=lambda z, keys: z,
+        decode=lambda z, keys, within: z,
         basis=IdentityBasis(whiten=False).fit(np.zeros((2, WIDTH))),
     )
     return SimpleNamespace(
