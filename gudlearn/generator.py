@@ -45,7 +45,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     sampler : {"auto", "dpm-solver", "ddim", "ancestral", "heun", "euler-maruyama"} or Sampler, \
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, and more
-        where components are active in short windows one after another.
+        where components are active in short windows one after another, or there are more
+        categories.
     schema : "auto" or Schema, default="auto"
         The types of a table's columns, which "auto" finds: see :class:`gudlearn.Schema`. Categories
         are masked, numbers diffuse; values that repeat far more often than their neighbours are
@@ -68,9 +69,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         The closed-form model that the network starts from. "marginal": the product of fitted
         marginals (mixtures of Gaussians, or the frequencies of discrete columns). "joint": the
         marginals and the correlations of all components, and of the classes if there are any; for
-        up to 256 components. "mixture": up to eight clusters of rows, each with a "joint" model
+        up to 256 components. "mixture": up to 16 clusters of rows, each with a "joint" model
         without classes; their number is the one that scores best on held-out rows. If the data are
-        a mixture of so few Gaussians it is nearly exact before training, but training is slower.
+        a mixture of a few Gaussians it is nearly exact before training, but training is slower.
         Categories are a mixture of up to 64 latent classes, which numbers help to tell apart;
         their number is chosen the same way: better after a few seconds of training, no better or
         slightly worse after more. The other kinds start from independent categories.

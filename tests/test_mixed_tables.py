@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from gudlearn import PCABasis, Schema, SequentialSchedule
+from gudlearn import MLP, GUDGenerator, PCABasis, Schema, SequentialSchedule
 from small import few_draws, small
 
 # Nothing is trained, and columns are independent.
@@ -332,3 +332,10 @@ def test_a_basis_that_mixes_numbers_leaves_categories_alone(monkeypatch):
         gen.sample(given={"x": 0.5})
     drawn = gen.set_params(conditioning="exact").sample(given={"kind": ["a", "b"]})
     assert drawn["kind"].tolist() == ["a", "b"]
+
+
+def test_a_sampler_has_a_step_for_each_category():
+    X = pd.DataFrame(np.random.default_rng(0).integers(2, size=(60, 70)).astype(str))
+    gen = GUDGenerator(network=MLP(width=8, n_blocks=1), max_iter=0).fit(X)
+    assert gen.sampling().sampler.steps == 70
+    assert gen.fit(X.iloc[:, :5]).sampling().sampler.steps == 50

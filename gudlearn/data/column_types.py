@@ -18,7 +18,7 @@ MOST_MASKED = 200
 _ROUGH = 0.25
 # On a grid of more values than this for each distinct one most are never seen.
 _SPARSE = 20
-# Few values repeat if there are so many rows to each on average.
+# Values are few if there are at least this many rows to each on average.
 _ROWS_PER_LEVEL = 10
 # Of fewer observed values nothing is found.
 LEAST_ROWS = 20

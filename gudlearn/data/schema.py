@@ -44,7 +44,8 @@ class Schema(BaseEstimator):
     gaussianize : bool, default=True
         Whether continuous columns whose distribution is clearly not normal are mapped to normal
         ones inside the model, by a smooth distribution function that is fitted to each. The joint
-        Gaussian that training starts from is then a Gaussian copula.
+        Gaussian that training starts from is then a Gaussian copula. Columns with clearly separate
+        modes stay as they are, and so do all with ``preconditioning="gaussian"`` or "mixture".
     constraints : list of str or None, default=None
         Linear equalities and inequalities between columns of numbers, or of times, such as
         ``"casual + registered == count"``, ``"2*a - b >= 3"`` or ``"start <= end"``; names that

@@ -13,7 +13,7 @@ from gudlearn.diffusion.paths import GammaPath
 
 # Fraction of a column's path in which its number is generated; its gate takes the rest.
 NUMBER_FRACTION = 0.75
-# Halvings of [0, 1] until the time at which a column passes from gate to number is found.
+# Halvings of [0, 1] by which the time between gate and number of a column is found.
 _HALVINGS = 50
 
 

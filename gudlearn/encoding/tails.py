@@ -83,7 +83,7 @@ class Tail:
 
 
 def _thinned(excess):
-    """At most so many of the increasing values (m,) above zero; the largest one is kept."""
+    """A limited number of the increasing values (m,) above zero; the largest one is kept."""
     excess = excess[excess > 0]
     if len(excess) > _MOST_VALUES:
         # A tail must hold the largest value.

@@ -25,10 +25,16 @@ _CLASSES = 13
 
 
 def auto_sampler(sampler, state):
-    """Set the steps of a sampler by the schedule of a state: 50, or more if it is sequential."""
+    """Set the steps of a sampler by a state: 50, or more.
+
+    More are taken if the schedule is sequential, and as many as there are categories: those that
+    are revealed in one step are drawn independently.
+    """
     path = state.path()
     fraction = 1.0 if path is None else active_fraction(path)
-    return sampler.set_params(steps=int(np.clip(50 / fraction, 50, 1000)))
+    categories = state.encoding.categories
+    least = 50 if categories is None else max(50, len(categories.columns))
+    return sampler.set_params(steps=int(np.clip(least / fraction, 50, 1000)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,7 +131,7 @@ class Sampling:
         check_n_samples(n_samples)
         self._check_numbers(
             "observation= is a linear function of numbers",
-            "Pass what is known of a row as given=",
+            "Pass the observed values of a row as given=",
         )
         n_columns = self.state.encoding.bins.width.size
         condition, one_row = resolve_observation(observation, n_columns, self.conditioning)

@@ -121,7 +121,7 @@ def _is_empty(column):
 
 
 def _numbers(column, seconds=None):
-    """Values as floats, NaN where missing; of times in a unit of so many seconds."""
+    """Values as floats, NaN where missing; of times in a unit given in seconds."""
     missing, values = column.missing_mask(), column.values.astype(np.float64)
     if seconds is not None and column.unit:
         values = values * (SECONDS[column.unit] / seconds)

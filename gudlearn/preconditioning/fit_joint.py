@@ -103,7 +103,7 @@ def fit_joint(Z, missing=None, most_factors=None, labels=None, std=None, colline
 
 
 def factors_of_covariance(mean, covariance, most_factors):
-    """The joint Gaussian of a mean (D,) and a covariance (D, D), with at most so many factors.
+    """The joint Gaussian of a mean (D,) and a covariance (D, D), with a limited number of factors.
 
     Returns
     -------
