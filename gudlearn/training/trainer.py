@@ -80,6 +80,8 @@ class Trainer:
     AVERAGE = 0.998
     # Targets that are a smaller fraction of a row are weighted like this fraction.
     LEAST_PART = 0.2
+    # Rows, or images, that `time_weights` evaluates at once.
+    MOST_ROWS, MOST_IMAGES = 1024, 128
 
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
@@ -239,21 +241,24 @@ class Trainer:
         As an importance-sampling density it minimises the variance of scores. Pairs of draws for
         the same row separate the noise from the differences between rows.
         """
-        variances = np.zeros(n_bins)
         generator = torch.Generator(device=self.device).manual_seed(0)
-        x0 = batch.x0
+        like = {"generator": generator, "device": self.device, "dtype": torch.float32}
+        x0, (n_rows, width) = batch.x0, batch.x0.shape
         split = self.labelled(batch.labels, batch.self_index).split
         path = self.path_without(batch.missing)
-
-        def draw(k):
-            u = torch.rand(len(x0), generator=generator, device=self.device, dtype=torch.float32)
-            eps = torch.empty_like(x0).normal_(generator=generator)
-            return nll_correction(split, path, x0, (k + u) / n_bins, eps).sum(1)
-
+        most = self.MOST_IMAGES if sees_images(self.denoiser) else self.MOST_ROWS
+        # Both draws of a pair are next to each other; few rows are evaluated in few calls.
+        bins = torch.arange(n_bins, device=self.device).repeat_interleave(2 * n_pairs)
+        draws = []
         with torch.no_grad():
-            for k in range(n_bins):
-                for _ in range(n_pairs):
-                    variances[k] += float(((draw(k) - draw(k)) ** 2).mean()) / (2 * n_pairs)
+            for some in bins.split(max(1, most // n_rows)):
+                u = torch.rand((len(some), n_rows), **like)
+                t = ((some[:, None] + u) / n_bins).flatten()
+                eps = torch.randn((len(t), width), **like)
+                change = nll_correction(split, path, x0.repeat(len(some), 1), t, eps).sum(1)
+                draws.append(change.view(len(some), n_rows))
+        pairs = torch.cat(draws).view(n_bins, n_pairs, 2, n_rows).double()
+        variances = pairs.diff(dim=2).square().mean((1, 2, 3)).cpu().numpy() / 2
         return np.sqrt(variances) if variances.any() else np.ones(n_bins)
 
     def path_without(self, missing):
