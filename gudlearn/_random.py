@@ -42,6 +42,7 @@ def _signed(bits):
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
+_LOW_BITS = (1 << 64) - 1
 # Salt of the normals, so that they share no bits with the uniforms of the same stream.
 _NORMAL = 0x6E6F726D
 # Mixed into every key and seed where it is not 0; tests change it to see that no result depends on
@@ -68,7 +69,10 @@ def _splitmix_(bits):
 
 def _splitmix_int(value):
     """Apply the finaliser of SplitMix64 to the low 64 bits of a Python integer."""
-    return int(_splitmix_(torch.tensor(_signed(value) ^ _GOLDEN)))
+    bits = (value ^ _GOLDEN) & _LOW_BITS
+    bits = (bits ^ (bits >> 30)) * _MULTIPLIER_1 & _LOW_BITS
+    bits = (bits ^ (bits >> 27)) * _MULTIPLIER_2 & _LOW_BITS
+    return _signed(bits ^ (bits >> 31))
 
 
 def row_keys(X):
@@ -177,19 +181,22 @@ def mix(keys, salt):
     Parameters
     ----------
     keys : Tensor of shape (n,), dtype int64
-    salt : int
+    salt : int, or list of S ints
 
     Returns
     -------
-    Tensor of shape (n,), dtype int64
+    Tensor of shape (n,) or (S, n), dtype int64
     """
+    if isinstance(salt, list):
+        salts = torch.tensor(list(map(_splitmix_int, salt)), dtype=torch.int64, device=keys.device)
+        return _splitmix_((keys + salts[:, None]).mul_(_GOLDEN))
     return _splitmix_((keys + _splitmix_int(salt)).mul_(_GOLDEN))
 
 
 def _keyed_bits(keys, size, stream):
-    """Draw 64 bits for each (key, counter), shape (n, size)."""
+    """Draw 64 bits for each (key, counter), shape (n, size) or (S, n, size)."""
     counter = torch.arange(1, size + 1, dtype=torch.int64, device=keys.device).mul_(_GOLDEN)
-    return _splitmix_(mix(keys, stream)[:, None] + counter)
+    return _splitmix_(mix(keys, stream)[..., None] + counter)
 
 
 def keyed_uniform(keys, size, stream, dtype=torch.float64):
@@ -200,14 +207,14 @@ def keyed_uniform(keys, size, stream, dtype=torch.float64):
     keys : Tensor of shape (n,), dtype int64
     size : int
         Numbers per key. The first k of them do not depend on `size`.
-    stream : int
+    stream : int, or list of S ints
         Different streams of one key are independent.
     dtype : torch.dtype, default=torch.float64
         float64 (52 random bits) or float32 (the leading 23 of these).
 
     Returns
     -------
-    Tensor of shape (n, size)
+    Tensor of shape (n, size), or (S, n, size)
         On the device of keys.
     """
     # One bit fewer than the significand has, so that k + 1/2 is exact and cannot round to 1.
@@ -224,22 +231,22 @@ def keyed_normal(keys, size, stream, dtype=torch.float64):
     keys : Tensor of shape (n,), dtype int64
     size : int
         Numbers per key. The first k of them do not depend on `size`.
-    stream : int
+    stream : int, or list of S ints
         Different streams of one key are independent of each other and of `keyed_uniform`.
     dtype : torch.dtype, default=torch.float64
         float32 is the float64 draw rounded.
 
     Returns
     -------
-    Tensor of shape (n, size)
+    Tensor of shape (n, size), or (S, n, size)
         On the device of keys.
     """
     n_pairs = (size + 1) // 2
-    u = keyed_uniform(mix(keys, _NORMAL), 2 * n_pairs, stream).view(len(keys), n_pairs, 2)
+    u = keyed_uniform(mix(keys, _NORMAL), 2 * n_pairs, stream).unflatten(-1, (n_pairs, 2))
     radius = u[..., 0].log().mul_(-2.0).sqrt_()
     angle = u[..., 1].mul(2 * math.pi)
     normal = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
-    return normal.flatten(1)[:, :size].to(dtype).contiguous()
+    return normal.flatten(-2)[..., :size].to(dtype).contiguous()
 
 
 def torch_generator(seed, device="cpu"):

@@ -179,7 +179,7 @@ def test_an_untrained_density_of_two_columns_integrates_to_one():
 
 def test_a_trained_flow_density_of_one_column_integrates_to_one():
     gen = small(
-        max_iter=80, preconditioning="gaussian", likelihood="flow", validation_fraction=0.0
+        max_iter=200, preconditioning="gaussian", likelihood="flow", validation_fraction=0.0
     ).fit(humps(400))
     grid = np.linspace(-14, 14, 128)[:, None]
     density = np.exp(gen.score_samples(grid))

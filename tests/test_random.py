@@ -55,6 +55,15 @@ def test_first_numbers_do_not_depend_on_how_many_are_drawn(draw, keys):
 
 
 @pytest.mark.parametrize("draw", DRAWS, ids=by_name)
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_streams_together_are_those_one_by_one(draw, keys, size):
+    streams = [3, 0, -1, 2**63, 11]
+    expected = torch.stack([draw(keys, size, stream) for stream in streams])
+    assert torch.equal(draw(keys, size, streams), expected)
+    assert draw(keys, size, []).shape == (0, len(keys), size)
+
+
+@pytest.mark.parametrize("draw", DRAWS, ids=by_name)
 def test_float32_is_float64_with_fewer_digits(draw, keys):
     # keyed_uniform keeps the leading 23 bits: half a unit of 2**-23 apart at most, and rounding.
     torch.testing.assert_close(

@@ -159,9 +159,8 @@ class ComponentModel:
             chunk = strata[first : first + per_call]
             u = ((chunk + offset[:, chunk]) / n_strata).T.flatten()
             t, inverse_density, _ = self.times(u)
-            eps = torch.cat(
-                [keyed_normal(keys, x0.shape[1], (int(k) << 3) + _NOISE) for k in chunk]
-            ).to(self.dtype)
+            streams = [(int(k) << 3) + _NOISE for k in chunk]
+            eps = keyed_normal(keys, x0.shape[1], streams).flatten(0, 1).to(self.dtype)
             repeated = x0.repeat(len(chunk), 1)
             with self.arithmetic():
                 terms = nll_correction(split, path, repeated, t, eps)

@@ -24,7 +24,7 @@ from gudlearn.training.validation import make_validation
 # pickled, cloned or compared.
 _TRAINERS = weakref.WeakKeyDictionary()
 # Rows, or images, on which the importance-sampling density of scores is measured.
-_ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 256, 32
+_ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 128, 32
 # Largest number of images from which the units of a loss are computed.
 _IMAGES_FOR_UNITS = 512
 
