@@ -35,6 +35,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
+    # Processes that run examples.
+    "parallel": 2,
     "download_all_examples": False,
     "show_memory": False,
     "within_subsection_order": "ExampleTitleSortKey",
