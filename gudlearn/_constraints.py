@@ -31,8 +31,11 @@ __all__ = [
 ]
 
 
-def validate_set_later(estimator, name, constraints):
-    """Return a parameter that may be set after fit, validated as fit validates it."""
-    value = getattr(estimator, name)
+def validate_set_later(estimator, name, constraints, value=None):
+    """Return a parameter that may be set after fit, validated as fit validates it.
+
+    A value other than None, the argument of a method, stands in for the parameter.
+    """
+    value = getattr(estimator, name) if value is None else value
     validate_parameter_constraints(constraints, {name: value}, type(estimator).__name__)
     return value

@@ -16,6 +16,8 @@ Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
 import math
 import threading
 from contextlib import contextmanager
+from functools import cache
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ __all__ = [
     "derive_seed",
     "distinct_keys",
     "keyed_normal",
+    "keyed_stratified_normal",
     "keyed_uniform",
     "mix",
     "row_keys",
@@ -48,6 +51,8 @@ _NORMAL = 0x6E6F726D
 # Mixed into every key and seed where it is not 0; tests change it to see that no result depends on
 # one draw.
 SALT = 0
+# Strata of a group of normals.
+STRATA = 8
 # Held while torch's global state is changed.
 _GLOBAL_STATE = threading.RLock()
 # Entries hashed at once. It bounds the memory of `row_keys`, and fits into the cache.
@@ -247,6 +252,41 @@ def keyed_normal(keys, size, stream, dtype=torch.float64):
     angle = u[..., 1].mul(2 * math.pi)
     normal = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=-1)
     return normal.flatten(-2)[..., :size].to(dtype).contiguous()
+
+
+def keyed_stratified_normal(keys, size, stream, dtype=torch.float64):
+    """Draw groups of standard normal numbers, one in each of `STRATA` strata of equal probability.
+
+    Each number of a group by itself is standard normal, and independent of the other numbers of
+    its draw. A sum over the draws of a group has less noise than one over independent draws (Latin
+    hypercube sampling, McKay, Beckman and Conover 1979, https://doi.org/10.2307/1268522).
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n,), dtype int64
+    size : int
+        Numbers per key and draw.
+    stream : list of S ints
+        Each is a group of `STRATA` draws. Streams are those of `keyed_uniform`.
+    dtype : torch.dtype, default=torch.float64
+
+    Returns
+    -------
+    Tensor of shape (STRATA S, n, size)
+        On the device of keys.
+    """
+    u = keyed_uniform(keys, (1 + STRATA) * size, stream).unflatten(-1, (1 + STRATA, size))
+    orders = _orders(keys.device)
+    stratum = orders[(u[:, :, 0] * len(orders)).long()].movedim(-1, 1)
+    u = (stratum + u[:, :, 1:].movedim(2, 1)) / STRATA
+    return torch.special.ndtri(u).flatten(0, 1).to(dtype)
+
+
+@cache
+def _orders(device):
+    """All orders of the strata, (STRATA!, STRATA)."""
+    orders = list(permutations(range(STRATA)))
+    return torch.tensor(orders, dtype=torch.float64, device=device)
 
 
 def torch_generator(seed, device="cpu"):

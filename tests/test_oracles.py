@@ -410,11 +410,11 @@ def test_validation_of_wide_rows_takes_few_values_at_once(n_columns, chunk):
     assert make_validation(gen.fitted_model(), Rows.of(X), 0).chunk == chunk
 
 
-@pytest.mark.parametrize("n_columns, n_times, per_call", [(5, 128, 1024), (3000, 128, 256)])
+@pytest.mark.parametrize("n_columns, n_times, per_call", [(5, 64, 1024), (3000, 64, 256)])
 def test_scores_of_wide_rows_take_few_values_at_once(monkeypatch, n_columns, n_times, per_call):
     X, seen = np.random.default_rng(0).normal(size=(128, n_columns)), []
 
-    def integrand(split, path, x0, t, eps):
+    def integrand(split, path, x0, t, eps, *control):
         seen.append(len(x0))
         return torch.zeros_like(x0)
 

@@ -59,6 +59,10 @@ class MaskedPath:
         """Mean width of the windows of each row, (n,), or 1: the fraction of active components."""
         return 1.0 if self.width is None else self.width.mean(1)
 
+    def missing_components(self, gamma):
+        """Which components are missing at noise levels gamma (B, D); None if none ever is."""
+        return self._repeated(self.missing, gamma)
+
     def _repeated(self, values, t):
         """Repeat values (n, D) of the n rows to match a multiple of n times or noise levels t."""
         return values if len(t) <= len(values) else values.repeat(len(t) // len(values), 1)

@@ -24,7 +24,7 @@ from gudlearn.diffusion.process import perturb
 LOG_2PI = math.log(2 * math.pi)
 
 
-def nll_correction(split, path, x0, t, eps):
+def nll_correction(split, path, x0, t, eps, control=None):
     r"""Return the change in the integrand of the nll bound due to a correction; (B, D), in nats.
 
     The correction is to the marginals' denoiser. With :math:`\hat x_0 = \mu + \delta` the change is
@@ -47,18 +47,29 @@ def nll_correction(split, path, x0, t, eps):
     x0, eps : Tensor of shape (B, D)
         Clean components, standard normal draw.
     t : Tensor of shape (B,)
+    control : callable (x, gamma) -> mu, or None
+        Another denoiser of the numbers, whose bound is known, in place of the marginals'.
     """
     gamma, rate = path.gamma_and_rate(t)
     x, seen = corrupt(x0, eps, gamma, path)
     mu, delta = split(x, seen)
     weight = 0.5 * rate * snr(gamma)
     if path.levels is None:
+        if control is not None:
+            mu, delta = _relative_to(control(x, gamma), mu, delta)
         return weight * delta * (delta - 2 * (x0 - mu))
     (mu, _), (delta, change) = path.levels.split(mu), path.levels.split(delta)
     n = delta.shape[1]
+    if control is not None:
+        mu, delta = _relative_to(control(x[:, :n], gamma[:, :n]), mu, delta)
     numeric = weight[:, :n] * delta * (delta - 2 * (x0[:, :n] - mu))
     change = path.levels.change(change, x0[:, n:])
     return torch.cat([numeric, -reveal_weight(path, gamma, rate, seen) * change], 1)
+
+
+def _relative_to(other, mu, delta):
+    """The same estimate mu + delta, divided into another one and the rest."""
+    return other, mu + delta - other
 
 
 def noised_divergence(marginals, gamma, x0, eps):

@@ -93,6 +93,30 @@ class TimeDensity:
         t = ((k + within) / n_bins).clamp(0, 1)
         return t, 1 / (n_bins * self.probabilities[k]), k
 
+    def nodes(self, n):
+        """Nodes and weights of about n evaluations of an integral over t: a midpoint rule.
+
+        Each bin has a number of nodes in proportion to its probability, and at least one, so that
+        no node's part of t crosses the edge of a bin.
+
+        Returns
+        -------
+        t, weights : Tensor of shape (n_nodes,)
+            Increasing times; the weights sum to one.
+        """
+        n_bins = len(self.probabilities)
+        counts = (self.probabilities * n).round().long().clamp(min=1)
+        if n < n_bins:
+            # Fewer nodes than bins: quantiles of the density.
+            u = (torch.arange(n, device=counts.device) + 0.5).to(self.probabilities) / n
+            t, inverse_density, _ = self(u)
+            return t, inverse_density / inverse_density.sum()
+        k = torch.arange(n_bins, device=counts.device).repeat_interleave(counts)
+        first = (counts.cumsum(0) - counts)[k]
+        width = 1 / (n_bins * counts[k].to(self.probabilities))
+        within = torch.arange(len(k), device=counts.device) - first + 0.5
+        return k / n_bins + within * width, width
+
     def height(self, t):
         """Return the density at times t in [0, 1], of any shape."""
         n_bins = len(self.probabilities)

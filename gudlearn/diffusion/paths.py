@@ -71,6 +71,10 @@ class GammaPath(ABC):
         """Return the rate of each component's local time, see `MaskedPath`; here always 1."""
         return 1.0
 
+    def missing_components(self, gamma):
+        """Return which components are missing at noise levels gamma, see `MaskedPath`: none."""
+        return None
+
     def to(self, device=None, dtype=None):
         """Return the same path with its tensors on `device` and in `dtype`."""
         path = copy.copy(self)

@@ -12,6 +12,7 @@ from gudlearn.model.component import ComponentModel
 from gudlearn.model.device import autocast_type, resolve_device, sees_images
 from gudlearn.model.fitted import FittedModel
 from gudlearn.model.image_network import make_image_network
+from gudlearn.model.state import UNIFORM_TIMES
 from gudlearn.networks import ImageNetwork, build_network
 from gudlearn.nn.denoiser import Denoiser
 from gudlearn.preconditioning.categories import CategoryMarginals
@@ -49,17 +50,17 @@ def _component_model(state, device, precision):
     if not same or model.device != device:
         denoiser = build_denoiser(state)
         dtype = torch.float32 if sees_images(denoiser) else torch.float64
-        model = make_component_model(state, denoiser, path, np.ones(1), device, dtype)
+        model = make_component_model(state, denoiser, path, UNIFORM_TIMES, device, dtype)
         _MODELS[state.preconditioner] = model, parts
     autocast = autocast_type(precision, device) if model.sees_images else None
     return model.on_path(path, state.time_weights.under(state.schedule), autocast)
 
 
-def make_component_model(state, denoiser, path, time_weights, device, dtype, autocast=None):
+def make_component_model(state, denoiser, path, times, device, dtype, autocast=None):
     """The `ComponentModel` of a denoiser, with end points and bins of a state."""
     encoding = state.encoding
     return ComponentModel(
-        denoiser, path, encoding.ends, encoding.observation(), encoding.binned, time_weights,
+        denoiser, path, encoding.ends, encoding.observation(), encoding.binned, times,
         device, dtype, autocast, null=state.n_classes,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from gudlearn._random import keyed_normal, keyed_uniform
+from gudlearn._random import STRATA, keyed_normal, keyed_stratified_normal, keyed_uniform
 from gudlearn.conditioning.states import (
     MISSING,
     OBSERVED,
@@ -32,6 +32,7 @@ from gudlearn.diffusion.paths import active_fraction
 from gudlearn.diffusion.process import marginal_std
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.model.device import sees_images
+from gudlearn.model.draws import Draws
 from gudlearn.model.reveal import NumericPath, RevealingDenoiser
 from gudlearn.nn.denoiser import LabelledDenoiser
 
@@ -60,8 +61,8 @@ class ComponentModel:
         Observation model of the binned columns.
     binned : ndarray of shape (F,) of bool
         Mask of the binned columns of X.
-    time_weights : ndarray
-        Relative heights of the importance-sampling density over t, see ``TimeDensity``.
+    times : TimeWeights
+        Where scores evaluate the network, and their control variate.
     device : torch.device
     dtype : torch.dtype
     autocast : torch.dtype or None
@@ -71,7 +72,7 @@ class ComponentModel:
     """
 
     def __init__(
-        self, denoiser, path, ends, observation, binned, time_weights, device, dtype,
+        self, denoiser, path, ends, observation, binned, times, device, dtype,
         autocast=None, null=0,
     ):  # fmt: skip
         self.device, self.dtype, self.null = device, dtype, null
@@ -86,19 +87,24 @@ class ComponentModel:
         self._categories = self._index(ends.active & ends.category)
         self.ends = ends
         self.n_components = len(ends.active)
-        self.follow(path, time_weights, autocast)
+        self._of_scores = self.denoiser
+        if dtype == torch.float64 and self.denoiser is not None:
+            self._of_scores = self.denoiser.with_network_in(torch.float32)
+        self.follow(path, times, autocast)
 
-    def on_path(self, path, time_weights, autocast=None):
+    def on_path(self, path, times, autocast=None):
         """A shallow copy with another path, density over t and autocast dtype."""
         other = copy.copy(self)
-        other.follow(path, time_weights, autocast)
+        other.follow(path, times, autocast)
         return other
 
-    def follow(self, path, time_weights, autocast=None):
-        """Set path, density over t and autocast dtype."""
+    def follow(self, path, times, autocast=None):
+        """Set path, times of scores and autocast dtype."""
         self.autocast = autocast
         self.path = None if path is None else path.to(self.device, self.dtype)
-        self.times = TimeDensity(self._tensor(time_weights))
+        self.density, self.variance_ratio = TimeDensity(self._tensor(times.weights)), times.ratio
+        # The joint Gaussian whose bound is the control variate of scores, or None.
+        self.gaussian = self.denoiser.joint_gaussian if times.gaussian else None
 
     @property
     def levels(self):
@@ -139,47 +145,89 @@ class ComponentModel:
         log_variances = self._tensor(self.ends.variances)[self.active].log()
         return MaskedPath(self.path, state[:, self.active], log_variances)
 
-    def nll_correction(
-        self, z, keys, strata, n_strata, labels=None, path=None, self_index=None
-    ):
-        """Nll of the network minus that of the marginals, from some strata of t; (B, D').
+    def nll_correction(self, z, keys, draws, labels=None, path=None, self_index=None, control=None):
+        """Nll of the network minus that of the control variate, by a quadrature over t.
 
         On a `masked_path` it is the difference for the target components.
+
+        Parameters
+        ----------
+        z : Tensor of shape (B, D)
+        keys : Tensor of shape (B,)
+            Keys of the noise.
+        draws : Draws
+        labels, path, self_index
+            Of the rows; None for unknown labels, the path of whole rows, and no row excluded.
+        control : JointGaussian or None
+            None is the product of the marginals.
+
+        Returns
+        -------
+        by_component : Tensor of shape (B, D')
+        by_node : Tensor of shape (n_nodes, B)
         """
         path = self.path if path is None else path
         x0 = z[:, self.active]
-        if not len(self.active) or not len(strata):
-            return torch.zeros_like(x0)
-        offset = keyed_uniform(keys, n_strata, _TIMES).to(self.dtype)
-        total = torch.zeros_like(x0)
+        by_component = torch.zeros_like(x0)
+        if not len(self.active):
+            return by_component, by_component.new_zeros(0, len(x0))
         batch = min(_BATCH, MOST_VALUES // x0.shape[1])
-        per_call = max(1, (_IMAGE_BATCH if self.sees_images else batch) // len(x0))
-        split = self.labelled(labels, self_index=self_index).split
-        for first in range(0, len(strata), per_call):
-            chunk = strata[first : first + per_call]
-            u = ((chunk + offset[:, chunk]) / n_strata).T.flatten()
-            t, inverse_density, _ = self.times(u)
-            streams = [(int(k) << 3) + _NOISE for k in chunk]
-            eps = keyed_normal(keys, x0.shape[1], streams).flatten(0, 1).to(self.dtype)
-            repeated = x0.repeat(len(chunk), 1)
-            with self.arithmetic():
-                terms = nll_correction(split, path, repeated, t, eps)
-            terms = terms * inverse_density[:, None]
-            total += terms.view(len(chunk), *x0.shape).sum(0)
-        return total / n_strata
+        at_once = max(1, (_IMAGE_BATCH if self.sees_images else batch) // len(x0))
+        split = LabelledDenoiser(
+            self._of_scores, labels, null=self.null, self_index=self_index
+        ).split
+        control = () if control is None else (control.denoiser_on(path),)
+        by_node = []
+        for times, weights, streams in draws.calls(max(1, at_once // STRATA), keys):
+            eps = keyed_stratified_normal(keys, x0.shape[1], streams).to(self.dtype)
+            for part in torch.arange(len(times), device=self.device).split(at_once):
+                repeated = x0.repeat(len(part), 1)
+                noise = eps[part].flatten(0, 1)
+                with self.arithmetic():
+                    terms = nll_correction(
+                        split, path, repeated, times[part].flatten(), noise, *control
+                    )
+                terms = terms.view(len(part), *x0.shape) * weights[part, :, None]
+                by_component += terms.sum(0)
+                by_node.append(terms.sum(2))
+        return by_component, torch.cat(by_node)
 
-    def marginal_nll(self, z):
-        """Exact nll bound of the product of the marginals, without the bins' part; (B, D)."""
+    def draws(self, n, part=0, n_parts=1):
+        """About n nodes of a score, or every n_parts-th of them; see `Draws`."""
+        sequential = self.path is not None and active_fraction(self.path) < 1 - 1e-6
+
+        def streams(group):
+            return _TIMES if group < 0 else (group << 3) + _NOISE
+
+        return Draws(self.density, n, not sequential, part, n_parts, streams)
+
+    def gaussian_nll(self, z, path=None):
+        """Exact nll bound of the joint Gaussian on a path, without the prior's term; (B,)."""
+        path = self.path if path is None else path
+        x0, total = z[:, self.numeric], 0.0
+        for t, sign in ((0.0, 1), (1.0, -1)):
+            times = torch.full((len(x0) if path is not self.path else 1,), t).to(x0)
+            gamma = path(times)
+            missing = path.missing_components(gamma)
+            missing = None if missing is None else missing[:, : x0.shape[1]]
+            total = total + sign * self.gaussian.divergence(x0, gamma[:, : x0.shape[1]], missing)
+        return total
+
+    def marginal_nll(self, z, t=0.0):
+        """Exact nll bound of the product of the marginals, without the bins' part; (B, D).
+
+        For numbers, what it is from time t on: at t = 1 only the prior's term is left.
+        """
         out = self.fixed_nll(z)
         if self.levels is not None:
             log_pmf = self.denoiser.categories.log_pmf[None]
             out[:, self._categories] = self.levels.nll(log_pmf, z[:, self._categories])
         if len(self.numeric):
-            x0, gamma_0 = z[:, self.numeric], self._gamma_at(0)
+            x0, gamma = z[:, self.numeric], self._gamma_at(t)
             total = torch.zeros_like(x0)
             for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
                 eps = torch.full_like(x0, node)
-                total += weight * noised_divergence(self.denoiser.marginals, gamma_0, x0, eps)
+                total += weight * noised_divergence(self.denoiser.marginals, gamma, x0, eps)
             out[:, self.numeric] += total / _NODE_WEIGHTS.sum()
         return out
 

@@ -9,11 +9,12 @@ import torch
 from gudlearn._random import mix, seed_keys
 from gudlearn.diffusion.paths import active_fraction
 
-# Draws of time and noise per row in a score: 12 per component, within these limits and a limit of
-# noisy values in total; up to eight times as many if components are active one after another.
-# Images take a fixed number: scores vary far more between images than between draws.
-_FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _SEQUENTIAL = 128, 768, 768 * 256, 8
-_IMAGE_TIMES = 32
+# Draws of time and noise per row in a score: 6 per component, within these limits and a limit of
+# noisy values in total; fewer in proportion to the variance that the joint Gaussian leaves; up to
+# eight times as many if components are active one after another. Images take a fixed number: scores
+# vary far more between images than between draws.
+_FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _SEQUENTIAL = 64, 384, 384 * 256, 8
+_IMAGE_TIMES, _COARSE = 32, 16
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
 _SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
 # Draws of the uniform noise inside bins of dequantised columns.
@@ -28,7 +29,32 @@ _FARTHEST = 1e30
 
 def _n_times(n_active):
     """Draws of time and noise per row for a number of active components."""
-    return np.clip(min(12 * n_active, _MOST_NOISY // n_active), _FEWEST_TIMES, _MOST_TIMES)
+    return np.clip(min(6 * n_active, _MOST_NOISY // n_active), _FEWEST_TIMES, _MOST_TIMES)
+
+
+def _standard_errors(starts, changes):
+    """Standard errors of scores, (n,), from what their parts contribute.
+
+    Parameters
+    ----------
+    starts : Tensor of shape (n_parts, n)
+        A known term for each draw inside bins, of which the score has the mean.
+    changes : list of n_parts tensors of shape (n_nodes, n)
+        Terms of a sum over nodes, by part. Nodes are in the order of time: differences between
+        neighbours are due to noise, up to a trend. Strata make the true error somewhat smaller.
+        NaN for a part of one or two nodes.
+    """
+    variance = starts.new_zeros(starts.shape[1])
+    if len(starts) > 1:
+        variance += starts.var(0) / len(starts)
+    for terms in changes:
+        if len(terms) > 2:
+            # Second differences, so that a trend that is linear adds nothing.
+            bends = terms.diff(n=2, dim=0).square().sum(0)
+            variance += bends / 6 * len(terms) / (len(terms) - 2)
+        elif len(terms):
+            variance += torch.nan
+    return variance.sqrt().double()
 
 
 def _too_far(z):
@@ -84,7 +110,11 @@ class FittedModel:
     # Scores
 
     def log_likelihood(self, rows, given=None, excluded=None):
-        """ELBO of each of `Rows`, (n,), in nats and in the units of the data.
+        """ELBO of each of `Rows`, (n,), see `log_likelihood_and_error`."""
+        return self.log_likelihood_and_error(rows, given, excluded)[:, 0]
+
+    def log_likelihood_and_error(self, rows, given=None, excluded=None, n_draws="auto"):
+        """ELBO of each of `Rows`, in nats and in the units of the data, and its standard error.
 
         Parameters
         ----------
@@ -94,37 +124,62 @@ class FittedModel:
             Values on which the score of the others is conditioned.
         excluded : LongTensor of shape (n,) or None
             For each row, the key of the reference row that the network must not look up.
-        """
+        n_draws : int or {"auto", "coarse"}
+            Draws of noise for each row, about.
 
+        Returns
+        -------
+        ndarray of shape (n, 2)
+            Log-likelihoods, and the standard errors that the draws leave.
+        """
         # Summed within chunks: the components of many images would not fit in memory.
         def score(*chunk):
-            return self.elbo(*chunk).sum(1)
+            log_prob, joint, errors = self._elbo(*chunk, n_draws, self.components.gaussian)
+            return np.stack([log_prob.sum(1) + joint, errors], 1)
 
         return self.each_chunk(rows, score, given, excluded)
 
-    def elbo(self, rows, given=None, excluded=None):
+    def elbo(self, rows, given=None, excluded=None, n_draws="auto"):
         """ELBO by component, (n, D) or (n, D + F); missing and given values add zero.
 
-        The parameters are those of `log_likelihood`, for one chunk of rows.
+        The parameters are those of `log_likelihood_and_error`, for one chunk of rows.
+        """
+        return self._elbo(rows, given, excluded, n_draws)[0]
+
+    def _elbo(self, rows, given, excluded, n_draws, gaussian=None):
+        """ELBO by component, a term of all components together (n,), and standard errors (n,).
+
+        The second is 0 unless the control variate is a joint Gaussian.
         """
         model, scored = self.components, self._target(rows, given)
         self_index = None
         if excluded is not None:
             self_index = self.preconditioner.self_index(excluded.to(model.device))
         path = None if scored is None else scored[0]
-        draws, n_times = self._dequantisation_draws, self._n_times()
-        labels, total, change = self._labels(rows), 0.0, 0.0
+        n_times = self._n_times(n_draws)
+        draws = min(self._dequantisation_draws, n_times)
+        labels, total, of_joint, change = self._labels(rows), 0.0, 0.0, 0.0
+        starts, changes = [], []
         for draw in range(draws):
             z, indices, log_change, keys = self._encoded(rows, draw)
             change = change + log_change / draws
-            nll = model.marginal_nll(z) / draws
-            strata = torch.arange(draw, n_times, draws, device=model.device)
-            nll[:, model.active] += model.nll_correction(
-                z, keys, strata, n_times, labels, path, self_index
+            nll = model.marginal_nll(z, t=0.0 if gaussian is None else 1.0)
+            joint = nll.new_zeros(len(z)) if gaussian is None else model.gaussian_nll(z, path)
+            starts.append(joint + nll.sum(1))
+            of_network, by_node = model.nll_correction(
+                z, keys, model.draws(n_times, draw, draws), labels, path, self_index, gaussian
             )
-            total = total - nll
+            changes.append(by_node)
+            nll /= draws
+            if gaussian is None:
+                nll[:, model.active] += of_network
+            else:
+                joint = joint / draws + by_node.sum(0)
+            total, of_joint = total - nll, of_joint - joint
         total[_too_far(z)] = -torch.inf
-        return _on_target(self._in_user_units(total, indices, change), scored)
+        errors = _standard_errors(torch.stack(starts), changes).cpu().numpy()
+        of_joint = of_joint.double().cpu().numpy()
+        return _on_target(self._in_user_units(total, indices, change), scored), of_joint, errors
 
     def flow_log_prob(self, rows):
         """The flow's log-density, or log-probability, of each row; (n,)."""
@@ -219,12 +274,19 @@ class FittedModel:
         path = model.masked_path(*(torch.from_numpy(s).to(model.device) for s in states))
         return path, target
 
-    def _n_times(self):
+    def _n_times(self, n_draws="auto"):
+        """Draws of time and noise per row in a score."""
         model = self.components
+        if not isinstance(n_draws, str):
+            return int(n_draws)
         if model.sees_images:
-            return _IMAGE_TIMES
+            return _IMAGE_TIMES if n_draws == "auto" else _COARSE
         sequential = 1 if model.path is None else min(1 / active_fraction(model.path), _SEQUENTIAL)
-        return int(sequential * _n_times(max(len(model.active), 1)))
+        n = _COARSE
+        if n_draws == "auto":
+            n = _n_times(max(len(model.active), 1))
+            n = max(model.variance_ratio * n, min(_COARSE, n))
+        return int(sequential * n)
 
     @property
     def _dequantisation_draws(self):

@@ -13,10 +13,13 @@ class Scoring:
     state : ModelState
     fitted : FittedModel
     likelihood : {"bound", "flow"}
+    n_draws : int or {"auto", "coarse"}
+        Draws of noise for each row, see ``GUDGenerator``.
     """
 
-    def __init__(self, state, fitted, likelihood):
+    def __init__(self, state, fitted, likelihood, n_draws="auto"):
         self.state, self.fitted, self.likelihood = state, fitted, likelihood
+        self.n_draws = n_draws
 
     def rows(self, rows, given=None, excluded=None):
         """Log-likelihood of each of `Rows`, (n,).
@@ -29,8 +32,15 @@ class Scoring:
         excluded : LongTensor of shape (n,) or None
             For each row, the key of the reference row that the network must not look up.
         """
+        return self.rows_and_errors(rows, given, excluded)[0]
+
+    def rows_and_errors(self, rows, given=None, excluded=None):
+        """Log-likelihood of each of `Rows`, and the standard error of it, each (n,).
+
+        The parameters are those of `rows`.
+        """
         self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
-        return self._log_likelihood(rows, self._given(rows, given), excluded)
+        return self._log_likelihood(rows, self._given(rows, given), excluded).T
 
     def components(self, rows, given=None):
         """ELBO of each row by component, (n, D) or (n, D + F).
@@ -43,7 +53,11 @@ class Scoring:
                 "row. Use likelihood='bound'."
             )
         self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
-        scores = self.fitted.each_chunk(rows, self.fitted.elbo, self._given(rows, given))
+
+        def by_component(*chunk):
+            return self.fitted.elbo(*chunk, n_draws=self.n_draws)
+
+        scores = self.fitted.each_chunk(rows, by_component, self._given(rows, given), None)
         encoding = self.state.encoding
         if not encoding.masked.any() or (encoding.columns < 0).any():
             return scores
@@ -79,7 +93,7 @@ class Scoring:
         self._check({"score_columns": ~masks, "NaN in X": self.state.encoding.imputable(rows)})
         scores = np.zeros((len(rows), len(masks)))
         for k, mask in enumerate(masks):
-            scores[:, k] = self._log_likelihood(rows, self._given(rows, ~mask), excluded)
+            scores[:, k] = self._log_likelihood(rows, self._given(rows, ~mask), excluded)[:, 0]
         return scores
 
     def check_rest(self, mask):
@@ -93,8 +107,9 @@ class Scoring:
                 "row of each row of X, or None."
             )
         if self.likelihood == "flow":
-            return self.fitted.flow_log_prob(rows)
-        return self.fitted.log_likelihood(rows, given, excluded)
+            log_prob = self.fitted.flow_log_prob(rows)
+            return np.stack([log_prob, np.full_like(log_prob, np.nan)], 1)
+        return self.fitted.log_likelihood_and_error(rows, given, excluded, self.n_draws)
 
     def _given(self, rows, columns):
         if columns is None or not columns.any():

@@ -10,7 +10,7 @@ from gudlearn._specs import same, snapshot
 from gudlearn.model.device import to_arrays
 
 # Weights of a uniform density over t.
-UNIFORM_WEIGHTS = np.ones(32)
+_UNIFORM_WEIGHTS = np.ones(32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +32,44 @@ class TimeWeights:
         The specification under which they were measured; None if they were not measured.
     parameters : object
         Snapshot of its parameters at that time.
+    gaussian : bool
+        Whether the bound of the joint Gaussian is the control variate of scores, in place of that
+        of the marginals.
+    ratio : float
+        Variance of a score's integrand with this control variate, relative to the marginals'.
     """
 
     weights: np.ndarray
     schedule: object = None
     parameters: object = None
+    gaussian: bool = False
+    ratio: float = 1.0
 
     @classmethod
-    def measured(cls, weights, schedule):
-        """Weights measured under a schedule as it is now."""
-        return cls(weights, schedule, snapshot(schedule))
+    def measured(cls, of_marginals, of_gaussian, schedule):
+        """Weights measured under a schedule as it is now, with two control variates.
+
+        Parameters
+        ----------
+        of_marginals : ndarray of shape (n_bins,)
+        of_gaussian : ndarray of shape (n_bins,), or None if there is no joint Gaussian
+        schedule : Schedule
+        """
+        as_now = {"schedule": schedule, "parameters": snapshot(schedule)}
+        if of_gaussian is None or of_gaussian.mean() >= of_marginals.mean():
+            return cls(of_marginals, **as_now)
+        ratio = float((of_gaussian.mean() / of_marginals.mean()) ** 2)
+        return cls(of_gaussian, **as_now, gaussian=True, ratio=ratio)
 
     def under(self, schedule):
-        """The weights under the schedule they were measured for, uniform ones under any other."""
+        """These under the schedule they were measured for, uniform weights under any other."""
         if schedule is self.schedule and same(snapshot(schedule), self.parameters):
-            return self.weights
-        return UNIFORM_WEIGHTS
+            return self
+        return TimeWeights(_UNIFORM_WEIGHTS, gaussian=self.gaussian, ratio=self.ratio)
+
+
+# Before anything was measured.
+UNIFORM_TIMES = TimeWeights(_UNIFORM_WEIGHTS)
 
 
 @dataclass(frozen=True, eq=False)

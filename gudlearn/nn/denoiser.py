@@ -14,6 +14,7 @@ reference set (`gudlearn.preconditioning.kernels`) the network also sees kernel 
 x0, and outputs how far to move towards each.
 """
 
+import copy
 from contextlib import nullcontext
 from functools import partial
 
@@ -56,6 +57,8 @@ class Denoiser(nn.Module):
         self.network, self.marginals = network, marginals
         self.distribution, self.kernels = distribution, kernels
         self.missing_above, self.categories = missing_above, categories
+        # Dtype of the network, if it is not that of the state.
+        self._network_dtype = None
 
     @staticmethod
     def n_channels(marginals, distribution=None, kernels=None):
@@ -66,12 +69,35 @@ class Denoiser(nn.Module):
         n_channels = 1 if distribution is None and marginals.is_gaussian else 3
         return n_channels if kernels is None else n_channels + 2 * kernels.n_bandwidths
 
+    @property
+    def joint_gaussian(self):
+        """The `JointGaussian` of the numeric components; None without one, or with several."""
+        joint = getattr(self.distribution, "joint", None)
+        return None if joint is None else joint.first(len(self.marginals.mean))
+
     def averaging(self, network):
         """Return the same denoiser around another network."""
         return Denoiser(
             network, self.marginals, self.distribution, self.kernels, self.missing_above,
             self.categories,
         )  # fmt: skip
+
+    def with_network_in(self, dtype):
+        """Return the same denoiser with a copy of its network in another dtype."""
+        other = self.averaging(copy.deepcopy(self.network).to(dtype)).eval()
+        other._network_dtype = dtype
+        return other
+
+    def _evaluate(self, inputs, gamma, labels, one_hot):
+        """Output of the network and, with categories, of its logits; in the inputs' dtype."""
+        given, dtype = {} if one_hot is None else {"one_hot": one_hot}, self._network_dtype
+        if dtype is None:
+            return self.network(inputs, gamma, *labels, **given)
+        given = {name: part.to(dtype) for name, part in given.items()}
+        out = self.network(inputs.to(dtype), gamma.to(dtype), *labels, **given)
+        if one_hot is None:
+            return out.to(gamma.dtype)
+        return tuple(None if part is None else part.to(gamma.dtype) for part in out)
 
     def to(self, device=None, dtype=None):
         """Move the network and all closed-form parts to a device and a dtype."""
@@ -150,7 +176,7 @@ class Denoiser(nn.Module):
         start = self.categories.start(x, gamma, one_hot)
         if self.marginals is None:
             mu = correction = x
-            _, logits = self.network(x[:, None], gamma, *labels, one_hot=one_hot)
+            _, logits = self._evaluate(x[:, None], gamma, labels, one_hot)
         else:
             mu, correction, logits = self._numeric_parts(x, gamma, labels, self_index, one_hot)
         change = self.categories.change(start, logits)
@@ -174,9 +200,9 @@ class Denoiser(nn.Module):
             inputs = torch.cat([inputs, estimates, relative_c], 1)
         logits = ()
         if one_hot is None:
-            out = self.network(inputs, gamma, *labels)
+            out = self._evaluate(inputs, gamma, labels, None)
         else:
-            out, *logits = self.network(inputs, gamma, *labels, one_hot=one_hot)
+            out, *logits = self._evaluate(inputs, gamma, labels, one_hot)
         if out.ndim == 3:
             out = out[:, 0] + (out[:, 1:] * estimates).sum(1)
         return mu, c * out, *logits

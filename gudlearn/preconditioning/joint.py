@@ -87,19 +87,18 @@ class JointGaussian:
         precision, weight, variance, inverse_alpha = torch.stack(
             [precision, weight, variance, inverse_alpha], 1
         )[index].unbind(1)
-        covariance = covariance[index]
         y = (x * inverse_alpha - self.mean) / self.std
         y = y if missing is None else y.masked_fill(missing, 0.0)
         # The factors given all components.
         projected = (weight * y) @ self.loadings
-        factors = torch.einsum("bij,bj->bi", covariance, projected)
+        factors = _products_by_index(covariance, index, projected)
         mean = factors @ self.loadings.T
         # A rank-one downdate leaves out the component itself.
         leverage = weight * variance
         rest = 1 - leverage
         distance = (weight * y * y).sum(1) - (projected * factors).sum(1)
         mean, variance = (mean - leverage * y) / rest, self._specific + variance / rest
-        return Conditionals(y, mean, precision, variance, distance, covariance)
+        return Conditionals(y, mean, precision, variance, distance, covariance, index)
 
     def update(self, conditionals, inflation):
         """Combine each component's noisy value with its conditional distribution.
@@ -122,10 +121,66 @@ class JointGaussian:
         gamma = 2 * self.std.log() - total.log()
         return torch.sigmoid(-gamma).sqrt() * (self.mean + self.std * mean / total), gamma
 
+    def posterior_mean(self, conditionals):
+        """Mean of each component given all noisy values, its own among them, (B, D)."""
+        total = conditionals.precision + 1 / conditionals.variance
+        mean = conditionals.precision * conditionals.y + conditionals.mean / conditionals.variance
+        return self.mean + self.std * mean / total
+
+    def divergence(self, x0, gamma, missing=None):
+        """Expected log q(x | x0) - log p(x) of noisy values x given clean ones, (B,), in nats.
+
+        q is the noise, and p the density of noisy values under this Gaussian. Negated, it is what
+        the negative log-likelihood at this noise level adds to the noise's own entropy; the
+        difference between two noise levels is the integral of the Gaussian denoiser's bound.
+
+        Parameters
+        ----------
+        x0 : Tensor of shape (B, D)
+        gamma : Tensor of shape (B, D), or (1, D) where all rows share one noise level
+        missing : BoolTensor of shape (B, D) or None
+            Components that are left out.
+        """
+        precision = (-gamma).exp() * self.std.square()
+        if missing is not None:
+            precision = precision.expand_as(x0).masked_fill(missing, 0.0)
+        ratio = self._specific * precision
+        weight = precision / (1 + ratio)
+        k = self.loadings.shape[1]
+        of_factors = _product(weight, self._products).view(-1, k, k)
+        unit = torch.eye(k, dtype=of_factors.dtype, device=of_factors.device)
+        root = torch.linalg.cholesky_ex(of_factors + unit)[0]
+        covariance = torch.cholesky_inverse(root)
+        log_det = 2 * root.diagonal(dim1=1, dim2=2).log().sum(1) + ratio.log1p().sum(1)
+        y = (x0 - self.mean) / self.std
+        projected = (weight * y) @ self.loadings
+        factors = _products_by_index(covariance, slice(None), projected)
+        distance = (weight * y * y).sum(1) - (projected * factors).sum(1)
+        # What of the noise's own squared distance is left under p.
+        variance = _product(covariance.flatten(1), self._products.T)
+        trace = -(ratio / (1 + ratio)).sum(1) - (weight * variance / (1 + ratio)).sum(1)
+        return 0.5 * (log_det + distance + trace)
+
+    def denoiser_on(self, path):
+        """The denoiser (x, gamma) -> mean of this Gaussian, without what is missing on a path."""
+
+        def denoise(x, gamma):
+            missing = path.missing_components(gamma)
+            missing = None if missing is None else missing[:, : x.shape[1]]
+            return self.posterior_mean(self.condition(x, gamma, missing))
+
+        return denoise
+
+    def first(self, n):
+        """The Gaussian of the first n components."""
+        if n == len(self.mean):
+            return self
+        return JointGaussian(self.mean[:n], self.std[:n], self.loadings[:n])
+
     def log_det(self, conditionals, gamma):
         """Log-determinant of the covariance of the noisy values over alpha, (B,)."""
         specific = (self._specific * self.std.square() + gamma.exp()).log().sum(1)
-        return specific - torch.logdet(conditionals.covariance)
+        return specific - torch.logdet(conditionals.covariance)[conditionals.index]
 
 
 class Conditionals(NamedTuple):
@@ -141,8 +196,10 @@ class Conditionals(NamedTuple):
         Precision of the noise; variance of each component given the others.
     distance : Tensor of shape (B,)
         Squared Mahalanobis distance of all values from the mean.
-    covariance : Tensor of shape (B, k, k), or (1, k, k)
-        Covariance of the factors given all values.
+    covariance : Tensor of shape (U, k, k)
+        Covariance of the factors given all values, at the distinct noise levels.
+    index : LongTensor of shape (B,), or slice
+        Which of these belongs to each row.
     """
 
     y: torch.Tensor
@@ -151,6 +208,7 @@ class Conditionals(NamedTuple):
     variance: torch.Tensor
     distance: torch.Tensor
     covariance: torch.Tensor
+    index: object
 
 
 def n_observed(x, missing):
@@ -199,6 +257,28 @@ def _distinct(rows):
             if torch.equal(rows[first[index]], rows):
                 return rows[first], index
     return rows, slice(None)
+
+
+def _products_by_index(matrices, index, rows):
+    """Product of each row (B, k) with its matrix, of which there are U, (U, k, k)."""
+    n_matrices, n_rows = len(matrices), len(rows)
+    if isinstance(index, slice) and n_matrices == 1:
+        return _product(rows, matrices[0])
+    if isinstance(index, slice):
+        return torch.einsum("bij,bj->bi", matrices, rows)
+    counts = torch.bincount(index, minlength=n_matrices)
+    longest = int(counts.max())
+    if longest * n_matrices > 2 * n_rows:
+        return torch.einsum("bij,bj->bi", matrices[index], rows)
+    # Rows by matrix, padded with zeros to equal numbers.
+    order = index.argsort(stable=True)
+    place = torch.arange(n_rows, device=rows.device)
+    place -= (counts.cumsum(0) - counts)[index[order]]
+    by_matrix = rows.new_zeros(n_matrices, longest, rows.shape[1])
+    by_matrix[index[order], place] = rows[order]
+    out = torch.empty_like(rows)
+    out[order] = torch.bmm(by_matrix, matrices)[index[order], place]
+    return out
 
 
 def _product(rows, matrix):

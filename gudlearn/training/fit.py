@@ -10,7 +10,7 @@ from gudlearn._random import derive_seed
 from gudlearn.model.build import make_component_model
 from gudlearn.model.device import to_arrays
 from gudlearn.model.fitted import FittedModel
-from gudlearn.model.state import TimeWeights
+from gudlearn.model.state import UNIFORM_TIMES, TimeWeights
 from gudlearn.model.warnings import warn_user
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
@@ -145,8 +145,9 @@ class Fit:
 
     def _measure_times(self, source):
         """Measure the importance-sampling density from which scores draw times."""
-        weights = measure_time_weights(self.trainer, source, self.state.has_images)
-        times = TimeWeights.measured(weights, self.state.schedule)
+        times = TimeWeights.measured(
+            *measure_time_weights(self.trainer, source, self.state.has_images), self.state.schedule
+        )
         self.state = replace(self.state, time_weights=times)
         self.keep(self.state)
 
@@ -196,14 +197,14 @@ class PartialFit:
 def model_in_training(state, trainer):
     """A `FittedModel` of a trainer's averaged weights, which follows them, in its precision."""
     components = make_component_model(
-        state, trainer.averaged, trainer.path, np.ones(1), trainer.device, torch.float32,
+        state, trainer.averaged, trainer.path, UNIFORM_TIMES, trainer.device, torch.float32,
         trainer.autocast,
     )  # fmt: skip
     return FittedModel(state.encoding, state.preconditioner, components)
 
 
 def measure_time_weights(trainer, source, images):
-    """Relative heights of the density from which scores draw times."""
+    """Relative heights of the density of scores' times, with each control variate, or None."""
     n_rows = _IMAGES_FOR_TIMES if images else _ROWS_FOR_TIMES
     source.begin_epoch(0)
     index = torch.arange(0, len(source), max(1, len(source) // n_rows), device=trainer.device)
@@ -212,7 +213,11 @@ def measure_time_weights(trainer, source, images):
         None if v is None else v[index] for v in (source.labels, missing, source.self_index)
     )
     batch = Batch(source.components(index), *others)
-    return trainer.time_weights(batch, n_pairs=1 if images else 2)
+    n_pairs = 1 if images else 2
+    weights = trainer.time_weights(batch, n_pairs=n_pairs)
+    if trainer.denoiser.joint_gaussian is None:
+        return weights, None
+    return weights, trainer.time_weights(batch, n_pairs=n_pairs, gaussian=True)
 
 
 def loss_units(fitted, rows, loss_weighting, images):

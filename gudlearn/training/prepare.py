@@ -17,7 +17,7 @@ from gudlearn.data.rows import Rows
 from gudlearn.encoding.encoding import Encoding
 from gudlearn.model.build import new_network
 from gudlearn.model.device import resolve_device, to_arrays
-from gudlearn.model.state import UNIFORM_WEIGHTS, Classes, ModelState, TimeWeights
+from gudlearn.model.state import UNIFORM_TIMES, Classes, ModelState
 from gudlearn.networks import ImageNetwork
 from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
 from gudlearn.training.options import conditional_rate, n_reference, resolve_network
@@ -96,7 +96,7 @@ def first_state(estimator, X, y, whole):
         schedule=schedule,
         weights={} if module is None else to_arrays(module.state_dict()),
         n_parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
-        time_weights=TimeWeights(UNIFORM_WEIGHTS),
+        time_weights=UNIFORM_TIMES,
         conditional_rate=conditional_rate(estimator.conditional_rate, encoding, rows),
         parameters=_lasting_parameters(estimator),
         classes=classes,

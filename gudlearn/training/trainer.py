@@ -235,27 +235,37 @@ class Trainer:
         """State dict of the network with the averaged weights, a copy."""
         return {k: v.clone() for k, v in self.averaged.network.state_dict().items()}
 
-    def time_weights(self, batch, n_bins=32, n_pairs=2):
+    def time_weights(self, batch, n_bins=32, n_pairs=2, gaussian=False):
         """Standard deviation over the noise of the nll correction's integrand, in bins of t.
 
         As an importance-sampling density it minimises the variance of scores. Pairs of draws for
         the same row separate the noise from the differences between rows.
+
+        Parameters
+        ----------
+        batch : Batch
+        n_bins, n_pairs : int
+        gaussian : bool
+            Whether the correction is that to the joint Gaussian, not that to the marginals.
         """
         generator = torch.Generator(device=self.device).manual_seed(0)
         like = {"generator": generator, "device": self.device, "dtype": torch.float32}
         x0, (n_rows, width) = batch.x0, batch.x0.shape
         split = self.labelled(batch.labels, batch.self_index).split
         path = self.path_without(batch.missing)
+        control = self.denoiser.joint_gaussian.denoiser_on(path) if gaussian else None
         most = self.MOST_IMAGES if sees_images(self.denoiser) else self.MOST_ROWS
         # Both draws of a pair are next to each other; few rows are evaluated in few calls.
         bins = torch.arange(n_bins, device=self.device).repeat_interleave(2 * n_pairs)
         draws = []
         with torch.no_grad():
             for some in bins.split(max(1, most // n_rows)):
-                u = torch.rand((len(some), n_rows), **like)
+                # All rows share a time, as in scores.
+                u = torch.rand((len(some), 1), **like).expand(-1, n_rows)
                 t = ((some[:, None] + u) / n_bins).flatten()
                 eps = torch.randn((len(t), width), **like)
-                change = nll_correction(split, path, x0.repeat(len(some), 1), t, eps).sum(1)
+                repeated = x0.repeat(len(some), 1)
+                change = nll_correction(split, path, repeated, t, eps, control).sum(1)
                 draws.append(change.view(len(some), n_rows))
         pairs = torch.cat(draws).view(n_bins, n_pairs, 2, n_rows).double()
         variances = pairs.diff(dim=2).square().mean((1, 2, 3)).cpu().numpy() / 2

@@ -23,7 +23,7 @@ def fitted():
 
 def density(gen):
     """The relative heights from which scores draw times now."""
-    return gen.state_.time_weights.under(gen.state_.schedule)
+    return gen.state_.time_weights.under(gen.state_.schedule).weights
 
 
 def test_times_are_drawn_by_their_density_under_the_schedule_of_the_fit_only(fitted):
