@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from gudlearn._random import STRATA, keyed_normal, keyed_stratified_normal, keyed_uniform
+from gudlearn._random import keyed_normal, keyed_uniform
 from gudlearn.conditioning.states import (
     MISSING,
     OBSERVED,
@@ -32,7 +32,7 @@ from gudlearn.diffusion.paths import active_fraction
 from gudlearn.diffusion.process import marginal_std
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.model.device import sees_images
-from gudlearn.model.draws import Draws
+from gudlearn.model.draws import BLOCK, Draws
 from gudlearn.model.reveal import NumericPath, RevealingDenoiser
 from gudlearn.nn.denoiser import LabelledDenoiser
 
@@ -178,11 +178,10 @@ class ComponentModel:
         ).split
         control = () if control is None else (control.denoiser_on(path),)
         by_node = []
-        for times, weights, streams in draws.calls(max(1, at_once // STRATA), keys):
-            eps = keyed_stratified_normal(keys, x0.shape[1], streams).to(self.dtype)
+        for times, weights, eps in draws.blocks(max(1, at_once // BLOCK), keys, x0.shape[1]):
             for part in torch.arange(len(times), device=self.device).split(at_once):
                 repeated = x0.repeat(len(part), 1)
-                noise = eps[part].flatten(0, 1)
+                noise = eps[part].flatten(0, 1).to(self.dtype)
                 with self.arithmetic():
                     terms = nll_correction(
                         split, path, repeated, times[part].flatten(), noise, *control
@@ -196,10 +195,10 @@ class ComponentModel:
         """About n nodes of a score, or every n_parts-th of them; see `Draws`."""
         sequential = self.path is not None and active_fraction(self.path) < 1 - 1e-6
 
-        def streams(group):
+        def stream(group):
             return _TIMES if group < 0 else (group << 3) + _NOISE
 
-        return Draws(self.density, n, not sequential, part, n_parts, streams)
+        return Draws(self.density, n, not sequential, part, n_parts, stream)
 
     def gaussian_nll(self, z, path=None):
         """Exact nll bound of the joint Gaussian on a path, without the prior's term; (B,)."""

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from gudlearn._random import STRATA, keyed_uniform
+from gudlearn._random import STRATA, keyed_stratified_normal, keyed_uniform
+
+# Nodes that share two groups of stratified noise, which alternate: the difference between the two
+# tells the noise of their sum.
+BLOCK = 2 * STRATA
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Draws:
         Whether all rows share the nodes.
     part, n_parts : int
         These are the nodes part, part + n_parts, ...
-    streams : callable (int) -> int
+    stream : callable (int) -> int
         Stream of the noise of a group of `STRATA` nodes, and for ``-1`` that of the times.
     """
 
@@ -33,33 +37,34 @@ class Draws:
     shared: bool
     part: int
     n_parts: int
-    streams: object
+    stream: callable
 
-    def calls(self, groups, keys):
-        """Times and weights, each (k, B), and the noise's streams, of some groups at a time.
+    def blocks(self, at_once, keys, size):
+        """Times and weights, each (k, B), and noise, (k, B, size), of some blocks at a time.
 
         Parameters
         ----------
-        groups : int
-            Number of groups of `STRATA` nodes.
+        at_once : int
+            Number of blocks.
         keys : Tensor of shape (B,)
+        size : int
+            Number of components.
         """
         times, weights = self._nodes(keys)
-        at_once = groups * STRATA
-        for first in range(0, len(times), at_once):
-            some = slice(first, first + at_once)
-            n_groups = -(-len(times[some]) // STRATA)
-            start = first // STRATA
-            streams = [
-                self.streams((start + g) * self.n_parts + self.part) for g in range(n_groups)
-            ]
-            yield times[some], weights[some], streams
+        n_groups = -(-len(times) // BLOCK) * 2
+        streams = [self.stream(g * self.n_parts + self.part) for g in range(n_groups)]
+        for first in range(0, len(times), at_once * BLOCK):
+            some = slice(first, first + at_once * BLOCK)
+            groups = streams[first // STRATA : first // STRATA + 2 * at_once]
+            eps = keyed_stratified_normal(keys, size, groups)
+            eps = eps.unflatten(0, (-1, 2, STRATA)).transpose(1, 2).flatten(0, 2)
+            yield times[some], weights[some], eps[: len(times[some])]
 
     def _nodes(self, keys):
         if self.shared:
             some = slice(self.part, None, self.n_parts)
             return tuple(v[some, None].expand(-1, len(keys)) for v in self.density.nodes(self.n))
-        offset = keyed_uniform(keys, self.n, self.streams(-1)).T.to(self.density.probabilities)
+        offset = keyed_uniform(keys, self.n, self.stream(-1)).T.to(self.density.probabilities)
         k = torch.arange(self.part, self.n, self.n_parts, device=keys.device)
         u = (k[:, None] + offset[k]) / self.n
         times, inverse_density, _ = self.density(u)

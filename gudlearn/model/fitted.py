@@ -8,6 +8,7 @@ import torch
 
 from gudlearn._random import mix, seed_keys
 from gudlearn.diffusion.paths import active_fraction
+from gudlearn.model.draws import BLOCK
 
 # Draws of time and noise per row in a score: 6 per component, within these limits and a limit of
 # noisy values in total; fewer in proportion to the variance that the joint Gaussian leaves; up to
@@ -15,6 +16,8 @@ from gudlearn.diffusion.paths import active_fraction
 # vary far more between images than between draws.
 _FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _SEQUENTIAL = 64, 384, 384 * 256, 8
 _IMAGE_TIMES, _COARSE = 32, 16
+# Weight of the differences between nodes in standard errors, in blocks.
+_OF_NODES = 2
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
 _SAMPLE_CHUNK, _IMAGE_CHUNK = 256, 64
 # Draws of the uniform noise inside bins of dequantised columns.
@@ -40,20 +43,25 @@ def _standard_errors(starts, changes):
     starts : Tensor of shape (n_parts, n)
         A known term for each draw inside bins, of which the score has the mean.
     changes : list of n_parts tensors of shape (n_nodes, n)
-        Terms of a sum over nodes, by part. Nodes are in the order of time: differences between
-        neighbours are due to noise, up to a trend. Strata make the true error somewhat smaller.
-        NaN for a part of one or two nodes.
+        Terms of a sum over nodes, by part, in the order of time. The difference between the sums
+        over the two groups of a block is due to noise. There are few blocks; differences between
+        neighbouring nodes are many, but do not know that groups are stratified, and are rather too
+        large. Both are averaged. NaN for a part of one or two nodes.
     """
     variance = starts.new_zeros(starts.shape[1])
     if len(starts) > 1:
         variance += starts.var(0) / len(starts)
+    blocks = sum(-(-len(terms) // BLOCK) for terms in changes)
     for terms in changes:
-        if len(terms) > 2:
-            # Second differences, so that a trend that is linear adds nothing.
-            bends = terms.diff(n=2, dim=0).square().sum(0)
-            variance += bends / 6 * len(terms) / (len(terms) - 2)
-        elif len(terms):
+        if len(terms) < 3:
             variance += torch.nan
+            continue
+        # Second differences, so that a trend that is linear adds nothing.
+        of_nodes = terms.diff(n=2, dim=0).square().sum(0) / 6 * len(terms) / (len(terms) - 2)
+        sign = torch.ones_like(terms[:, :1])
+        sign[1::2] = -1
+        of_groups = sum(part.sum(0).square() for part in (sign * terms).split(BLOCK))
+        variance += (blocks * of_groups + _OF_NODES * of_nodes) / (blocks + _OF_NODES)
     return variance.sqrt().double()
 
 
