@@ -12,6 +12,9 @@ from gudlearn.nn.randomness import draws_from_global_state, use_generator
 
 # Number of validations in a budget, about.
 _EVALUATIONS = 30
+# Largest fraction of the work that they may be, unless one evaluates the network this often at
+# most; a step of training costs as much as three evaluations of its rows.
+_VALIDATION, _CHEAP, _COST_OF_STEP = 0.05, 4096, 3
 
 
 @dataclass
@@ -162,6 +165,7 @@ class _Run:
         self.validation, self.patience, self.tol = validation, patience, tol
         self.verbose, self.units, self.log = verbose, units, Log()
         self.endless = budget.max_iter is None and budget.max_time is None
+        self._trained, self._validated = 0, 0
 
     def epochs(self):
         """Train epoch by epoch while the budget lasts."""
@@ -176,7 +180,7 @@ class _Run:
             factor, offset = self.units
             log.losses.append(factor * float(mean_loss) + offset)
             spent = 1.0 if self.endless else self.budget.spent(len(log.losses))
-            if spent >= next_evaluation:
+            if spent >= next_evaluation and self._may_evaluate():
                 self.evaluate()
                 next_evaluation = spent + 1 / _EVALUATIONS
             if self._stopped():
@@ -194,6 +198,7 @@ class _Run:
             rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
             batch = source.take(rows, trainer.generator)
             losses.append(trainer.step(batch, rate, source.imputed))
+            self._trained += len(rows)
             # On a GPU only every 16th step, and the end of the epoch, wait for a loss.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 self._guard(losses[-1], batch.x0)
@@ -203,6 +208,14 @@ class _Run:
         # The last step may have made weights non-finite that no loss has been computed from yet.
         self._guard(mean_loss + 0 * trainer.weight_norm(), batch.x0)
         return mean_loss
+
+    def _may_evaluate(self):
+        """Whether evaluations stay a small part of the work; small ones do, and patience counts."""
+        if self.validation is None or self.patience is not None:
+            return True
+        cost = self.validation.n_evaluations
+        work = _COST_OF_STEP * self._trained
+        return cost <= _CHEAP or self._validated + cost <= _VALIDATION * work
 
     def _stopped(self):
         """Whether a callback asks to stop, or patience has run out."""
@@ -225,6 +238,7 @@ class _Run:
             log.best_state = state
             return
         score = self.validation.score(self.trainer)
+        self._validated += self.validation.n_evaluations
         log.validation_scores.append(score)
         log.validation_epochs.append(n_epochs)
         progress = log.best_score is None or score > log.best_score + self.tol

@@ -43,6 +43,11 @@ class Validation:
         self.constant, self.n_dimensions = constant, n_dimensions
         self._density, self._encode = None, encode
 
+    @property
+    def n_evaluations(self):
+        """Evaluations of the network for one score."""
+        return len(self.x0) * self.n_times
+
     def impute(self, X):
         """Score the same rows with missing values imputed, X (n, F), in all of their values."""
         self.x0, self.constant, self.missing, self.n_dimensions = self._encode(X)

@@ -15,10 +15,10 @@ from toy import Source, toy_rows, toy_trainer, toy_validation
 
 
 class Scores:
-    """A validation whose scores are known."""
+    """A validation whose scores are known, and which costs a number of evaluations."""
 
-    def __init__(self, scores):
-        self.scores = iter(scores)
+    def __init__(self, scores, n_evaluations=0):
+        self.scores, self.n_evaluations = iter(scores), n_evaluations
 
     def score(self, trainer):
         return next(self.scores)
@@ -44,6 +44,35 @@ def test_the_best_weights_are_kept():
     assert log.best_score == max(log.validation_scores) > log.validation_scores[0]
     trainer.averaged.network.load_state_dict(log.best_state)
     assert held_out.score(trainer) == log.best_score
+
+
+@pytest.mark.parametrize(
+    "n_evaluations, patience, expected",
+    [
+        (500, None, [0, 20]),
+        (500, 99, list(range(21))),
+        (400, None, list(range(21))),
+    ],
+)
+def test_costly_validations_are_few_unless_patience_counts_them(
+    monkeypatch, n_evaluations, patience, expected
+):
+    # Three evaluations of 256 rows an epoch: 5 % of 20 epochs are 768.
+    monkeypatch.setattr("gudlearn.training.loop._CHEAP", 400)
+    scores = Scores(itertools.count(), n_evaluations)
+    budget = Budget(20, None)
+    log = run_epochs(
+        toy_trainer(), Source(toy_rows(256)), budget, validation=scores, patience=patience
+    )
+    assert log.validation_epochs == expected
+
+
+def test_costly_validations_are_spread_over_the_budget(monkeypatch):
+    monkeypatch.setattr("gudlearn.training.loop._CHEAP", 0)
+    scores = Scores(itertools.count(), 188)
+    log = run_epochs(toy_trainer(), Source(toy_rows(256)), Budget(25, None), validation=scores)
+    # 188 (k + 1) <= 0.05 * 3 * 256 epochs.
+    assert log.validation_epochs == [0, 10, 15, 20, 25]
 
 
 def test_weights_that_grow_worse_are_not_kept():
