@@ -84,7 +84,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         distributions much, densities hardly. If most rows are unique, only one of equal rows is
         kept. Time grows with the number of rows kept. The scores of these rows themselves are too
         high, as in any kernel density estimate, and overlapping rows, such as windows of a series,
-        teach the network to copy. "auto" is 2048 for a table of at most 2048 rows, and 0 otherwise.
+        teach the network to copy. "auto" is 2048 for tables, drawn at random from larger ones, and
+        0 for images.
     n_draws : int or {"auto", "coarse"}, default="auto"
         Draws of noise for each row in scores: evaluations of the network. "auto" takes 6 for each
         component, from 64 to 384, and fewer where the joint Gaussian of the components explains the

@@ -44,8 +44,10 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        retrieval="auto")``. In the fitted copy a ``conditional_rate`` of "auto" is 0.5. Its
-        ``schema`` decides about the types of columns. Its parameters can be set as
+        retrieval="auto", bin_width=None, schema=Schema(atoms=False))``: numbers are continuous,
+        also where they repeat or lie on a grid, because few rows tell more about an order of values
+        than about levels without one. In the fitted copy a ``conditional_rate`` of "auto" is 0.5.
+        Its ``schema`` decides about the types of columns. Its parameters can be set as
         ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
         Value that marks a missing one among numbers. Nulls of frames are missing in any case.
@@ -186,7 +188,8 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
             self._schema = Schema(atoms=False).build(rows, names, bin_width=None)
 
     def _default_generator(self):
-        return GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto")
+        on_the_line = {"bin_width": None, "schema": Schema(atoms=False)}
+        return GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto", **on_the_line)
 
     def _new_generator(self):
         generator = super()._new_generator()

@@ -6,13 +6,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from gudlearn import DPMSolver, GUDClassifier, GUDGenerator, GUDImputer, GUDOutlierDetector
+from gudlearn import DPMSolver, GUDClassifier, GUDGenerator, GUDImputer, GUDOutlierDetector, Schema
 from small import continuous, few_draws, small
 
 # Each with what generator=None stands for.
 DEFAULTS = {
     GUDClassifier: GUDGenerator(),
-    GUDImputer: GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto"),
+    GUDImputer: GUDGenerator(
+        sampler=DPMSolver(steps=20), retrieval="auto", bin_width=None, schema=Schema(atoms=False)
+    ),
     GUDOutlierDetector: GUDGenerator(),
 }
 LABELS = np.arange(40) % 2

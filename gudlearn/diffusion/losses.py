@@ -112,10 +112,9 @@ class TimeDensity:
             t, inverse_density, _ = self(u)
             return t, inverse_density / inverse_density.sum()
         k = torch.arange(n_bins, device=counts.device).repeat_interleave(counts)
-        first = (counts.cumsum(0) - counts)[k]
-        width = 1 / (n_bins * counts[k].to(self.probabilities))
-        within = torch.arange(len(k), device=counts.device) - first + 0.5
-        return k / n_bins + within * width, width
+        place = torch.arange(len(k), device=counts.device) - (counts.cumsum(0) - counts)[k]
+        k, place, width = (part.to(self.probabilities) for part in (k, place, n_bins * counts[k]))
+        return k / n_bins + (place + 0.5) / width, 1 / width
 
     def height(self, t):
         """Return the density at times t in [0, 1], of any shape."""

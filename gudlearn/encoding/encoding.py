@@ -384,9 +384,12 @@ class Encoding:
         return X if self.warp is None else self.warp.inverse(X)
 
     def is_within(self, z, observed):
-        """Whether the observed components of rows, z and a mask (n, D), are in the seen range."""
+        """Whether the observed components of rows, z and a mask (n, D), are in the seen range.
+
+        Values of constant components say nothing about the others.
+        """
         low, high = self.seen_components
-        return ~(observed & ((z < low) | (z > high))).any(1)
+        return ~(observed & self.ends.active & ((z < low) | (z > high))).any(1)
 
     def decode_mean(self, z):
         """Mean rows (n, F) in the units of the data, within the observed range of bins."""

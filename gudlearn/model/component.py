@@ -203,14 +203,7 @@ class ComponentModel:
     def gaussian_nll(self, z, path=None):
         """Exact nll bound of the joint Gaussian on a path, without the prior's term; (B,)."""
         path = self.path if path is None else path
-        x0, total = z[:, self.numeric], 0.0
-        for t, sign in ((0.0, 1), (1.0, -1)):
-            times = torch.full((len(x0) if path is not self.path else 1,), t).to(x0)
-            gamma = path(times)
-            missing = path.missing_components(gamma)
-            missing = None if missing is None else missing[:, : x0.shape[1]]
-            total = total + sign * self.gaussian.divergence(x0, gamma[:, : x0.shape[1]], missing)
-        return total
+        return self.gaussian.bound(z[:, self.numeric], path, shared=path is self.path)
 
     def marginal_nll(self, z, t=0.0):
         """Exact nll bound of the product of the marginals, without the bins' part; (B, D).

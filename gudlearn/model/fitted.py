@@ -152,7 +152,20 @@ class FittedModel:
 
         The parameters are those of `log_likelihood_and_error`, for one chunk of rows.
         """
-        return self._elbo(rows, given, excluded, n_draws)[0]
+        model = self.components
+        split, _, _ = self._elbo(rows, given, excluded, n_draws)
+        if model.gaussian is None:
+            return split
+        # The sum is known better than its parts: numbers share the difference equally.
+        of_numbers, joint, _ = self._elbo(rows, given, excluded, n_draws, model.gaussian)
+        share = np.zeros(split.shape)
+        share[:, model.numeric.cpu().numpy()] = 1.0
+        scored = self._target(rows, given)
+        share = share if scored is None else share * scored[1]
+        with np.errstate(invalid="ignore"):
+            difference = of_numbers.sum(1) + joint - split.sum(1)
+        difference = np.where(np.isfinite(difference), difference, 0.0)
+        return split + share * (difference / np.maximum(share.sum(1), 1))[:, None]
 
     def _elbo(self, rows, given, excluded, n_draws, gaussian=None):
         """ELBO by component, a term of all components together (n,), and standard errors (n,).
@@ -186,7 +199,7 @@ class FittedModel:
             total, of_joint = total - nll, of_joint - joint
         total[_too_far(z)] = -torch.inf
         errors = _standard_errors(torch.stack(starts), changes).cpu().numpy()
-        of_joint = of_joint.double().cpu().numpy()
+        of_joint = np.nan_to_num(of_joint.double().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
         return _on_target(self._in_user_units(total, indices, change), scored), of_joint, errors
 
     def flow_log_prob(self, rows):
@@ -333,7 +346,7 @@ class FittedModel:
     def _within(self, conditioned):
         """Whether samples stay in the range that was seen: not if what they are given does not."""
         if "observed" not in conditioned:
-            return "guide" not in conditioned
+            return conditioned.get("guide") is None
         z, observed = (part.cpu().numpy() for part in conditioned["observed"])
         return self.encoding.is_within(z, observed)
 

@@ -44,6 +44,8 @@ class Denoiser(nn.Module):
         Noise levels above which a component is missing; None: no component is ever missing.
     categories : CategoryMarginals or None
         Closed-form distribution of the categories, the last components of x; None without any.
+    network_dtype : torch.dtype or None
+        Dtype of the network, if it is not that of the state.
     """
 
     # A smaller posterior standard deviation, relative to the component's own, is rounding error.
@@ -51,14 +53,13 @@ class Denoiser(nn.Module):
 
     def __init__(
         self, network, marginals, distribution=None, kernels=None, missing_above=None,
-        categories=None,
+        categories=None, network_dtype=None,
     ):  # fmt: skip
         super().__init__()
         self.network, self.marginals = network, marginals
         self.distribution, self.kernels = distribution, kernels
         self.missing_above, self.categories = missing_above, categories
-        # Dtype of the network, if it is not that of the state.
-        self._network_dtype = None
+        self._network_dtype = network_dtype
 
     @staticmethod
     def n_channels(marginals, distribution=None, kernels=None):
@@ -84,9 +85,10 @@ class Denoiser(nn.Module):
 
     def with_network_in(self, dtype):
         """Return the same denoiser with a copy of its network in another dtype."""
-        other = self.averaging(copy.deepcopy(self.network).to(dtype)).eval()
-        other._network_dtype = dtype
-        return other
+        return Denoiser(
+            copy.deepcopy(self.network).to(dtype), self.marginals, self.distribution, self.kernels,
+            self.missing_above, self.categories, network_dtype=dtype,
+        ).eval()  # fmt: skip
 
     def _evaluate(self, inputs, gamma, labels, one_hot):
         """Output of the network and, with categories, of its logits; in the inputs' dtype."""

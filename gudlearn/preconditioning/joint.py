@@ -161,6 +161,26 @@ class JointGaussian:
         trace = -(ratio / (1 + ratio)).sum(1) - (weight * variance / (1 + ratio)).sum(1)
         return 0.5 * (log_det + distance + trace)
 
+    def bound(self, x0, path, shared):
+        """Integral over a path of the bound's integrand for this Gaussian's denoiser, (B,).
+
+        Parameters
+        ----------
+        x0 : Tensor of shape (B, D)
+        path : GammaPath or MaskedPath
+            Of D components, or of more.
+        shared : bool
+            Whether all rows have the same noise levels.
+        """
+        n_rows, n = x0.shape
+        ends = []
+        for t in (0.0, 1.0):
+            gamma = path(torch.full((1 if shared else n_rows,), t).to(x0))
+            missing = path.missing_components(gamma)
+            missing = None if missing is None else missing[:, :n]
+            ends.append(self.divergence(x0, gamma[:, :n], missing))
+        return ends[0] - ends[1]
+
     def denoiser_on(self, path):
         """The denoiser (x, gamma) -> mean of this Gaussian, without what is missing on a path."""
 

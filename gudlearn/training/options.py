@@ -19,7 +19,7 @@ _MANY_ROWS = 10_000
 # Fraction of partially observed rows in training if values are missing, or numbers are mixed with
 # categories.
 _RATE_OF_PARTS = 0.3
-# Largest table that is kept as the reference set with retrieval="auto".
+# Rows of a table that are kept as the reference set with retrieval="auto".
 _MOST_REFERENCE = 2048
 
 
@@ -39,18 +39,17 @@ def conditional_rate(rate, encoding, rows):
     return _RATE_OF_PARTS if mixed or encoding.imputable(rows) is not None else 0.0
 
 
-def n_reference(retrieval, n_rows, images):
+def n_reference(retrieval, images):
     """Largest number of rows in the reference set.
 
     Parameters
     ----------
     retrieval : "auto" or int
-    n_rows : int
     images : bool
         Whether rows are images.
     """
     if retrieval == "auto":
-        return 0 if images or n_rows > _MOST_REFERENCE else _MOST_REFERENCE
+        return 0 if images else _MOST_REFERENCE
     return retrieval
 
 

@@ -212,7 +212,7 @@ def _image_bins(estimator, container, X):
 def _reference_set(estimator, encoding, rows, container, seed):
     """A reference set of training rows that the network looks up, or None."""
     images = container.is_image
-    most = n_reference(estimator.retrieval, len(rows), images)
+    most = n_reference(estimator.retrieval, images)
     # Distances are those of numbers: categories alone have none.
     if not most or not encoding.ends.numeric.any():
         return None
