@@ -3,6 +3,7 @@
 import math
 from numbers import Integral, Real
 
+import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
@@ -12,9 +13,10 @@ from gudlearn._constraints import HasMethods, Interval, StrOptions, validate_set
 from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
 from gudlearn.data.columns import check_n_samples, column_names
-from gudlearn.data.given import index_of
+from gudlearn.data.given import index_of, place_of
 from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
+from gudlearn.model.prediction import Prediction
 from gudlearn.model.sampling import Sampling, as_probabilities, auto_sampler
 from gudlearn.model.scoring import Scoring
 from gudlearn.model.state import learned_attributes
@@ -98,9 +100,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         observed or missing, or components are active one after another. One fit then models
         every conditional and marginal distribution; 0.3 is good for all of them at little cost.
         "auto" is 0.3 where values are missing, or X holds categories or point masses beside
-        numbers, else 0, and not less than in an earlier fit that is continued. Values are masked by
-        column or pixel; with a basis that mixes columns by component, which serves schedules that
-        are set after the fit.
+        numbers, 0.8 with ``targets``, else 0, and not less than in an earlier fit that is
+        continued. Values are masked by column or pixel; with a basis that mixes columns by
+        component, which serves schedules that are set after the fit.
+    targets : None, str, int or list of them, default=None
+        Names, or of an array indices, of columns that will be asked for given the others. Most of
+        the partially observed rows in training then have these as targets, and all other columns
+        observed or some of them missing. Weights are judged by the score of these columns given
+        the others, and ``validation_scores_`` are these. A ``conditional_rate`` of "auto" is 0.8.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples are made to agree with observed values; may be set after fit. "exact" holds
         observed components at their lowest noise level, for a network that was trained on such
@@ -242,6 +249,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "class_conditional": ["boolean"],
         "random_flips": ["boolean"],
         "conditional_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "targets": [None, str, Integral, "array-like"],
         "conditioning": [StrOptions({"auto", "exact", "posterior", "repaint"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
@@ -280,6 +288,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         class_conditional=False,
         random_flips=False,
         conditional_rate="auto",
+        targets=None,
         conditioning="auto",
         max_iter="auto",
         max_time=None,
@@ -314,6 +323,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.class_conditional = class_conditional
         self.random_flips = random_flips
         self.conditional_rate = conditional_rate
+        self.targets = targets
         self.conditioning = conditioning
         self.max_iter = max_iter
         self.max_time = max_time
@@ -450,6 +460,25 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         if isinstance(self.sampler, str) and self.sampler == "auto":
             sampler = auto_sampler(sampler, self.state_)
         return Sampling(self.state_, fitted, sampler, conditioning)
+
+    @isolated
+    def prediction(self, column):
+        """Predictions of one column of ``gudlearn.data.rows.Rows`` given the others, for tools.
+
+        Parameters
+        ----------
+        column : str or int
+            Name of a column; index of a column of an array.
+
+        Returns
+        -------
+        Prediction
+            Computes in float32.
+        """
+        check_is_fitted(self)
+        options = {"device": self.device, "precision": self.precision}
+        fitted = fitted_model(self.state_, dtype=torch.float32, **options)
+        return Prediction(self.state_, fitted, place_of("column", column, self.state_.container))
 
     def scoring(self):
         """Scoring of ``gudlearn.data.rows.Rows``, for tools that are built around a generator.

@@ -33,6 +33,14 @@ class MLP(BaseEstimator):
     dropout : float in [0, 1) or "auto", default="auto"
         Dropout probability of hidden units. In an estimator, "auto" is 300 divided by the number
         of rows, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
+    n_frequencies : int, default=0
+        Number of sines of each component among the inputs, of learned frequencies. They let the
+        network follow functions that are not smooth: good for predictions, hardly for densities.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko (2022), "On embeddings for numerical features in tabular deep
+    learning", https://arxiv.org/abs/2203.05556
 
     Examples
     --------
@@ -46,12 +54,14 @@ class MLP(BaseEstimator):
         "width": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "n_frequencies": [Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, width=128, n_blocks=3, dropout="auto"):
+    def __init__(self, width=128, n_blocks=3, dropout="auto", n_frequencies=0):
         self.width = width
         self.n_blocks = n_blocks
         self.dropout = dropout
+        self.n_frequencies = n_frequencies
 
     def build(self, n_components, n_channels, n_classes=0, n_estimates=0, n_levels=0):
         """Make the module.
@@ -80,7 +90,7 @@ class MLP(BaseEstimator):
         dropout = 0.0 if self.dropout == "auto" else self.dropout
         return ResidualMLP(
             n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates,
-            n_levels,
+            n_levels, self.n_frequencies,
         )  # fmt: skip
 
     def check_params(self, shape=None):
