@@ -20,22 +20,26 @@ from gudlearn.nn.mlp import ResidualMLP
 from gudlearn.nn.transformer import TransformerModule
 from gudlearn.nn.unet import UNetModule
 
+# Hidden units; hidden units and sines of each input where columns are predicted from others.
+_WIDTH, _TARGET_WIDTH, _FREQUENCIES = 128, 256, 12
+
 
 class MLP(BaseEstimator):
     """Residual multi-layer perceptron for rows of a table.
 
     Parameters
     ----------
-    width : int, default=128
-        Hidden units.
+    width : int or "auto", default="auto"
+        Hidden units. In an estimator with ``targets``, "auto" is 256. Otherwise it is 128.
     n_blocks : int, default=3
         Residual blocks, of two layers each.
     dropout : float in [0, 1) or "auto", default="auto"
         Dropout probability of hidden units. In an estimator, "auto" is 300 divided by the number
         of rows, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
-    n_frequencies : int, default=0
+    n_frequencies : int or "auto", default="auto"
         Number of sines of each component among the inputs, of learned frequencies. They let the
-        network follow functions that are not smooth: good for predictions, hardly for densities.
+        network follow functions that are not smooth. In an estimator with ``targets``, "auto" is
+        12. Otherwise it is 0.
 
     References
     ----------
@@ -51,13 +55,13 @@ class MLP(BaseEstimator):
     """
 
     _parameter_constraints = {
-        "width": [Interval(Integral, 1, None, closed="left")],
+        "width": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "n_frequencies": [Interval(Integral, 0, None, closed="left")],
+        "n_frequencies": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, width=128, n_blocks=3, dropout="auto", n_frequencies=0):
+    def __init__(self, width="auto", n_blocks=3, dropout="auto", n_frequencies="auto"):
         self.width = width
         self.n_blocks = n_blocks
         self.dropout = dropout
@@ -88,9 +92,11 @@ class MLP(BaseEstimator):
         """
         self.check_params()
         dropout = 0.0 if self.dropout == "auto" else self.dropout
+        width = _WIDTH if self.width == "auto" else self.width
+        n_frequencies = 0 if self.n_frequencies == "auto" else self.n_frequencies
         return ResidualMLP(
-            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates,
-            n_levels, self.n_frequencies,
+            n_components, n_channels, width, self.n_blocks, dropout, n_classes, n_estimates,
+            n_levels, n_frequencies,
         )  # fmt: skip
 
     def check_params(self, shape=None):
@@ -107,6 +113,18 @@ class MLP(BaseEstimator):
             If a parameter is of the wrong type or out of range.
         """
         self._validate_params()
+
+    def for_targets(self):
+        """Resolve "auto" parameters for an estimator with ``targets``.
+
+        Returns
+        -------
+        MLP
+            A copy.
+        """
+        chosen = {"width": _TARGET_WIDTH, "n_frequencies": _FREQUENCIES}
+        auto = {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
+        return clone(self).set_params(**auto)
 
     def sized(self, n_rows):
         """Resolve "auto" parameters for a number of rows.

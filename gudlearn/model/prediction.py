@@ -4,27 +4,25 @@ What is not observed is missing, not averaged over: the network has seen such ro
 one evaluation. A number y is one-dimensional given the others, and the probability flow from noise
 to data is then an increasing map. It carries quantiles of the noise,
 
-.. math:: x_1(\xi) = \alpha m + \sqrt{\alpha^2 V + \sigma^2}\, \xi ,
+.. math:: x_1(\xi) / \alpha = m + \sqrt{V + \sigma^2 / \alpha^2}\, \xi ,
 
 to those of y given the others, with :math:`m = E[y | others]` and V the variance of y, of which
 next to nothing is left at the highest noise level.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 
+from gudlearn.data.rows import Rows
 from gudlearn.diffusion.categories import corrupt
 from gudlearn.diffusion.noise import alpha
-from gudlearn.diffusion.process import marginal_std
-from gudlearn.diffusion.solvers import DPMSolverStep
+from gudlearn.diffusion.line import line_flow
 from gudlearn.encoding.column_map import ColumnMap
 
 # Rows, times quantiles, in one call of the network: its hidden units stay in the cache.
 _BATCH = 1024
 # Quantiles of a standard normal that go through the flow, and steps.
-NODES, _STEPS = np.linspace(-3.6, 3.6, 33), 14
+NODES, _STEPS = np.linspace(-3.6, 3.6, 33), 12
 
 
 class Prediction:
@@ -39,12 +37,28 @@ class Prediction:
     """
 
     def __init__(self, state, fitted, place):
-        self.state, self.fitted = state, fitted
+        self.state, self.fitted, self._place = state, fitted, place
         schema, encoding = state.container, state.encoding
         self._field = schema.first_field[place]
         of_column = np.zeros((1, len(schema.fields)), bool)
         of_column[:, schema.fields_of_column(place)] = True
         self._target = torch.from_numpy(encoding.components_in(of_column)[0])
+
+    def read(self, table):
+        """`Rows` of a `Table` of all columns, in which values of this one may be missing.
+
+        A level that was never seen counts as missing, and numbers are rounded to their grid.
+        """
+        schema, bins = self.state.container, self.state.encoding.bins
+        values = schema.read(table)
+        values[schema.masked & (values >= schema.n_levels)] = np.nan
+        position = (values - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
+        return Rows.of(bins.values(np.rint(position), values))
+
+    @property
+    def levels(self):
+        """Values of the column's levels; None if it is no category."""
+        return self.state.container.columns[self._place].levels
 
     def probabilities(self, rows):
         """Probabilities (n, K) of the levels of a category.
@@ -149,18 +163,13 @@ class Condition:
         model, n_nodes = self.model, len(nodes)
         first, last = model.path.gamma_1[j].to(self._x), model.path.gamma_0[j].to(self._x)
         gammas = torch.linspace(0, 1, _STEPS + 1, dtype=torch.float64).to(self._x)
-        gammas = first + (last - first) * gammas
         mean = self._denoised(self._x, self._gamma)[0][:, j]
-        variance = model.denoiser.marginals.variance[j]
-        nodes = torch.from_numpy(nodes).to(self._x)
-        y = alpha(first) * mean + marginal_std(variance, first) * nodes[:, None]
+        noise = (model.denoiser.marginals.variance[j] + first.exp()).sqrt()
+        y = mean + noise * torch.from_numpy(nodes).to(self._x)[:, None]
         x, gamma = self._x.repeat(n_nodes, 1), self._gamma.repeat(n_nodes, 1)
 
         def denoise(y, gamma_y):
-            x[:, j], gamma[:, j] = y.flatten(), gamma_y
+            x[:, j], gamma[:, j] = (alpha(gamma_y) * y).flatten(), gamma_y
             return self._denoised(x, gamma)[0][:, j].view_as(y)
 
-        step, memory = DPMSolverStep(), None
-        for gamma_t, gamma_s in pairwise(gammas):
-            y, memory = step(denoise, y, gamma_t, gamma_s, memory, None)
-        return (y / alpha(last)).T
+        return line_flow(denoise, y, first + (last - first) * gammas).T

@@ -119,8 +119,11 @@ def n_epochs(max_iter, max_time, n_rows):
     return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
 
 
-def resolve_network(network, n_rows, shape=None):
-    """The network's specification for n_rows rows of a table, or images of a shape."""
+def resolve_network(network, n_rows, shape=None, predicts=False):
+    """The network's specification for n_rows rows of a table, or images of a shape.
+
+    With `predicts` some columns will be asked for given the others.
+    """
     if isinstance(network, str) and network == "auto":
         network = "mlp" if shape is None else "unet"
     spec = resolve("network", network)
@@ -129,6 +132,8 @@ def resolve_network(network, n_rows, shape=None):
             f"network={spec!r} needs images, but X is a table. Pass X of shape (n, height, width[, "
             "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
         )
+    if predicts and hasattr(spec, "for_targets"):
+        spec = spec.for_targets()
     spec = spec.sized(n_rows) if hasattr(spec, "sized") else spec
     if hasattr(spec, "check_params"):
         spec.check_params(shape)

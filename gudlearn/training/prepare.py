@@ -77,7 +77,9 @@ def first_state(estimator, X, y, whole):
     rows, shape = Rows.of(values), getattr(container, "shape", None)
     if shape is not None:
         check_no_empty_column(rows.missing, column_names(estimator))
-    network = resolve_network(estimator.network, len(rows), shape)
+    network = resolve_network(
+        estimator.network, len(rows), shape, estimator.targets is not None
+    )
     _check_for_images(estimator, network, shape)
     classes = None
     if estimator.class_conditional:
