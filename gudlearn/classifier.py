@@ -307,7 +307,7 @@ def _are_images(generator, X):
     """Whether X holds images, or flat rows of them."""
     if getattr(generator, "shape", None) is not None:
         return True
-    return not hasattr(X, "columns") and np.ndim(X) > 2
+    return not hasattr(X, "columns") and np.asarray(X).ndim > 2
 
 
 def _count_classes(y):

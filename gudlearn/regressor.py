@@ -115,8 +115,8 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
                 values = _checked_target(y, n_rows)
                 if not np.ptp(values) > 0:
                     raise ValueError(
-                        f"y is {values[0]} in all rows: there is nothing to predict. Pass a y "
-                        "that varies."
+                        f"y is {values[0]} in all rows (n_samples={n_rows}): there is nothing to "
+                        "predict. Pass a y that varies."
                     )
                 self.is_whole_ = bool((values == np.rint(values)).all())
                 if self.is_whole_ and _are_few(values):

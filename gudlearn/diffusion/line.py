@@ -1,9 +1,9 @@
 r"""The probability flow of one component on a line, for many points at once.
 
-In y = x / alpha the flow is :math:`dy = \tfrac12 (y - D(y, \gamma)) \, d\gamma`. Differences between
+In y = x / alpha the flow is :math:`dy = \tfrac12 (y - D(y, \gamma)) \, d\gamma`. Differences of
 neighbouring points of a row are the slope b of the denoiser D. Its tangent is the denoiser of a
-Gaussian of variance :math:`V = b e^\gamma / (1 - b)` around :math:`m = (D - b y) / (1 - b)`, whose
-flow has closed form,
+Gaussian of variance :math:`V = b e^\gamma / (1 - b)` around :math:`m = (D - b y) / (1 - b)`. The
+flow of that has closed form,
 
 .. math:: y_s = m + \sqrt{\frac{V + e^{\gamma_s}}{V + e^{\gamma_t}}} \, (y_t - m) .
 

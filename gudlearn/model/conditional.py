@@ -33,7 +33,10 @@ class ConditionalQuantiles:
 
     def __init__(self, nodes, values, column_map, whole=False):
         rise = _LEAST_SLOPE * nodes
-        self._values = np.maximum.accumulate(values - rise, axis=1) + rise
+        # The mean of the least increasing function above and the greatest one below.
+        above = np.maximum.accumulate(values - rise, axis=1)
+        below = np.minimum.accumulate((values - rise)[:, ::-1], axis=1)[:, ::-1]
+        self._values = (above + below) / 2 + rise
         self._nodes, self._map, self.whole = nodes, column_map, whole
         self._step = nodes[1] - nodes[0]
         chords = np.diff(self._values, axis=1) / self._step

@@ -15,8 +15,8 @@ import torch
 
 from gudlearn.data.rows import Rows
 from gudlearn.diffusion.categories import corrupt
-from gudlearn.diffusion.noise import alpha
 from gudlearn.diffusion.line import line_flow
+from gudlearn.diffusion.noise import alpha
 from gudlearn.encoding.column_map import ColumnMap
 
 # Rows, times quantiles, in one call of the network: its hidden units stay in the cache.
