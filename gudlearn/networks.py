@@ -20,8 +20,9 @@ from gudlearn.nn.mlp import ResidualMLP
 from gudlearn.nn.transformer import TransformerModule
 from gudlearn.nn.unet import UNetModule
 
-# Hidden units; hidden units and sines of each input where columns are predicted from others.
-_WIDTH, _TARGET_WIDTH, _FREQUENCIES = 128, 256, 12
+# Sizes of a network, and those of one that predicts columns from others.
+_WIDTH, _N_BLOCKS = 128, 3
+_FOR_TARGETS = {"width": 256, "n_blocks": 2, "n_frequencies": 12}
 
 
 class MLP(BaseEstimator):
@@ -31,8 +32,9 @@ class MLP(BaseEstimator):
     ----------
     width : int or "auto", default="auto"
         Hidden units. In an estimator with ``targets``, "auto" is 256. Otherwise it is 128.
-    n_blocks : int, default=3
-        Residual blocks, of two layers each.
+    n_blocks : int or "auto", default="auto"
+        Residual blocks, of two layers each. In an estimator with ``targets``, "auto" is 2.
+        Otherwise it is 3.
     dropout : float in [0, 1) or "auto", default="auto"
         Dropout probability of hidden units. In an estimator, "auto" is 300 divided by the number
         of rows, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
@@ -56,12 +58,12 @@ class MLP(BaseEstimator):
 
     _parameter_constraints = {
         "width": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "n_blocks": [Interval(Integral, 1, None, closed="left")],
+        "n_blocks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "n_frequencies": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, width="auto", n_blocks=3, dropout="auto", n_frequencies="auto"):
+    def __init__(self, width="auto", n_blocks="auto", dropout="auto", n_frequencies="auto"):
         self.width = width
         self.n_blocks = n_blocks
         self.dropout = dropout
@@ -91,12 +93,14 @@ class MLP(BaseEstimator):
         nn.Module
         """
         self.check_params()
-        dropout = 0.0 if self.dropout == "auto" else self.dropout
-        width = _WIDTH if self.width == "auto" else self.width
-        n_frequencies = 0 if self.n_frequencies == "auto" else self.n_frequencies
+        auto = {"width": _WIDTH, "n_blocks": _N_BLOCKS, "dropout": 0.0, "n_frequencies": 0}
+        width, n_blocks, dropout, n_frequencies = (
+            default if getattr(self, name) == "auto" else getattr(self, name)
+            for name, default in auto.items()
+        )
         return ResidualMLP(
-            n_components, n_channels, width, self.n_blocks, dropout, n_classes, n_estimates,
-            n_levels, n_frequencies,
+            n_components, n_channels, width, n_blocks, dropout, n_classes, n_estimates, n_levels,
+            n_frequencies,
         )  # fmt: skip
 
     def check_params(self, shape=None):
@@ -122,8 +126,7 @@ class MLP(BaseEstimator):
         MLP
             A copy.
         """
-        chosen = {"width": _TARGET_WIDTH, "n_frequencies": _FREQUENCIES}
-        auto = {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
+        auto = {k: v for k, v in _FOR_TARGETS.items() if getattr(self, k) == "auto"}
         return clone(self).set_params(**auto)
 
     def sized(self, n_rows):

@@ -133,8 +133,26 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
     def _default_generator(self):
         return GUDGenerator()
 
-    def _distribution(self, X):
-        """The distributions of y given rows: `ConditionalQuantiles` or `ConditionalLevels`."""
+    @isolated
+    def predict_distribution(self, X):
+        """The distribution of y given each row, which has all other answers.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            NaN marks a missing value.
+
+        Returns
+        -------
+        ConditionalQuantiles or ConditionalLevels
+            With the methods ``mean()``, ``median()``, ``mode()``, ``quantile(q)``, ``cdf(y)`` and
+            ``log_prob(y)``, for all rows at once.
+
+        Raises
+        ------
+        ValueError
+            If X does not match the X that was fitted.
+        """
         check_is_fitted(self)
         prediction, rows = self._table.prediction(self, X)
         if prediction.levels is not None:
@@ -166,7 +184,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         if statistic not in _STATISTICS:
             known = ", ".join(map(repr, _STATISTICS))
             raise ValueError(f"statistic={statistic!r} must be one of {known}. Pass one.")
-        return getattr(self._distribution(X), statistic)()
+        return getattr(self.predict_distribution(X), statistic)()
 
     @isolated
     def predict_quantile(self, X, q):
@@ -202,7 +220,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"q={q!r} must be a probability between 0 and 1, both excluded, or a list of them."
             )
-        found = self._distribution(X).quantile(np.atleast_1d(levels))
+        found = self.predict_distribution(X).quantile(np.atleast_1d(levels))
         return found if levels.ndim else found[:, 0]
 
     @isolated
@@ -227,7 +245,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
             If n_samples is not a positive whole number.
         """
         check_n_samples(n_samples)
-        distribution = self._distribution(X)
+        distribution = self.predict_distribution(X)
         rng = check_random_state(self.random_state if random_state is None else random_state)
         # Zero is no probability of a quantile.
         u = rng.uniform(size=(len(distribution), n_samples)).clip(1e-12)
@@ -248,7 +266,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
             Log-probability if y was whole in fit; minus infinity of what is no whole number then,
             or no level.
         """
-        distribution = self._distribution(X)
+        distribution = self.predict_distribution(X)
         return distribution.log_prob(_checked_target(y, len(distribution)))
 
     @isolated
@@ -265,7 +283,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             If the model is calibrated and y continuous, uniform over rows.
         """
-        distribution = self._distribution(X)
+        distribution = self.predict_distribution(X)
         return distribution.cdf(_checked_target(y, len(distribution)))
 
     def __sklearn_tags__(self):

@@ -316,7 +316,7 @@ def test_nested_parameters_clones_and_pickles(kind):
 def test_networks_that_predict_have_more_units_and_waves():
     X, y = linear(60)
     network = GUDRegressor(GUDGenerator(max_iter=0)).fit(X, y).generator_.network_
-    assert (network.width, network.n_frequencies) == (256, 12)
+    assert (network.width, network.n_blocks, network.n_frequencies) == (256, 2, 12)
     plain = GUDGenerator(max_iter=0).fit(X).state_
     assert "frequencies" not in plain.weights and plain.weights["first.weight"].shape[0] == 128
 

@@ -41,7 +41,7 @@ class ResidualMLP(nn.Module):
 
     EMBEDDING = 64
     # Standard deviation of the initial frequencies, in turns per unit of the squashed state.
-    FREQUENCY = 1.0
+    FREQUENCY = 0.5
 
     def __init__(
         self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_estimates=0,
