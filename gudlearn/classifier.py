@@ -11,6 +11,7 @@ from gudlearn._constraints import HasMethods, StrOptions
 from gudlearn._specs import NestedGenerator
 from gudlearn.data.labels import check_no_missing_label, fit_labels
 from gudlearn.generator import GUDGenerator
+from gudlearn.model.calibration import best_factor
 from gudlearn.model.target_table import TargetTable
 
 
@@ -46,6 +47,9 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         Class labels, sorted.
     class_prior_ : ndarray of shape (n_classes,)
         Probabilities of the classes in use.
+    temperature_ : float
+        With "joint", the divisor of log-probabilities under which the generator's held-out rows
+        are most likely; 1 with fewer than 20 of them, and with "density".
     n_features_in_ : int
         Number of columns, or of values in one image.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -127,7 +131,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
             model = _ByColumn(generator) if method == "joint" else _ByDensity(generator)
             self._model = model.fit(self, X, y)
             self.method_, self.generator_ = method, generator
-            self.classes_ = self._model.classes
+            self.classes_, self.temperature_ = self._model.classes, self._model.temperature
             self.class_prior_ = self._model.frequencies if priors is None else priors
         return self
 
@@ -242,6 +246,7 @@ class _ByColumn:
     Attributes
     ----------
     classes, frequencies : ndarray of shape (n_classes,)
+    temperature : float
     """
 
     def __init__(self, generator):
@@ -259,16 +264,28 @@ class _ByColumn:
                 self._values = self.classes.astype(object) if is_text else self.classes
             return self._values[codes.numpy()], "category"
 
-        self._table.fit(estimator, X, column)
+        held_out, self.temperature = self._table.fit(estimator, X, column), 1.0
+        n = len(held_out.index)
+        if n:
+            log_p = self._log_proba(held_out.prediction, held_out.rows)
+            place = np.searchsorted(self.classes, np.asarray(y).ravel()[held_out.index])
+
+            def log_likelihood(temperature):
+                return log_softmax(log_p / temperature, axis=1)[np.arange(n), place]
+
+            self.temperature = best_factor(log_likelihood, n)
         return self
+
+    def _log_proba(self, prediction, rows):
+        levels = np.asarray(prediction.levels).tolist()
+        order = [levels.index(value) for value in self._values.tolist()]
+        p = prediction.probabilities(rows)[:, order]
+        return np.log(np.maximum(p, np.finfo(np.float64).tiny))
 
     def log_proba(self, estimator, X):
         """Log-probabilities of the classes relative to their frequencies, (n, n_classes)."""
-        prediction, rows = self._table.prediction(estimator, X)
-        levels = np.asarray(prediction.levels).tolist()
-        order = [levels.index(value) for value in self._values.tolist()]
-        p = np.maximum(prediction.probabilities(rows)[:, order], np.finfo(np.float64).tiny)
-        return np.log(p) - np.log(self.frequencies)
+        log_p = self._log_proba(*self._table.prediction(estimator, X)) / self.temperature
+        return log_softmax(log_p, axis=1) - np.log(self.frequencies)
 
     def log_likelihood(self, estimator, X):
         """Log-likelihoods of rows given each class, (n, n_classes)."""
@@ -279,6 +296,8 @@ class _ByColumn:
 
 class _ByDensity:
     """The density of the rows of each class; see `_ByColumn`."""
+
+    temperature = 1.0
 
     def __init__(self, generator):
         self._generator = generator

@@ -194,6 +194,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Number of epochs before each evaluation.
     best_validation_score_ : float or None
         The score of the weights that were kept.
+    validation_index_ : ndarray of int or None
+        Rows of X on which the weights were judged; None without validation.
     conditional_rate_ : float
         Fraction of the training rows that were partially observed.
     n_parameters_ : int

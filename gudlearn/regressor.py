@@ -10,6 +10,7 @@ from gudlearn._constraints import HasMethods
 from gudlearn._specs import NestedGenerator
 from gudlearn.data.columns import check_n_samples
 from gudlearn.generator import GUDGenerator
+from gudlearn.model.calibration import best_factor
 from gudlearn.model.conditional import ConditionalLevels, ConditionalQuantiles
 from gudlearn.model.prediction import NODES
 from gudlearn.model.target_table import TargetTable
@@ -39,6 +40,9 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
     is_whole_ : bool
         Whether all values of y in fit are whole numbers. Then so are medians, modes, quantiles and
         samples, and ``log_prob`` is a log-probability.
+    factor_ : float
+        Factor of the distance of each y from its median in a row, or for levels the temperature,
+        under which the generator's held-out rows are most likely; 1 with fewer than 20 of them.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -126,9 +130,29 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
                     values = values + rng.uniform(-0.5, 0.5, n_rows)
                 return values, "continuous"
 
-            self._table = TargetTable(generator).fit(self, X, column)
+            self._table = TargetTable(generator)
+            held_out = self._table.fit(self, X, column)
             self.generator_ = generator
+            self.factor_ = self._best_factor(held_out, _checked_target(y, None))
         return self
+
+    def _best_factor(self, held_out, y):
+        """The factor under which held-out rows are most likely."""
+        y, n = y[held_out.index], len(held_out.index)
+        if not n:
+            return 1.0
+        make = self._maker(held_out.prediction, held_out.rows)
+        return best_factor(lambda factor: make(factor).log_prob(y), n)
+
+    def _maker(self, prediction, rows):
+        """A function of the factor that makes the distributions of rows."""
+        levels = prediction.levels
+        if levels is not None:
+            p = prediction.probabilities(rows)[:, : len(levels)]
+            return lambda factor: ConditionalLevels(levels, p, factor)
+        values, column_map = prediction.quantiles(rows), prediction.column_map()
+        whole = self.is_whole_
+        return lambda factor: ConditionalQuantiles(NODES, values, column_map, whole, factor)
 
     def _default_generator(self):
         return GUDGenerator()
@@ -154,12 +178,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
             If X does not match the X that was fitted.
         """
         check_is_fitted(self)
-        prediction, rows = self._table.prediction(self, X)
-        if prediction.levels is not None:
-            levels, p = prediction.levels, prediction.probabilities(rows)
-            return ConditionalLevels(levels, p[:, : len(levels)])
-        values, column_map = prediction.quantiles(rows), prediction.column_map()
-        return ConditionalQuantiles(NODES, values, column_map, self.is_whole_)
+        return self._maker(*self._table.prediction(self, X))(self.factor_)
 
     @isolated
     def predict(self, X, statistic="mean"):
@@ -296,7 +315,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
 
 
 def _checked_target(y, n_rows):
-    """Target values, float64 of shape (n_rows,).
+    """Target values, float64 of shape (n_rows,), or of any length if that is None.
 
     Raises
     ------
@@ -315,7 +334,7 @@ def _checked_target(y, n_rows):
             f"y is NaN or infinity in {int(bad.sum())} rows: {rows}{more}. Drop these rows; "
             "GUDGenerator can learn from their features."
         )
-    if len(y) != n_rows:
+    if n_rows is not None and len(y) != n_rows:
         raise ValueError(f"y has {len(y)} values for {n_rows} rows. Pass one for each row.")
     return y
 

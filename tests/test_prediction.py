@@ -127,6 +127,22 @@ def test_units_of_y_change_nothing_else():
     np.testing.assert_allclose(densities[0] - np.log(100), densities[1], atol=0.02)
 
 
+def test_held_out_rows_choose_the_factor():
+    X, y = linear(200)
+    gen = small(max_iter=2)
+    model = GUDRegressor(gen).fit(X, y)
+    held_out = model.generator_.validation_index_
+    assert len(held_out) == 20
+    nll = []
+    for factor in (0.8 * model.factor_, model.factor_, 1.25 * model.factor_):
+        model.factor_ = factor
+        nll.append(-model.log_prob(X[held_out], y[held_out]).sum() + 5.6 * np.log(factor) ** 2)
+    assert nll[1] < min(nll[0], nll[2])
+    # Fewer rows say too little, and untrained models hold none out.
+    assert GUDRegressor(gen).fit(X[:90], y[:90]).factor_ == 1
+    assert GUDRegressor(untrained()).fit(X, y).factor_ == 1
+
+
 # Whole numbers
 
 
@@ -207,8 +223,10 @@ def test_probabilities_are_those_of_the_generator(trained):
     model, frame, _ = trained
     slow = model.generator_.conditional_proba(frame[:20], "y")
     assert slow.columns.tolist() == ["no", "yes"]
+    expected = slow.to_numpy() ** (1 / model.temperature_)
+    expected /= expected.sum(1, keepdims=True)
     # In float32, with observed values without the noise of their floor.
-    np.testing.assert_allclose(model.predict_proba(frame[:20]), slow, atol=1e-4)
+    np.testing.assert_allclose(model.predict_proba(frame[:20]), expected, atol=1e-4)
 
 
 def test_rows_and_classes_have_a_density(trained):

@@ -7,11 +7,11 @@
 targets y, and a list of arrays of the test rows, the canonical splits. The parts are
 
 - classify: accuracy and log loss of `GUDClassifier` and `HistGradientBoostingClassifier`, both with
-  default parameters, on up to 3,000 test rows (1,000 of regressions) after training on up to `--rows` others; the expected
+  default parameters, on up to 3,000 test rows after training on up to `--rows` others; the expected
   calibration error in ten bins of the highest probability;
 - regress: test negative log-likelihood in nats, root mean squared error, CRPS and the coverage of
   90 % intervals of `GUDRegressor`, and of normal errors around `HistGradientBoostingRegressor` with
-  the standard deviation of a tenth of the rows that it is not trained on.
+  the standard deviation of a tenth of the rows that it is not trained on; up to 1,000 test rows.
 
 Test rows are scored once and choose nothing. With `--out` each result is a JSON line, and a second
 run skips what the file has.

@@ -29,9 +29,13 @@ class ConditionalQuantiles:
         From components to the units of the data.
     whole : bool
         Whether values are whole numbers, to which uniform noise of width 1 was added.
+    spread : float
+        Factor of the distances of components from the median.
     """
 
-    def __init__(self, nodes, values, column_map, whole=False):
+    def __init__(self, nodes, values, column_map, whole=False, spread=1.0):
+        median = values[:, [len(nodes) // 2]]
+        values = median + spread * (values - median)
         rise = _LEAST_SLOPE * nodes
         # The mean of the least increasing function above and the greatest one below.
         above = np.maximum.accumulate(values - rise, axis=1)
@@ -152,12 +156,16 @@ class ConditionalLevels:
     levels : ndarray of shape (K,)
         The values, ascending.
     probabilities : ndarray of shape (n, K)
+    temperature : float
+        Divisor of the logarithms of the probabilities, before they are normalised.
     """
 
     whole = True
 
-    def __init__(self, levels, probabilities):
-        self.levels, self.probabilities = np.asarray(levels, dtype=np.float64), probabilities
+    def __init__(self, levels, probabilities, temperature=1.0):
+        self.levels = np.asarray(levels, dtype=np.float64)
+        p = probabilities ** (1 / temperature)
+        self.probabilities = p / p.sum(1, keepdims=True)
 
     def __len__(self):
         return len(self.probabilities)

@@ -1,5 +1,7 @@
 """A table with a target as one more column, and the generator that models both."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gudlearn._specs import declare_target
@@ -7,6 +9,23 @@ from gudlearn.data.appending import free_label, with_column, with_unknown
 from gudlearn.data.completing import as_frame
 from gudlearn.data.frames import is_frame
 from gudlearn.data.reading import read_checked
+
+
+class HeldOut(NamedTuple):
+    """Rows on which the weights of a generator were judged.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    rows : Rows
+        Without the target.
+    index : ndarray of shape (n,) of int
+        Their indices in fit.
+    """
+
+    prediction: object
+    rows: object
+    index: np.ndarray
 
 
 class TargetTable:
@@ -35,7 +54,7 @@ class TargetTable:
 
         Returns
         -------
-        self : TargetTable
+        HeldOut
         """
         table = read_checked(estimator, X, reset=True)
         values, feature_type = target(table.n_rows, is_frame(X))
@@ -43,7 +62,11 @@ class TargetTable:
         self.label = free_label(X)
         declare_target(self.generator, self.label, feature_type)
         self.generator.fit(with_column(X, self.label, values))
-        return self
+        index = self.generator.validation_index_
+        index = np.arange(0) if index is None else index
+        prediction = self.generator.prediction(self.label)
+        rows = prediction.read(with_unknown(table, self.label))
+        return HeldOut(prediction, rows.take(index), index)
 
     def with_target(self, estimator, X, value):
         """New features, with one value of the target in all rows, as one table."""

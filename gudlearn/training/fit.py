@@ -109,6 +109,7 @@ class Fit:
         held_out = hold_out(self.rows, n, self.seed)
         train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
         untrained = estimator.fitted_model()
+        self.state = replace(self.state, held_out=held_out if len(held_out) else None)
         source, held_out = self._source(train), self.rows.take(held_out)
         targets = targets_of(estimator, state)
         validation = make_validation(untrained, held_out, self.seed, targets)
