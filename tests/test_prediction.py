@@ -143,6 +143,17 @@ def test_held_out_rows_choose_the_factor():
     assert GUDRegressor(untrained()).fit(X, y).factor_ == 1
 
 
+@pytest.mark.parametrize("size", [1e8, 1e30, 1e200])
+def test_rows_far_away_have_finite_predictions(size):
+    X, y = linear(60)
+    rows = np.array([[size, 0, 0], [-size, size, 0], [np.nan, -size, size]])
+    model = GUDRegressor(small()).fit(X, y)
+    assert np.isfinite(model.predict_quantile(rows, [0.1, 0.9])).all()
+    assert np.isfinite(model.log_prob(rows, [0.0, 1.0, 2.0])).all()
+    p = GUDClassifier(small()).fit(X, y > 0).predict_proba(rows)
+    np.testing.assert_allclose(p.sum(1), 1)
+
+
 # Whole numbers
 
 

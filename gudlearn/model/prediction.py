@@ -23,6 +23,8 @@ from gudlearn.encoding.column_map import ColumnMap
 _BATCH = 1024
 # Quantiles of a standard normal that go through the flow, and steps.
 NODES, _STEPS = np.linspace(-3.6, 3.6, 33), 12
+# Values farther from the mean say no more. Squares of these do not overflow in float32.
+_FARTHEST = 1e4
 
 
 class Prediction:
@@ -129,11 +131,12 @@ class Condition:
     def __init__(self, model, z, observed, target):
         self.model = model
         path = model.masked_path(observed, ~observed & ~target)
-        x0 = z[:, model.active]
+        x0, n = z[:, model.active], len(model.numeric)
+        x0 = torch.cat([x0[:, :n].clamp(-_FARTHEST, _FARTHEST), x0[:, n:]], 1)
         zero = x0.new_zeros(1)
         # What is observed is shown without the noise of its floor, what is not at its mean.
         shown, _ = corrupt(x0, torch.zeros_like(x0), model.path(zero), model.path)
-        mean, n = torch.zeros_like(x0), len(model.numeric)
+        mean = torch.zeros_like(x0)
         if n:
             gamma = model.path(zero + 1)[:, :n]
             mean[:, :n] = alpha(gamma) * model.denoiser.marginals.mean
