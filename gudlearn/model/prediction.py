@@ -49,11 +49,10 @@ class Prediction:
     def read(self, table):
         """`Rows` of a `Table` of all columns, in which values of this one may be missing.
 
-        A level that was never seen counts as missing, and numbers are rounded to their grid.
+        A level that was never seen is none to the network, and numbers are rounded to their grid.
         """
         schema, bins = self.state.container, self.state.encoding.bins
         values = schema.read(table)
-        values[schema.masked & (values >= schema.n_levels)] = np.nan
         position = (values - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
         return Rows.of(bins.values(np.rint(position), values))
 

@@ -81,6 +81,12 @@ def test_a_steady_category_has_the_bound_without_its_noise():
     eps = torch.zeros(2, 3).double()
     of_steady = [terms(steady, torch.full((n,), t).double(), eps) for t in (0.1, 0.9)]
     torch.testing.assert_close(of_steady[0], of_steady[1])
+    # It is the cross-entropy of the category where it is masked.
+    seen = steady(torch.ones(n).double())
+    log_prob = model.levels.split(model.denoiser(torch.where(state == OBSERVED, x0, 0.0), seen))[1]
+    entropy = model.levels.nll(log_prob, x0[:, 2:])[:, 0]
+    # What is observed has the scale of its floor.
+    torch.testing.assert_close(of_steady[0], entropy, rtol=1e-3, atol=1e-4)
     m = 2000
     t = ((torch.arange(m) + 0.5) / m).double().repeat_interleave(n)
     u = torch.rand(m * n, generator=torch.Generator().manual_seed(0)).double()
