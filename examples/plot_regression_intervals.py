@@ -26,8 +26,8 @@ def draw(n):
     return x[:, None], np.sin(1.5 * x) + branch + (0.08 + 0.06 * (x + 3)) * rng.normal(size=n)
 
 
-X, y = draw(1200)
-generator = GUDGenerator(network=MLP(width=96), max_iter=140)
+X, y = draw(2400)
+generator = GUDGenerator(network=MLP(width=96), max_iter=60)
 model = GUDRegressor(generator, random_state=0).fit(X, y)
 
 # %%

@@ -71,13 +71,13 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
     >>> import numpy as np
     >>> from gudlearn import GUDGenerator, GUDRegressor
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(200, 2))
-    >>> y = X[:, 0] + (1 + X[:, 1] ** 2) * rng.normal(size=200) / 5
-    >>> model = GUDRegressor(GUDGenerator(max_iter=20), random_state=0).fit(X, y)
+    >>> X = rng.normal(size=(100, 2))
+    >>> y = X[:, 0] + (1 + X[:, 1] ** 2) * rng.normal(size=100) / 5
+    >>> model = GUDRegressor(GUDGenerator(max_iter=10), random_state=0).fit(X, y)
     >>> model.predict(X[:3]).shape, model.predict_quantile(X[:3], [0.05, 0.95]).shape
     ((3,), (3, 2))
-    >>> model.log_prob(X, y).mean() > -1.0
-    np.True_
+    >>> model.log_prob(X[:3], y[:3]).shape
+    (3,)
     """
 
     _NEEDS = "targets", "has no targets"
@@ -230,7 +230,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         >>> from gudlearn import GUDGenerator, GUDRegressor
         >>> X = np.random.default_rng(0).normal(size=(100, 1))
         >>> model = GUDRegressor(GUDGenerator(max_iter=0)).fit(X, X[:, 0] ** 2)
-        >>> low, high = model.predict_quantile(X, [0.05, 0.95]).T
+        >>> low, high = model.predict_quantile(X[:5], [0.05, 0.95]).T
         >>> bool((low < high).all())
         True
         """
