@@ -26,14 +26,14 @@ def draw(n):
     return x[:, None], np.sin(1.5 * x) + branch + (0.08 + 0.06 * (x + 3)) * rng.normal(size=n)
 
 
-X, y = draw(2400)
-generator = GUDGenerator(network=MLP(width=96), max_iter=60)
+X, y = draw(1500)
+generator = GUDGenerator(network=MLP(width=96), batch_size=128, max_iter=40)
 model = GUDRegressor(generator, random_state=0).fit(X, y)
 
 # %%
 # One call gives the distribution of each row, from which everything else follows: quantiles, mean,
 # mode and density. The mean lies between the branches, where there are no rows.
-grid = np.linspace(-3, 3, 121)[:, None]
+grid = np.linspace(-3, 3, 97)[:, None]
 found = model.predict_distribution(grid)
 levels = np.linspace(0.05, 0.95, 19)
 quantiles = found.quantile(levels)
@@ -60,7 +60,7 @@ axes[1].set(xlabel="x", title="Density of y given x (square root)")
 # Are the intervals right? If they are, the distribution function of each test row at its y is
 # uniform, and an interval of 90 % holds nine rows of ten. The reliability of a classifier is read
 # in the same way: of the rows that get a probability of 70 %, 70 % should belong to the class.
-X_test, y_test = draw(1000)
+X_test, y_test = draw(700)
 of_test = model.predict_distribution(X_test)
 p = np.sort(of_test.cdf(y_test))
 low, high = of_test.quantile(np.array([0.05, 0.95])).T
@@ -68,7 +68,8 @@ coverage = np.mean((y_test >= low) & (y_test <= high))
 print(f"an interval of 90 % holds {coverage:.1%} of the test rows")
 
 X_moons, labels = make_moons(2500, noise=0.4, random_state=0)
-classifier = GUDClassifier(GUDGenerator(network=MLP(width=64), max_iter=30), random_state=0)
+small = GUDGenerator(network=MLP(width=64), batch_size=64, max_iter=20)
+classifier = GUDClassifier(small, random_state=0)
 proba = classifier.fit(X_moons[:1000], labels[:1000]).predict_proba(X_moons[1000:])[:, 1]
 place = np.minimum((proba * 10).astype(int), 9)
 bins = [place == k for k in range(10) if (place == k).sum() > 10]
