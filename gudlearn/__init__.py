@@ -20,6 +20,7 @@ from gudlearn.plotting import (
     ScheduleDisplay,
     SoftnessDisplay,
 )
+from gudlearn.regressor import GUDRegressor
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
     CosineSchedule,
@@ -46,6 +47,7 @@ __all__ = [
     "GUDGenerator",
     "GUDImputer",
     "GUDOutlierDetector",
+    "GUDRegressor",
     "GenerativePipeline",
     "Heun",
     "IdentityBasis",

@@ -145,6 +145,33 @@ def _is_of_another_kind(parameter, value):
     )
 
 
+def declare_target(generator, column, feature_type):
+    """Let a generator that is not fitted model one more column, the last, and favour it.
+
+    Parameters
+    ----------
+    generator : GUDGenerator
+        Changed in place.
+    column : str or int
+        Label of the column; its index in an array.
+    feature_type : {"category", "continuous"}
+    """
+    schema = resolve("schema", generator.schema)
+    types = {**(schema.feature_types or {}), column: feature_type}
+    widths = schema.bin_width
+    if feature_type == "continuous":
+        widths = {**(widths or {}), column: None}
+    schema.set_params(feature_types=types, bin_width=widths)
+    changed = {"schema": schema, "targets": [column], "class_conditional": False}
+    for name, n_dimensions in (("bin_width", 1), ("bin_range", 2)):
+        value = getattr(generator, name)
+        if value is not None and not isinstance(value, str) and np.ndim(value) == n_dimensions:
+            value = np.asarray(value, dtype=np.float64)
+            # A single pair of bounds is one for all columns.
+            changed[name] = np.concatenate([value, np.full((1, *value.shape[1:]), np.nan)])
+    generator.set_params(**changed)
+
+
 class NamedSpecs:
     """Mixin: ``set_params(schedule__softness=0.3)`` works also if schedule is a name."""
 

@@ -3,6 +3,7 @@
 import math
 from numbers import Integral, Real
 
+import torch
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils.validation import check_is_fitted
@@ -12,9 +13,10 @@ from gudlearn._constraints import HasMethods, Interval, StrOptions, validate_set
 from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
 from gudlearn.data.columns import check_n_samples, column_names
-from gudlearn.data.given import index_of
+from gudlearn.data.given import index_of, place_of
 from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
+from gudlearn.model.prediction import Prediction
 from gudlearn.model.sampling import Sampling, as_probabilities, auto_sampler
 from gudlearn.model.scoring import Scoring
 from gudlearn.model.state import learned_attributes
@@ -106,9 +108,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         observed or missing, or components are active one after another. One fit then models
         every conditional and marginal distribution; 0.3 is good for all of them at little cost.
         "auto" is 0.3 where values are missing, or X holds categories or point masses beside
-        numbers, else 0, and not less than in an earlier fit that is continued. Values are masked by
-        column or pixel; with a basis that mixes columns by component, which serves schedules that
-        are set after the fit.
+        numbers, 0.8 with ``targets``, else 0, and not less than in an earlier fit that is
+        continued. Values are masked by column or pixel; with a basis that mixes columns by
+        component, which serves schedules that are set after the fit.
+    targets : None, str, int or list of them, default=None
+        Names, or of an array indices, of columns that will be asked for given the others. Most of
+        the partially observed rows in training then have these as targets, and all other columns
+        observed or some of them missing. Weights are judged by the score of these columns given
+        the others, and ``validation_scores_`` are these. A ``conditional_rate`` of "auto" is 0.8.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples are made to agree with observed values; may be set after fit. "exact" holds
         observed components at their lowest noise level, for a network that was trained on such
@@ -195,6 +202,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Number of epochs before each evaluation.
     best_validation_score_ : float or None
         The score of the weights that were kept.
+    validation_index_ : ndarray of int or None
+        Rows of X on which the weights were judged; None without validation.
     conditional_rate_ : float
         Fraction of the training rows that were partially observed.
     n_parameters_ : int
@@ -244,15 +253,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
         "likelihood": [StrOptions({"bound", "flow"})],
-        "n_draws": [
-            StrOptions({"auto", "coarse"}), Interval(Integral, 1, None, closed="left")
-        ],
+        "n_draws": [StrOptions({"auto", "coarse"}), Interval(Integral, 1, None, closed="left")],
         "preconditioning": [StrOptions({"auto", "mixture", "joint", "marginal", "gaussian"})],
         "retrieval": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
         "class_conditional": ["boolean"],
         "random_flips": ["boolean"],
         "conditional_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
+        "targets": [None, str, Integral, "array-like"],
         "conditioning": [StrOptions({"auto", "exact", "posterior", "repaint"})],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
@@ -292,6 +300,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         class_conditional=False,
         random_flips=False,
         conditional_rate="auto",
+        targets=None,
         conditioning="auto",
         max_iter="auto",
         max_time=None,
@@ -327,6 +336,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.class_conditional = class_conditional
         self.random_flips = random_flips
         self.conditional_rate = conditional_rate
+        self.targets = targets
         self.conditioning = conditioning
         self.max_iter = max_iter
         self.max_time = max_time
@@ -438,8 +448,13 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     # For tools that are built around a generator
 
     @isolated
-    def fitted_model(self):
+    def fitted_model(self, dtype=None):
         """The fitted model on its device, for tools that are built around a generator.
+
+        Parameters
+        ----------
+        dtype : torch.dtype or None, default=None
+            None is float64 for tables, float32 for images.
 
         Returns
         -------
@@ -449,7 +464,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         """
         check_is_fitted(self)
         key = int(self.random_state) if isinstance(self.random_state, Integral) else 0
-        return fitted_model(self.state_, device=self.device, precision=self.precision, key=key)
+        options = {"device": self.device, "precision": self.precision, "dtype": dtype}
+        return fitted_model(self.state_, key=key, **options)
 
     def sampling(self):
         """Sampling without the container of X, for tools that are built around a generator.
@@ -463,6 +479,23 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         if isinstance(self.sampler, str) and self.sampler == "auto":
             sampler = auto_sampler(sampler, self.state_)
         return Sampling(self.state_, fitted, sampler, conditioning)
+
+    @isolated
+    def prediction(self, column):
+        """Predictions of one column of ``gudlearn.data.rows.Rows`` given the others, for tools.
+
+        Parameters
+        ----------
+        column : str or int
+            Name of a column; index of a column of an array.
+
+        Returns
+        -------
+        Prediction
+            Computes in float32.
+        """
+        fitted = self.fitted_model(torch.float32)
+        return Prediction(self.state_, fitted, place_of("column", column, self.state_.container))
 
     def scoring(self, n_draws=None):
         """Scoring of ``gudlearn.data.rows.Rows``, for tools that are built around a generator.
@@ -770,9 +803,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     # Scores
 
     @isolated
-    def score_samples(
-        self, X, y=None, *, given_columns=None, n_draws=None, return_std=False
-    ):
+    def score_samples(self, X, y=None, *, given_columns=None, n_draws=None, return_std=False):
         """Log-likelihood of each row, in nats and in the units of X.
 
         Parameters
@@ -825,8 +856,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         (5,)
         """
         rows, given = self._data().rows(X, y), self._data().mask("given_columns", given_columns)
-        scores, errors = self.scoring(n_draws).rows_and_errors(rows, given)
-        return (scores, errors) if return_std else scores
+        scores = self.scoring(n_draws).rows_and_errors(rows, given)
+        return tuple(scores) if return_std else scores[0]
 
     @isolated
     def score_samples_leave_one_out(self, X, reference=None):

@@ -20,19 +20,33 @@ from gudlearn.nn.mlp import ResidualMLP
 from gudlearn.nn.transformer import TransformerModule
 from gudlearn.nn.unet import UNetModule
 
+# Sizes of a network, and those of one that predicts columns from others.
+_WIDTH, _N_BLOCKS = 128, 3
+_FOR_TARGETS = {"width": 256, "n_blocks": 2, "n_frequencies": 12}
+
 
 class MLP(BaseEstimator):
     """Residual multi-layer perceptron for rows of a table.
 
     Parameters
     ----------
-    width : int, default=128
-        Hidden units.
-    n_blocks : int, default=3
-        Residual blocks, of two layers each.
+    width : int or "auto", default="auto"
+        Hidden units. In an estimator with ``targets``, "auto" is 256. Otherwise it is 128.
+    n_blocks : int or "auto", default="auto"
+        Residual blocks, of two layers each. In an estimator with ``targets``, "auto" is 2.
+        Otherwise it is 3.
     dropout : float in [0, 1) or "auto", default="auto"
         Dropout probability of hidden units. In an estimator, "auto" is 300 divided by the number
         of rows, at most 0.2, and 0 if that is below 0.03. Otherwise it is 0.
+    n_frequencies : int or "auto", default="auto"
+        Number of sines of each component among the inputs, of learned frequencies. They let the
+        network follow functions that are not smooth. In an estimator with ``targets``, "auto" is
+        12. Otherwise it is 0.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko (2022), "On embeddings for numerical features in tabular deep
+    learning", https://arxiv.org/abs/2203.05556
 
     Examples
     --------
@@ -43,15 +57,17 @@ class MLP(BaseEstimator):
     """
 
     _parameter_constraints = {
-        "width": [Interval(Integral, 1, None, closed="left")],
-        "n_blocks": [Interval(Integral, 1, None, closed="left")],
+        "width": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_blocks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "n_frequencies": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, width=128, n_blocks=3, dropout="auto"):
+    def __init__(self, width="auto", n_blocks="auto", dropout="auto", n_frequencies="auto"):
         self.width = width
         self.n_blocks = n_blocks
         self.dropout = dropout
+        self.n_frequencies = n_frequencies
 
     def build(self, n_components, n_channels, n_classes=0, n_estimates=0, n_levels=0):
         """Make the module.
@@ -77,10 +93,14 @@ class MLP(BaseEstimator):
         nn.Module
         """
         self.check_params()
-        dropout = 0.0 if self.dropout == "auto" else self.dropout
+        auto = {"width": _WIDTH, "n_blocks": _N_BLOCKS, "dropout": 0.0, "n_frequencies": 0}
+        width, n_blocks, dropout, n_frequencies = (
+            default if getattr(self, name) == "auto" else getattr(self, name)
+            for name, default in auto.items()
+        )
         return ResidualMLP(
-            n_components, n_channels, self.width, self.n_blocks, dropout, n_classes, n_estimates,
-            n_levels,
+            n_components, n_channels, width, n_blocks, dropout, n_classes, n_estimates, n_levels,
+            n_frequencies,
         )  # fmt: skip
 
     def check_params(self, shape=None):
@@ -97,6 +117,17 @@ class MLP(BaseEstimator):
             If a parameter is of the wrong type or out of range.
         """
         self._validate_params()
+
+    def for_targets(self):
+        """Resolve "auto" parameters for an estimator with ``targets``.
+
+        Returns
+        -------
+        MLP
+            A copy.
+        """
+        auto = {k: v for k, v in _FOR_TARGETS.items() if getattr(self, k) == "auto"}
+        return clone(self).set_params(**auto)
 
     def sized(self, n_rows):
         """Resolve "auto" parameters for a number of rows.

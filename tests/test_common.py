@@ -15,6 +15,7 @@ from gudlearn import (
     GUDGenerator,
     GUDImputer,
     GUDOutlierDetector,
+    GUDRegressor,
     MarginalGaussianizer,
 )
 from small import few_draws, small
@@ -30,6 +31,8 @@ ESTIMATORS = {
     "GUDGenerator": smallest(),
     "GUDGenerator(pca)": smallest(max_iter=0, basis="pca"),
     "GUDClassifier": GUDClassifier(smallest()),
+    "GUDClassifier(density)": GUDClassifier(smallest(), method="density"),
+    "GUDRegressor": GUDRegressor(smallest()),
     "GUDImputer": GUDImputer(smallest(max_iter=0), n_samples=1),
     "GUDOutlierDetector": GUDOutlierDetector(smallest(max_iter=0)),
     "MarginalGaussianizer": MarginalGaussianizer(max_members=2),

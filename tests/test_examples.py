@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +62,11 @@ def binary(name):
 def anomaly(name):
     draw = np.random.default_rng(0)
     return draw.normal(size=(300, 2)), (draw.random(300) < 0.1).astype(int)
+
+def regression(name):
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(300, 2))
+    return X, X[:, 0] + 0.5 * draw.normal(size=300), [np.arange(60)]
 """
 
 
@@ -98,6 +104,28 @@ def test_the_benchmark_of_tables_runs_every_part_once(tables_benchmark, monkeypa
     assert "| adult | " in first and "gudlearn is better on" in first
     assert script.main(argv) == 0
     assert capsys.readouterr().out.strip() == first[first.index("\n**c2st") :].strip()
+
+
+def test_the_benchmark_of_predictions_runs_and_resumes(tables_benchmark, monkeypatch, capsys):
+    _, folder = tables_benchmark
+    script = importlib.import_module("prediction")
+    argv = ["--data", str(folder), "--smoke", "--out", str(folder / "predictions.jsonl")]
+    argv += ["--sets", "adult", "concrete"]
+    for kind in ("GUDClassifier", "GUDRegressor"):
+        tiny = partial(getattr(script, kind), small(max_iter=20))
+        monkeypatch.setattr(script, kind, tiny)
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    found = {(line["set"], line["method"]): line for line in lines}
+    assert len(found) == 4
+    for method in script.METHODS:
+        # The features say little about the class, and four fifths of the variance of y.
+        assert 0.4 < found["adult", method]["accuracy"] < 0.95
+        assert 0.5 < found["concrete", method]["nll"] < 1.4
+        assert found["concrete", method]["coverage"] > 0.6
+    first = capsys.readouterr().out
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out.strip() == first[first.index("\nclassify") :].strip()
 
 
 def test_a_chow_liu_tree_of_a_chain_has_its_likelihood(tables_benchmark):

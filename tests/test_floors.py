@@ -29,7 +29,7 @@ FLOORS = [
     ["training"],
     ["transforms"],
     ["generator", "pipeline"],
-    ["classifier", "imputer", "outliers"],
+    ["classifier", "imputer", "outliers", "regressor"],
     ["callbacks", "metrics", "transformers"],
     ["plotting"],
     ["__init__", "__main__"],

@@ -23,6 +23,7 @@ from gudlearn import (
     GUDGenerator,
     GUDImputer,
     GUDOutlierDetector,
+    GUDRegressor,
     MarginalGaussianizer,
     UNet,
 )
@@ -125,6 +126,10 @@ def underflow():
 def around_a_generator():
     X, y = np.c_[whole(), continuous()], np.arange(40) % 2
     yield GUDClassifier(small()).fit(X, y).predict_proba(X[:3])
+    yield GUDClassifier(small(), method="density").fit(X, y).predict_proba(X[:3])
+    regressor = GUDRegressor(small(), random_state=0).fit(X, X[:, 0] ** 2)
+    yield regressor.predict_quantile(X[:3], [0.1, 0.9])
+    yield regressor.log_prob(X[:3], X[:3, 0] ** 2)
     yield GUDOutlierDetector(small()).fit(X).score_samples(X[:3])
     yield GUDImputer(small(), n_samples=2, random_state=0).fit_transform(with_missing(X))
     steps = [("scale", MinMaxScaler()), ("normal", MarginalGaussianizer(2)), ("gud", small())]

@@ -129,8 +129,9 @@ def to_polars(frame):
     return pl.DataFrame({name: frame[name].tolist() for name in frame})
 
 
+@pytest.mark.parametrize("method", ["joint", "density"])
 @pytest.mark.parametrize("to_frame", [pd.DataFrame, to_polars])
-def test_a_classifier_takes_mixed_frames(to_frame):
+def test_a_classifier_takes_mixed_frames(to_frame, method):
     rng = np.random.default_rng(0)
     y = np.array(["no", "yes"])[rng.integers(0, 2, 300)]
     noisy = np.where(rng.random(300) < 0.15, np.roll(y, 1), y)
@@ -138,7 +139,7 @@ def test_a_classifier_takes_mixed_frames(to_frame):
         {"kind": noisy, "flag": rng.random(300) < 0.5, "real": rng.normal(size=300)}
     )
     gen = small(max_iter=40)
-    classifier = GUDClassifier(gen, random_state=0).fit(to_frame(frame), y)
+    classifier = GUDClassifier(gen, method=method, random_state=0).fit(to_frame(frame), y)
     assert classifier.feature_names_in_.tolist() == ["kind", "flag", "real"]
     # The text tells the class of 92 % of the rows, with a standard error of 1.6 %.
     found = classifier.predict(to_frame(frame))
@@ -146,7 +147,8 @@ def test_a_classifier_takes_mixed_frames(to_frame):
     # Columns are taken by name.
     again = classifier.predict_proba(to_frame(frame[["real", "kind", "flag"]]))
     np.testing.assert_array_equal(again, classifier.predict_proba(to_frame(frame)))
-    rows = classifier.generator_.sample(5, y="yes")
+    condition = {"where": {"y": ["yes"]}} if method == "joint" else {"y": "yes"}
+    rows = classifier.generator_.sample(5, **condition)
     assert set(rows["kind"]) <= {"no", "yes"}
 
 

@@ -6,7 +6,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from gudlearn import DPMSolver, GUDClassifier, GUDGenerator, GUDImputer, GUDOutlierDetector, Schema
+from gudlearn import (
+    DPMSolver,
+    GUDClassifier,
+    GUDGenerator,
+    GUDImputer,
+    GUDOutlierDetector,
+    GUDRegressor,
+    Schema,
+)
 from small import continuous, few_draws, small
 
 # Each with what generator=None stands for.
@@ -16,6 +24,7 @@ DEFAULTS = {
         sampler=DPMSolver(steps=20), retrieval="auto", bin_width=None, schema=Schema(atoms=False)
     ),
     GUDOutlierDetector: GUDGenerator(),
+    GUDRegressor: GUDGenerator(),
 }
 LABELS = np.arange(40) % 2
 every_kind = pytest.mark.parametrize("kind", DEFAULTS, ids=lambda kind: kind.__name__)
@@ -53,7 +62,8 @@ def test_a_grid_search_sets_parameters_of_the_default_generator():
 
 
 def test_a_row_of_density_zero_under_every_class_has_the_priors():
-    classifier = GUDClassifier(small(max_iter=0), priors=[0.9, 0.1]).fit(continuous(), LABELS)
+    classifier = GUDClassifier(small(max_iter=0), method="density", priors=[0.9, 0.1])
+    classifier.fit(continuous(), LABELS)
     np.testing.assert_allclose(classifier.predict_proba([[1e200, 0, 0]]), [[0.9, 0.1]])
 
 

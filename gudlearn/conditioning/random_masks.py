@@ -7,10 +7,13 @@ Forcing", https://arxiv.org/abs/2407.01392).
 import numpy as np
 import torch
 
-from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath
+from gudlearn.conditioning.states import MISSING, OBSERVED, TARGET, MaskedPath, steady_targets
 
 # Fraction of the masked rows whose groups are sequential.
 _SEQUENTIAL = 0.3
+# Fraction of the masked rows in which just the favoured targets are targets, and fraction of these
+# in which everything else is observed.
+_FAVOURED, _COMPLETE = 0.8, 0.75
 
 
 class RandomMasks:
@@ -31,11 +34,14 @@ class RandomMasks:
         Fraction of rows that are masked.
     log_variances : Tensor of shape (D,)
         log V_i, of the scaled components.
+    favoured : BoolTensor of shape (D,) or None
+        Components that will be asked for given the others. In most masked rows they are the
+        targets, and all others are observed, or some of them missing.
     """
 
-    def __init__(self, groups, grid, rate, log_variances):
+    def __init__(self, groups, grid, rate, log_variances, favoured=None):
         self.groups, self.grid, self.rate = groups, grid, rate
-        self.log_variances = log_variances
+        self.log_variances, self.favoured = log_variances, favoured
         # Fraction of a masked row that rounding has left to later batches.
         self._carried = 0.0
 
@@ -63,7 +69,21 @@ class RandomMasks:
             state[rows], start[rows], width[rows] = self._draw(len(rows), generator)
         if missing is not None:
             state = state.masked_fill(missing, MISSING)
-        return MaskedPath(path, state, self.log_variances, start, width)
+        return MaskedPath(
+            path, state, self.log_variances, start, width, self._steady(path, state)
+        )
+
+    def of_favoured(self, path, n_rows, missing=None):
+        """The path of rows in which the favoured components are targets, all others observed."""
+        state = torch.where(self.favoured, TARGET, OBSERVED).expand(n_rows, -1)
+        if missing is not None:
+            state = state.masked_fill(missing, MISSING)
+        return MaskedPath(path, state, self.log_variances, steady=self._steady(path, state))
+
+    def _steady(self, path, state):
+        if self.favoured is None or path.levels is None:
+            return None
+        return steady_targets(state, path.levels.n_columns)
 
     def _masked_rows(self, n, generator):
         """Return the indices of the masked rows; evenly spaced, like the times of the rows."""
@@ -97,9 +117,20 @@ class RandomMasks:
         mask = torch.where(uniform(n_groups) < p_observed, OBSERVED, MISSING)
         state = torch.where(is_masked, mask, TARGET)
         start, width = self._windows(n_groups, uniform)
+        state = state[:, self.groups]
+        if self.favoured is not None:
+            is_favoured = uniform(1) < _FAVOURED
+            state = torch.where(is_favoured, self._others_observed(n_groups, uniform), state)
+            is_sequential &= ~is_favoured
         start = torch.where(is_sequential, start, 0.0)
         width = torch.where(is_sequential, width, 1.0)
-        return state[:, self.groups], start[:, self.groups], width.expand(n, len(self.groups))
+        return state, start[:, self.groups], width.expand(n, len(self.groups))
+
+    def _others_observed(self, n_groups, uniform):
+        """States (n, D) with the favoured components as targets, some of the others missing."""
+        p_missing = torch.where(uniform(1) < _COMPLETE, 0.0, uniform(1))
+        is_missing = (uniform(n_groups) < p_missing)[:, self.groups]
+        return torch.where(self.favoured, TARGET, torch.where(is_missing, MISSING, OBSERVED))
 
     def _boxes(self, uniform):
         """Return which groups lie in a random box, any side of which may be the whole axis."""
@@ -124,7 +155,7 @@ class RandomMasks:
         return position / (n_groups - 1 + n_active), n_active / (n_groups - 1 + n_active)
 
 
-def make_random_masks(encoding, rate, device):
+def make_random_masks(encoding, rate, device, targets=None):
     """Return the RandomMasks of an encoding's active components.
 
     Parameters
@@ -132,12 +163,18 @@ def make_random_masks(encoding, rate, device):
     encoding : Encoding
     rate : float in [0, 1]
     device : torch.device
+    targets : ndarray of shape (F,) of bool, or None
+        Columns that are favoured as targets.
     """
-    active = encoding.ends.active
+    active, favoured = encoding.ends.active, None
     groups, grid = encoding.groups()
+    if targets is not None:
+        of_targets = encoding.components_in(targets[None])[0, active]
+        favoured = torch.from_numpy(of_targets).to(device) if of_targets.any() else None
     return RandomMasks(
         torch.from_numpy(groups).to(device),
         grid,
         rate,
         torch.from_numpy(np.log(encoding.ends.variances[active])).to(device, torch.float32),
+        favoured,
     )

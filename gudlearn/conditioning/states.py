@@ -24,6 +24,20 @@ def missing_gamma(log_variances, gamma_1):
     return torch.maximum(log_variances - MISSING_LOG_SNR, gamma_1 + 2)
 
 
+def steady_targets(state, n_categories):
+    r"""Categories that are the only target of their row, a mask (n, D) of states (n, D).
+
+    Nothing else changes in such a row, and the integrand of the bound is the cross-entropy H of the
+    category wherever it is masked: :math:`\int_0^1 \frac{u'}{u} u H dt = H`. Held masked at all
+    times, with a rate of its whole range, it has this integrand without the noise of the mask.
+    """
+    target = state == TARGET
+    is_category = torch.arange(state.shape[1], device=state.device) >= (
+        state.shape[1] - n_categories
+    )
+    return target & is_category & (target.sum(1, keepdim=True) == 1)
+
+
 class MaskedPath:
     r"""A path with a mask of component states for each row, and optionally a window per component.
 
@@ -39,6 +53,8 @@ class MaskedPath:
         log V_i, of the scaled components.
     start, width : Tensor of shape (n, D), optional
         The window of each component; [0, 1] if omitted.
+    steady : BoolTensor of shape (n, D), optional
+        Categories that are masked at all times, see `steady_targets`.
 
     Attributes
     ----------
@@ -47,8 +63,8 @@ class MaskedPath:
         The components in each state.
     """
 
-    def __init__(self, path, state, log_variances, start=None, width=None):
-        self.path, self.start, self.width = path, start, width
+    def __init__(self, path, state, log_variances, start=None, width=None, steady=None):
+        self.path, self.start, self.width, self.steady = path, start, width, steady
         self.gamma_0, self.gamma_1, self.kinks = path.gamma_0, path.gamma_1, path.kinks
         self.levels = path.levels
         self.target, self.observed, self.missing = (state == s for s in (TARGET, OBSERVED, MISSING))
@@ -71,7 +87,10 @@ class MaskedPath:
         """Replace the levels in gamma (B, D) of observed and missing components by fixed ones."""
         gamma = torch.where(self._repeated(self.observed, gamma), self.gamma_0.to(gamma), gamma)
         is_missing = self._repeated(self.missing, gamma)
-        return torch.where(is_missing, self._gamma_missing.to(gamma), gamma)
+        gamma = torch.where(is_missing, self._gamma_missing.to(gamma), gamma)
+        if self.steady is None:
+            return gamma
+        return torch.where(self._repeated(self.steady, gamma), self.gamma_1.to(gamma), gamma)
 
     def _local_times(self, t):
         if self.start is None:
@@ -109,7 +128,7 @@ class MaskedPath:
             Times, and the inverse of their density, which is averaged over the candidates.
         """
         if self.start is None:
-            return local_times, 1 / density.height(local_times)
+            return local_times, self._steady_as_one(1 / density.height(local_times))
         selected = torch.where(candidates, priority, -1.0).argmax(1, keepdim=True)
         start, width = self.start.gather(1, selected), self.width.gather(1, selected)
         t = (start + width * local_times[:, None]).squeeze(1)
@@ -119,7 +138,13 @@ class MaskedPath:
         height = (is_inside * density.height(all_local.clamp(0, 1)) / self.width).sum(1)
         n_candidates = candidates.sum(1)
         # A row without candidates has no loss; its weight only has to be finite.
-        return t, torch.where(n_candidates > 0, n_candidates / height, 1.0)
+        return t, self._steady_as_one(torch.where(n_candidates > 0, n_candidates / height, 1.0))
+
+    def _steady_as_one(self, inverse_density):
+        """Inverse densities of times (n,), 1 in rows whose loss is the same at all times."""
+        if self.steady is None:
+            return inverse_density
+        return torch.where(self.steady.any(1), 1.0, inverse_density)
 
     def __call__(self, t):
         """Return gamma(t), of shape (B, D).
@@ -131,7 +156,11 @@ class MaskedPath:
     def gamma_and_rate(self, t):
         """Return gamma(t) and its derivative in t, each of shape (B, D); fixed ones have rate 0."""
         gamma, rate = self.path.gamma_and_rate(self._local_times(t))
-        return self.fix(gamma), rate * self.speed(t) * self._repeated(self.target, t)
+        rate = rate * self.speed(t) * self._repeated(self.target, t)
+        if self.steady is not None:
+            whole = (self.gamma_1 - self.gamma_0).to(rate)
+            rate = torch.where(self._repeated(self.steady, t), whole, rate)
+        return self.fix(gamma), rate
 
 
 class ObservedDenoiser:

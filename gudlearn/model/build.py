@@ -22,7 +22,7 @@ from gudlearn.preconditioning.categories import CategoryMarginals
 _MODELS = weakref.WeakKeyDictionary()
 
 
-def fitted_model(state, *, device="auto", precision="auto", key=0):
+def fitted_model(state, *, device="auto", precision="auto", key=0, dtype=None):
     """The model of a state in the units of the data.
 
     Parameters
@@ -32,26 +32,30 @@ def fitted_model(state, *, device="auto", precision="auto", key=0):
         Parameters of the estimator.
     key : int
         Key of the noise inside scores.
+    dtype : torch.dtype or None
+        None is float64 for a table, float32 for images.
 
     Returns
     -------
     FittedModel
     """
-    components = _component_model(state, resolve_device(device), precision)
+    components = _component_model(state, resolve_device(device), precision, dtype)
     return FittedModel(state.encoding, state.preconditioner, components, key)
 
 
-def _component_model(state, device, precision):
+def _component_model(state, device, precision, dtype):
     """The model on its device, rebuilt if weights, network, encoding or device have changed."""
     path = state.path()
     parts = (state.weights, state.network, state.encoding)
-    model, built_from = _MODELS.get(state.preconditioner, (None, ()))
+    models = _MODELS.setdefault(state.preconditioner, {})
+    model, built_from = models.get(dtype, (None, ()))
     same = len(built_from) == len(parts) and all(map(operator.is_, built_from, parts))
     if not same or model.device != device:
         denoiser = build_denoiser(state)
-        dtype = torch.float32 if sees_images(denoiser) else torch.float64
-        model = make_component_model(state, denoiser, path, UNIFORM_TIMES, device, dtype)
-        _MODELS[state.preconditioner] = model, parts
+        default = torch.float32 if sees_images(denoiser) else torch.float64
+        arithmetic = default if dtype is None else dtype
+        model = make_component_model(state, denoiser, path, UNIFORM_TIMES, device, arithmetic)
+        models[dtype] = model, parts
     autocast = autocast_type(precision, device) if model.sees_images else None
     return model.on_path(path, state.time_weights.under(state.schedule), autocast)
 

@@ -220,11 +220,11 @@ class FittedModel:
         units = self.encoding.in_user_units(np.zeros((1, model.n_components)), change)
         return total.double().cpu().numpy() / draws + units.sum(1)
 
-    def marginal_log_likelihood(self, rows):
+    def marginal_log_likelihood(self, rows, given=None):
         """Log-likelihood of the product of the marginals by component, and components z."""
         z, indices, change, _ = self._encoded(rows)
         log_prob = self._in_user_units(-self.components.marginal_nll(z), indices, change)
-        return _on_target(log_prob, self._target(rows)), z
+        return _on_target(log_prob, self._target(rows, given)), z
 
     def fixed_log_likelihood(self, rows):
         """The part of the ELBO by component that depends on neither network nor marginals."""

@@ -132,6 +132,8 @@ class ModelState:
         continues.
     classes : Classes or None
     history : History
+    held_out : ndarray of int or None
+        Indices of the rows on which the weights of the last fit were validated; None without.
     """
 
     container: object
@@ -146,6 +148,7 @@ class ModelState:
     parameters: dict
     classes: Classes | None = None
     history: History = History()
+    held_out: np.ndarray | None = None
 
     @property
     def n_classes(self):
@@ -213,6 +216,7 @@ _LEARNED = {
     "validation_scores_": lambda state: state.history.validation_scores,
     "validation_iters_": lambda state: state.history.validation_epochs,
     "best_validation_score_": lambda state: state.history.best_score,
+    "validation_index_": lambda state: state.held_out,
     "conditional_rate_": lambda state: state.conditional_rate,
     "n_parameters_": lambda state: state.n_parameters,
     "classes_": lambda state: state.classes.labels,

@@ -1,5 +1,7 @@
 """The network for tables."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -33,13 +35,17 @@ class ResidualMLP(nn.Module):
         G, the estimates of x0 among the inputs. The network outputs a weight for each.
     n_levels : int
         L, the levels of all category columns together; 0 without categories.
+    n_frequencies : int
+        Sines of each component among the inputs.
     """
 
     EMBEDDING = 64
+    # Standard deviation of the initial frequencies, in turns per unit of the squashed state.
+    FREQUENCY = 0.5
 
     def __init__(
         self, n_components, n_channels, width, n_blocks, dropout=0.0, n_classes=0, n_estimates=0,
-        n_levels=0,
+        n_levels=0, n_frequencies=0,
     ):  # fmt: skip
         super().__init__()
 
@@ -53,6 +59,14 @@ class ResidualMLP(nn.Module):
             self.embedding = GammaEmbedding(n_components, self.EMBEDDING)
             self.modulation = linear(self.EMBEDDING, width)
             self.first = linear(n_channels * n_components, width)
+        self.waves = None
+        if n_components and n_frequencies:
+            shape = n_components, n_frequencies
+            self.frequencies = nn.Parameter(
+                self.FREQUENCY * torch.randn(shape, dtype=torch.float32)
+            )
+            self.phases = nn.Parameter(torch.rand(shape, dtype=torch.float32))
+            self.waves = linear(n_components * n_frequencies, width)
         self.labels = None
         if n_classes:
             self.labels = nn.Embedding(n_classes + 1, width, dtype=torch.float32)
@@ -104,6 +118,9 @@ class ResidualMLP(nn.Module):
         hidden = 0.0
         if self.n_components:
             hidden = self.first(inputs.flatten(1)) + self.modulation(self.embedding(gamma))
+            if self.waves is not None:
+                turns = inputs[:, 0, :, None] * self.frequencies + self.phases
+                hidden = hidden + self.waves(torch.sin(2 * math.pi * turns).flatten(1))
         return hidden if self.levels is None else hidden + self.levels(one_hot)
 
     def _numbers(self, hidden):

@@ -14,7 +14,7 @@ from gudlearn.model.state import UNIFORM_TIMES, TimeWeights
 from gudlearn.model.warnings import warn_user
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
-from gudlearn.training.options import make_trainer, n_epochs
+from gudlearn.training.options import make_trainer, n_epochs, targets_of
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
@@ -109,8 +109,10 @@ class Fit:
         held_out = hold_out(self.rows, n, self.seed)
         train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
         untrained = estimator.fitted_model()
+        self.state = replace(self.state, held_out=held_out if len(held_out) else None)
         source, held_out = self._source(train), self.rows.take(held_out)
-        validation = make_validation(untrained, held_out, self.seed)
+        targets = targets_of(estimator, state)
+        validation = make_validation(untrained, held_out, self.seed, targets)
         run_epochs(
             self.trainer,
             source,

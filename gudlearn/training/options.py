@@ -8,6 +8,7 @@ import torch
 from gudlearn._random import torch_generator
 from gudlearn._specs import resolve
 from gudlearn.conditioning.random_masks import make_random_masks
+from gudlearn.data.given import place_of
 from gudlearn.model.build import build_denoiser
 from gudlearn.model.device import autocast_type, resolve_device, sees_images
 from gudlearn.networks import ImageNetwork
@@ -19,11 +20,55 @@ _MANY_ROWS = 10_000
 # Fraction of partially observed rows in training if values are missing, or numbers are mixed with
 # categories.
 _RATE_OF_PARTS = 0.3
+# The same if some columns will be asked for given the others.
+_RATE_OF_TARGETS = 0.8
 # Rows of a table that are kept as the reference set with retrieval="auto".
 _MOST_REFERENCE = 2048
 
 
-def conditional_rate(rate, encoding, rows):
+def target_mask(targets, conditional_rate, encoding, container):
+    """Mask (F,) of the columns that will be asked for given the others; None if there are none.
+
+    Parameters
+    ----------
+    targets : None, str, int, or list of them
+    conditional_rate : "auto" or float
+    encoding : Encoding
+    container : TableSchema or ImageContainer
+
+    Raises
+    ------
+    ValueError
+        If a column is unknown, none is left to be given, the basis mixes targets with others, X
+        holds images, or no row is partially observed in training.
+    """
+    if targets is None:
+        return None
+    if container.is_image:
+        raise ValueError(f"targets={targets!r} names columns of a table, but X holds images.")
+    if conditional_rate == 0:
+        raise ValueError(
+            f"targets={targets!r} needs rows that are partially observed in training, but "
+            "conditional_rate=0. Pass 'auto' or a fraction above 0."
+        )
+    keys = list(targets) if isinstance(targets, list | tuple | np.ndarray) else [targets]
+    places = [place_of("targets", key, container) for key in keys]
+    n_columns = len(container.columns)
+    if not 0 < len(set(places)) < n_columns:
+        raise ValueError(
+            f"targets={targets!r} names {len(set(places))} of the {n_columns} columns of X. Name "
+            "at least one, and leave at least one that they can be given."
+        )
+    mask = container.field_mask(np.isin(np.arange(n_columns), places))
+    if encoding.splits_block(mask[None]):
+        raise ValueError(
+            f"targets={targets!r}: the basis mixes these columns with others. Pass "
+            "basis='identity', or a block of their own."
+        )
+    return mask
+
+
+def conditional_rate(rate, encoding, rows, targets=None):
     """Fraction of the rows that are partially observed in training.
 
     Parameters
@@ -31,9 +76,13 @@ def conditional_rate(rate, encoding, rows):
     rate : "auto" or float
     encoding : Encoding
     rows : Rows
+    targets : object
+        The estimator's parameter; None if no columns are favoured.
     """
     if rate != "auto":
         return float(rate)
+    if targets is not None:
+        return _RATE_OF_TARGETS
     # Rows with categories cannot be guided by observed values: the network must have seen such.
     mixed = encoding.categories is not None and bool(encoding.ends.numeric.any())
     return _RATE_OF_PARTS if mixed or encoding.imputable(rows) is not None else 0.0
@@ -69,8 +118,11 @@ def n_epochs(max_iter, max_time, n_rows):
     return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
 
 
-def resolve_network(network, n_rows, shape=None):
-    """The network's specification for n_rows rows of a table, or images of a shape."""
+def resolve_network(network, n_rows, shape=None, predicts=False):
+    """The network's specification for n_rows rows of a table, or images of a shape.
+
+    With `predicts` some columns will be asked for given the others.
+    """
     if isinstance(network, str) and network == "auto":
         network = "mlp" if shape is None else "unet"
     spec = resolve("network", network)
@@ -79,10 +131,18 @@ def resolve_network(network, n_rows, shape=None):
             f"network={spec!r} needs images, but X is a table. Pass X of shape (n, height, width[, "
             "channels]), or flat rows with shape=(height, width[, channels]), or network='mlp'."
         )
+    if predicts and hasattr(spec, "for_targets"):
+        spec = spec.for_targets()
     spec = spec.sized(n_rows) if hasattr(spec, "sized") else spec
     if hasattr(spec, "check_params"):
         spec.check_params(shape)
     return spec
+
+
+def targets_of(estimator, state):
+    """The mask (F,) of an estimator's ``targets``, see `target_mask`; None if there are none."""
+    rate = estimator.conditional_rate
+    return target_mask(estimator.targets, rate, state.encoding, state.container)
 
 
 def make_trainer(estimator, state, n_rows, seed):
@@ -101,6 +161,7 @@ def make_trainer(estimator, state, n_rows, seed):
     if denoiser is None:
         return None
     device, images = resolve_device(estimator.device), sees_images(denoiser)
+    targets = targets_of(estimator, state)
     n_train = n_rows - n_held_out(n_rows, estimator.validation_fraction, state.has_images)
     weight_decay, batch_size = estimator.weight_decay, estimator.batch_size
     if weight_decay == "auto":
@@ -123,7 +184,7 @@ def make_trainer(estimator, state, n_rows, seed):
         generator=torch_generator(seed, device),
         compiled=estimator.compile,
         n_parts=estimator.accumulation_steps,
-        masks=make_random_masks(state.encoding, state.conditional_rate, device),
+        masks=make_random_masks(state.encoding, state.conditional_rate, device, targets),
         # With few rows, partially observed rows add information; with many, they mostly add
         # gradient noise.
         loss_normalization=1.0 if n_rows < _MANY_ROWS else 0.5,

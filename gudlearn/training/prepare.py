@@ -20,7 +20,12 @@ from gudlearn.model.device import resolve_device, to_arrays
 from gudlearn.model.state import UNIFORM_TIMES, Classes, ModelState
 from gudlearn.networks import ImageNetwork
 from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
-from gudlearn.training.options import conditional_rate, n_reference, resolve_network
+from gudlearn.training.options import (
+    conditional_rate,
+    n_reference,
+    resolve_network,
+    target_mask,
+)
 from gudlearn.training.split import hold_out, n_held_out
 
 # Parameters on which weights and marginals depend: they may not change in continued fits.
@@ -72,13 +77,16 @@ def first_state(estimator, X, y, whole):
     rows, shape = Rows.of(values), getattr(container, "shape", None)
     if shape is not None:
         check_no_empty_column(rows.missing, column_names(estimator))
-    network = resolve_network(estimator.network, len(rows), shape)
+    network = resolve_network(
+        estimator.network, len(rows), shape, estimator.targets is not None
+    )
     _check_for_images(estimator, network, shape)
     classes = None
     if estimator.class_conditional:
         labels, prior, indices = fit_labels(y, len(rows))
         classes, rows = Classes(labels, prior), rows.with_labels(indices)
     encoding = _encoding(estimator, container, rows, basis)
+    target_mask(estimator.targets, estimator.conditional_rate, encoding, container)
     schedule = resolve("schedule", estimator.schedule)
     preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
     if encoding.ends.active.any():
@@ -97,7 +105,9 @@ def first_state(estimator, X, y, whole):
         weights={} if module is None else to_arrays(module.state_dict()),
         n_parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
         time_weights=UNIFORM_TIMES,
-        conditional_rate=conditional_rate(estimator.conditional_rate, encoding, rows),
+        conditional_rate=conditional_rate(
+            estimator.conditional_rate, encoding, rows, estimator.targets
+        ),
         parameters=_lasting_parameters(estimator),
         classes=classes,
     )
@@ -139,9 +149,11 @@ def continued_state(estimator, X, y, whole):
     encoding.bins.check(rows.values)
     if state.constraints is not None:
         state.constraints.check(rows.values, state.container)
+    target_mask(estimator.targets, estimator.conditional_rate, encoding, state.container)
     # A network that has seen partially observed rows goes on seeing them.
     before = state.conditional_rate if estimator.conditional_rate == "auto" else 0.0
-    rate = max(before, conditional_rate(estimator.conditional_rate, encoding, rows))
+    asked = estimator.conditional_rate
+    rate = max(before, conditional_rate(asked, encoding, rows, estimator.targets))
     schedule = resolve("schedule", estimator.schedule)
     if same(snapshot(schedule), snapshot(state.schedule)):
         schedule = state.schedule

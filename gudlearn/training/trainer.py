@@ -166,8 +166,11 @@ class Trainer:
         fraction = (n_scored / n_present).nan_to_num(1.0).clamp(min=self.LEAST_PART)
         exponent = self.loss_normalization
         terms = terms * path.active_fraction ** (1 - exponent) / fraction**exponent
-        loss = terms * of_rows
-        return loss.mean() / x0.shape[1], mean, loss / inverse_density, bins
+        loss, of_bins = terms * of_rows, 1 / inverse_density
+        if path.steady is not None:
+            # What does not depend on the time says nothing about its density.
+            of_bins = torch.where(path.steady.any(1), 1.0, of_bins)
+        return loss.mean() / x0.shape[1], mean, loss * of_bins, bins
 
     def _denoise_batch(self, batch):
         """The denoiser given labels and indices of a batch, in the precision of training."""
@@ -277,6 +280,12 @@ class Trainer:
             return self.path
         state = torch.where(missing, MISSING, TARGET)
         return MaskedPath(self.path, state, self.masks.log_variances)
+
+    def path_of_validation(self, n_rows, missing):
+        """The path of held-out rows, of which favoured targets are scored given all others."""
+        if self.masks.favoured is None:
+            return self.path_without(missing)
+        return self.masks.of_favoured(self.path, n_rows, missing)
 
     def labelled(self, labels, self_index=None):
         """The averaged denoiser given labels and indices of rows in the reference set.

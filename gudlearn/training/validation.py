@@ -82,13 +82,13 @@ class Validation:
                     for v in (self.labels, self.missing, self.self_index)
                 )
                 split = trainer.labelled(labels, self_index).split
-                path = trainer.path_without(missing)
+                path = trainer.path_of_validation(len(chunk), missing)
                 terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
                 total += float((terms * inverse_density).sum(dtype=torch.float64))
         return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
 
 
-def make_validation(fitted, rows, seed):
+def make_validation(fitted, rows, seed, targets=None):
     """The `Validation` on held-out `Rows`, or None if there are none.
 
     Parameters
@@ -97,12 +97,14 @@ def make_validation(fitted, rows, seed):
         Untrained model, which encodes the rows and computes their likelihood under the marginals.
     rows : Rows
     seed : int
+    targets : ndarray of shape (F,) of bool, or None
+        Columns that are scored, given the others; None scores whole rows.
     """
     if not len(rows):
         return None
     model, labels = fitted.components, rows.labels
     images, n_active = model.sees_images, max(len(model.active), 1)
-    x0, constant, missing, n_dimensions = _encoded(fitted, rows)
+    x0, constant, missing, n_dimensions = _encoded(fitted, rows, targets)
     return Validation(
         x0,
         labels=None if labels is None else labels.to(model.device),
@@ -113,7 +115,7 @@ def make_validation(fitted, rows, seed):
         missing=missing,
         self_index=fitted.preconditioner.self_index(rows.keys.to(model.device)),
         chunk=128 if images else max(1, min(4096, MOST_VALUES // n_active)),
-        encode=lambda X: _encoded(fitted, _completed(fitted, rows, X)),
+        encode=lambda X: _encoded(fitted, _completed(fitted, rows, X), targets),
     )
 
 
@@ -123,15 +125,20 @@ def _completed(fitted, rows, X):
     return replace(rows, values=X, observed=None if absent is None else ~absent)
 
 
-def _encoded(fitted, rows):
-    """Components of rows; their mean nll under the marginals in nats per dimension.
+def _encoded(fitted, rows, targets=None):
+    """Components of rows; the mean nll of what is scored under the marginals, per dimension.
 
     Also the components that are missing, (n, D') bool or None, and the number of dimensions.
     """
     model, z, n_dimensions = fitted.components, [], rows.n_observed / len(rows)
+    if targets is not None:
+        observed = rows.observed
+        n_dimensions = targets.sum() if observed is None else observed[:, targets].sum(1).mean()
+        n_dimensions = max(float(n_dimensions), 1 / len(rows))
 
     def log_likelihood(chunk):
-        log_prob, encoded = fitted.marginal_log_likelihood(chunk)
+        given = None if targets is None else np.tile(~targets, (len(chunk), 1))
+        log_prob, encoded = fitted.marginal_log_likelihood(chunk, given)
         z.append(encoded[:, model.active].to(torch.float32))
         return log_prob.sum(1)
 
