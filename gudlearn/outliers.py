@@ -196,12 +196,14 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
             raise ValueError("X has no observed value. Pass at least one row with values.")
         rng = np.random.default_rng(derive_seed(self.random_state))
         self._densities = NoisyDensities(values, self._codes.is_category, rng)
-        self._keys, self._first = np.unique(row_keys(values).numpy(), return_index=True)
+        keys = row_keys(values[:, self._densities.columns.observed]).numpy()
+        self._keys, self._first = np.unique(keys, return_index=True)
         return self._kernel_scores(values)
 
     def _kernel_scores(self, values, keyed=None):
         """Scores (n,), each training row left out; ``keyed`` are the whole rows, if not values."""
-        keys = row_keys(values if keyed is None else keyed).numpy()
+        keyed = values if keyed is None else keyed
+        keys = row_keys(keyed[:, self._densities.columns.observed]).numpy()
         place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         found = self._keys[place] == keys
         return self._densities.score(values, np.where(found, self._first[place], -1))
