@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import ndtri
-from scipy.stats import multivariate_normal, norm, rankdata, spearmanr
+from scipy.stats import multivariate_normal, norm, spearmanr
 
 from gudlearn.preconditioning.noisy_densities import (
     NoisyDensities,
     NormalScores,
     StandardColumns,
+    WhiteComponents,
     log_noisy_densities,
     noise_levels,
 )
@@ -47,8 +48,9 @@ def test_reference_rows_at_infinite_distance_are_left_out():
     found = log_noisy_densities(D, 1, LOWEST[:2])
     kept = log_noisy_densities(D[:1, [0, 2]], 1, LOWEST[:1])
     assert found[0] == kept[0] and np.isnan(found[1])
-    levels = noise_levels(D.astype(float), 4)
+    levels = noise_levels(D.astype(float), 4, 5)
     assert levels[0] == pytest.approx((1 + 2) / 2 / 2) and np.isnan(levels[1])
+    assert noise_levels(D.astype(float), 4, 1)[0] == pytest.approx(1 / 2)
 
 
 def test_the_noise_level_of_a_noisy_row_is_estimated():
@@ -56,7 +58,7 @@ def test_the_noise_level_of_a_noisy_row_is_estimated():
     c = rng.normal(size=F)
     for s in (0.5, 2.0):
         x = c + s * rng.normal(size=(20, F))
-        found = noise_levels(cdist(x, np.tile(c, (5, 1)), "sqeuclidean"), F)
+        found = noise_levels(cdist(x, np.tile(c, (5, 1)), "sqeuclidean"), F, 5)
         # |x - c|² / F has a mean of s² and a relative standard deviation of sqrt(2 / F).
         assert found.mean() == pytest.approx(s, rel=5 / np.sqrt(2 * F * 20))
 
@@ -130,6 +132,44 @@ def test_numbers_beyond_the_range_of_squares_are_finite():
     assert constant.scale[0] == 1 and not constant.varies[0]
 
 
+def test_distances_by_range_are_those_of_min_max_scaled_columns():
+    values = np.c_[RNG.normal(5, 3, 60), RNG.exponential(1e5, 60), RNG.integers(0, 3, 60)]
+    columns = StandardColumns(values, np.array([False, False, True]), by_range=True)
+    Z = columns.transform(values)
+    scaled = (values / np.ptp(values, axis=0))[:, :2]
+    differ = values[:, 2, None] != values[None, :, 2]
+    expected = cdist(scaled, scaled, "sqeuclidean") + differ
+    found = columns.squared_distances(Z, Z, np.arange(3))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_components_are_white():
+    mixing = np.array([[1.0, 0.9, 0.0], [0.0, 0.4, 0.3], [0.0, 0.0, 1.0]])
+    Z = RNG.normal(size=(4000, 3)) @ mixing
+    Z = (Z - Z.mean(0)) / Z.std(0)
+    components = WhiteComponents(Z)
+    variances = np.linalg.eigvalsh(np.cov(Z.T, bias=True))
+    expected = variances / (variances + 0.01)
+    found = components.transform(Z)
+    np.testing.assert_allclose(np.cov(found.T, bias=True), np.diag(expected), atol=1e-9)
+
+
+def test_missing_values_are_where_a_gaussian_expects_them():
+    Z = RNG.normal(size=(500, 3))
+    Z[:, 2] = Z[:, 0] - 0.5 * Z[:, 1] + 0.1 * Z[:, 2]
+    components = WhiteComponents(Z)
+    row = np.array([[1.0, 0.5, np.nan], [np.nan, 2.0, np.nan], [np.nan] * 3])
+    found = components.transform(row)
+    lengths = np.square(found).sum(1)
+    # The conditional mean minimises the Mahalanobis length.
+    for k, missing in ((0, [2]), (1, [0, 2])):
+        for j in missing:
+            for step in (-0.1, 0.1):
+                other = found[k] + step * components.whitening[j]
+                assert np.square(other).sum() > lengths[k]
+    assert np.isnan(found[2]).all()
+
+
 def model(values, seed=0, is_category=None):
     is_category = numbers(values.shape[1]) if is_category is None else is_category
     return NoisyDensities(values, is_category, np.random.default_rng(seed))
@@ -162,11 +202,11 @@ def test_training_rows_are_scored_as_if_they_were_new():
 
 
 def test_equal_values_have_equal_scores_wherever_they_are_left_out():
-    X = np.repeat([0.0, 1.0, 2.0], [600, 200, 3])[:, None]
+    X = np.repeat([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [600, 200, 3], axis=0)
     found = model(X).score(X, np.arange(len(X)))
     for value in (0.0, 1.0, 2.0):
         assert np.ptp(found[X[:, 0] == value]) < 0.05
-    assert found[0] > found[600] > found[-1]
+    assert found[0] >= found[600] > found[-1]
 
 
 def test_a_pair_that_was_not_seen_is_unusual_though_its_values_are_frequent():
@@ -184,14 +224,14 @@ def test_missing_values_leave_their_parts_out():
     detector = model(X)
     rows = np.array([[9.0, 0, 0, 0], [np.nan, 0, 0, 0], [np.nan] * 4])
     found = detector.score(rows, np.full(3, -1))
-    assert found[0] < -1.5 < -0.5 < found[1] and found[2] == 0
+    assert found[0] < -2 < -1 < found[1] and found[2] == 0
 
 
 def test_columns_without_variation_or_values_do_not_enter():
     X = np.random.default_rng(0).normal(size=(200, 2))
     wide = np.c_[X, np.full(200, 7.0), np.full(200, np.nan)]
     detector = model(wide)
-    assert all(part.max() < 3 for part, _, _ in detector.parts)
+    assert [pair.tolist() for pair, _, _ in detector.pairs] == [[1, 0]]
     rows = np.array([[0, 0, 7.0, np.nan], [0, 0, 7.0, 5.0], [0, 0, 20.0, np.nan]])
     found = detector.score(rows, np.full(3, -1))
     assert found[0] == found[1] > found[2] + 1
@@ -208,10 +248,21 @@ def test_rows_do_not_depend_on_the_batch():
 
 def test_pairs_cover_all_columns():
     detector = model(np.random.default_rng(0).normal(size=(20, 61)))
-    pairs = [tuple(part) for part, _, _ in detector.parts if len(part) == 2]
+    pairs = [tuple(pair) for pair, _, _ in detector.pairs]
     assert len(set(pairs)) == len(pairs) == 61
     counts = np.bincount(np.ravel(pairs))
     assert counts.min() >= 1 and counts.max() <= 4
-    weights = [weight for _, _, weight in detector.parts]
-    assert sum(weights) == pytest.approx(1)
-    assert rankdata(weights).max() == len(weights) and weights[-1] == 0.5
+
+
+def test_a_row_is_as_unusual_as_its_lowest_view():
+    X = np.random.default_rng(0).normal(size=(400, 6))
+    X[:, 1] = X[:, 0] + 0.02 * X[:, 1]
+    detector = model(X)
+    # Only whitened components and one pair in fifteen see that two columns disagree.
+    row = np.array([[0.3, -0.3, 0.0, 0.0, 0.0, 0.0]])
+    z = [f(x)[0] for f, x in zip(detector.normal, detector._views(row, new(row)), strict=True)]
+    expected = (2 * min(z) + np.mean(z)) / 3
+    assert detector.score(row, new(row))[0] == pytest.approx(expected)
+    assert np.argmin(z) == 4 and expected < -1
+    agree = np.array([[0.3, 0.3, 0.0, 0.0, 0.0, 0.0]])
+    assert detector.score(agree, new(agree))[0] > 0
