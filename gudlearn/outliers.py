@@ -39,9 +39,9 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     method : {"auto", "kernel", "density"}, default="auto"
         How rows are scored.
 
-        "kernel": nothing is trained. Columns, pairs of columns and whole rows are scored by
-        densities of noisy data under the training rows, in closed form, see Notes. For tables of
-        any kinds of columns; it ranks outliers best and takes seconds.
+        "kernel": nothing is trained. Pairs of columns and whole rows are scored by densities and
+        noise levels under a diffusion of the training rows, in closed form, see Notes. For tables
+        of any kinds of columns; it ranks outliers best and takes seconds.
 
         "density": by the log-likelihood of the generator.
 
@@ -61,7 +61,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         "kernel" all training rows, each of them scored without itself; with "density" a tenth of
         the rows, which the generator is not fitted to (all rows, if there are fewer than 40).
     random_state : int, RandomState instance or None, default=None
-        With "kernel" it controls the pairs of columns and the training rows that each part is
+        With "kernel" it controls the pairs of columns and the training rows that each view is
         compared with. With "density" it is passed to the generator and to the steps of a pipeline,
         if it is not None.
 
@@ -80,21 +80,25 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    "kernel" is the mean of three scores, of which the last has half of the weight. With noise of
-    standard deviation :math:`s = h \\sqrt{|S|}` in a part S of the standardised columns, and
-    infinite noise in the others, data distributed as the training rows
-    :math:`c_1, \\dots, c_N` have the density
+    "kernel" looks at a row in several ways. With noise of standard deviation
+    :math:`s = h \\sqrt{|S|}` in a part S of the standardised columns, and infinite noise in the
+    others, data distributed as the training rows :math:`c_1, \\dots, c_N` have the density
 
     .. math:: p_{S, s}(x) = \\frac{1}{N} \\sum_k \\prod_{i \\in S} N(x_i; c_{ki}, s^2).
 
-    The first score is its logarithm at h = 0.05 for each column; the second, for pairs of columns
-    (all of them, or 30 to 200 drawn at random); the third, the noise level at which the whole row
-    is likely, estimated by the mean distance to the five nearest training rows. Each is mapped to
-    its normal score among the training rows, so that all count alike. Categories that differ have
-    the distance of standardised indicators. Values that are missing leave their parts out, and
-    distances are those of the other columns, scaled up. A column without observed values in ``fit``
-    is ignored; a constant column has unit scale. Of the training rows up to 1024 are kept for each
-    part and 8192 for whole rows.
+    The first view is the mean of its logarithm, as a normal score, over pairs of columns at
+    h = 0.05 (all pairs, or 30 to 100 drawn at random). The others are the noise levels at which
+    the whole row is likely, estimated by the mean distance to the nearest training rows: to 5 and
+    to 20 of them in standardised columns, and to 5 in columns divided by their range and in
+    whitened principal components. Each view is mapped to its normal score among the training rows.
+    The score is two thirds of the lowest of them and one third of their mean: a row is an outlier
+    if it is one in any view, as in Tippett's combination of p-values.
+
+    Categories that differ have the distance of standardised indicators, and are not part of
+    principal components. Where values are missing, pairs are left out, distances are those of the
+    other columns, scaled up, and principal components are those of the conditional mean. A column
+    without observed values in ``fit`` is ignored; a constant column has unit scale. Of the training
+    rows up to 1024 are kept for each pair and 8192 for whole rows.
 
     Training rows are scored as if they were not among the training rows; of equal rows only the
     first is excluded. With "density" this holds for rows in the generator's reference set (its
@@ -249,8 +253,8 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
-            With "kernel" mean normal scores, about 0 for typical rows. With "density"
-            log-likelihoods in nats.
+            With "kernel" in the units of normal scores. With "density" log-likelihoods in
+            nats.
         """
         check_is_fitted(self)
         if self.method_ == "kernel":

@@ -231,10 +231,20 @@ def test_columns_without_variation_or_values_do_not_enter():
     X = np.random.default_rng(0).normal(size=(200, 2))
     wide = np.c_[X, np.full(200, 7.0), np.full(200, np.nan)]
     detector = model(wide)
-    assert [pair.tolist() for pair, _, _ in detector.pairs] == [[1, 0]]
+    assert [pair.tolist() for pair, _, _ in detector.pairs] == [[0, 1]]
     rows = np.array([[0, 0, 7.0, np.nan], [0, 0, 7.0, 5.0], [0, 0, 20.0, np.nan]])
     found = detector.score(rows, np.full(3, -1))
     assert found[0] == found[1] > found[2] + 1
+
+
+def test_tables_of_one_column_or_of_categories_alone_are_scored():
+    rng = np.random.default_rng(0)
+    one = model(rng.normal(size=(100, 1))).score(np.array([[0.0], [9.0]]), np.full(2, -1))
+    assert one[0] > one[1] + 1
+    codes = rng.integers(0, 3, size=(200, 1)).repeat(4, axis=1).astype(float)
+    rows = np.array([[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 0, 3.0]])
+    found = model(codes, is_category=np.ones(4, dtype=bool)).score(rows, np.full(3, -1))
+    assert found[0] > found[1:].max() + 1
 
 
 def test_rows_do_not_depend_on_the_batch():
