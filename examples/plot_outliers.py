@@ -3,8 +3,8 @@ Outliers
 ========
 
 :class:`gudlearn.GUDOutlierDetector` ranks the rows of a table by how unusual they are, and says
-which column of a row is odd. By default it trains nothing: it compares columns, pairs of columns
-and whole rows with the training rows, under noise.
+which column of a row is odd. By default it trains nothing: it compares pairs of columns and whole
+rows with the training rows, under noise.
 """
 
 import matplotlib.pyplot as plt

@@ -365,7 +365,8 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        generator = self._default_generator() if self.generator is None else self.generator
+        of_table = self.generator is None or self.method == "kernel"
+        generator = self._default_generator() if of_table else self.generator
         tags.input_tags.three_d_array = True
         of_generator = get_tags(generator).input_tags
         for name in ("allow_nan", "categorical", "string"):

@@ -385,6 +385,15 @@ def test_scores_of_columns_are_differences_of_scores():
         detector.score_columns(rows, groups=[[3]])
 
 
+def test_columns_of_training_rows_are_scored_without_these_rows():
+    X = correlated()
+    detector = GUDOutlierDetector(random_state=0).fit(X)
+    without = np.where([True, False, False], np.nan, X)
+    rest = detector._densities.score(without, np.arange(len(X)))
+    found = detector.score_columns(X)[:, 0]
+    np.testing.assert_allclose(found, detector.score_samples(X) - rest)
+
+
 def test_contamination_auto_is_the_fence_of_held_out_scores():
     X = correlated(600)
     detector = GUDOutlierDetector(contamination="auto", random_state=0).fit(X)
