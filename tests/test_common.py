@@ -35,6 +35,7 @@ ESTIMATORS = {
     "GUDRegressor": GUDRegressor(smallest()),
     "GUDImputer": GUDImputer(smallest(max_iter=0), n_samples=1),
     "GUDOutlierDetector": GUDOutlierDetector(smallest(max_iter=0)),
+    "GUDOutlierDetector(kernel)": GUDOutlierDetector(),
     "MarginalGaussianizer": MarginalGaussianizer(max_members=2),
 }
 # It needs an environment variable that is read when scikit-learn is imported.

@@ -128,6 +128,33 @@ def test_the_benchmark_of_predictions_runs_and_resumes(tables_benchmark, monkeyp
     assert capsys.readouterr().out.strip() == first[first.index("\nclassify") :].strip()
 
 
+def test_the_benchmark_of_outliers_resumes_and_reports(tables_benchmark, capsys):
+    _, folder = tables_benchmark
+    script = importlib.import_module("outliers")
+    out = folder / "results.jsonl"
+    sets = ["glass", "breastw", "sklearn:wine"]
+    argv = ["--data", str(folder), "--smoke", "--sets", *sets, "--out", str(out)]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 2 * 3 * len(script.DEFAULT)
+    assert all(0 < line["auc"] < 1 for line in lines)
+    first = capsys.readouterr().out
+    assert "unsupervised, of these others (1):" in first and "mean rank" in first
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out.strip() == first[first.index("\n**semi") :].strip()
+    assert len(out.read_text().splitlines()) == len(lines)
+
+
+def test_rivals_of_the_outlier_benchmark_rank_a_far_row_last(tables_benchmark):
+    script = importlib.import_module("outliers")
+    train = np.random.default_rng(0).normal(size=(200, 3))
+    far = np.array([[9.0, -9.0, 9.0]])
+    test, contaminated = np.vstack([train[:20] / 2, far]), np.vstack([train, far])
+    for name in script.DEFAULT:
+        assert script.METHODS[name](train, test, False, 0).argmin() == 20, name
+        assert script.METHODS[name](contaminated, contaminated, True, 0).argmin() == 200, name
+
+
 def test_a_chow_liu_tree_of_a_chain_has_its_likelihood(tables_benchmark):
     mixed = importlib.import_module("_mixed")
     rng = np.random.default_rng(0)

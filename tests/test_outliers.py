@@ -1,4 +1,4 @@
-"""The outlier detector."""
+"""The outlier detector: the density of a generator, then scores in closed form."""
 
 import pickle
 
@@ -108,6 +108,9 @@ def test_the_random_state_is_passed_to_the_generator_inside():
     [
         ({"contamination": 0.0}, "contamination"),
         ({"contamination": 0.6}, "contamination"),
+        ({"contamination": "half"}, "contamination"),
+        ({"contamination": -0.1}, "contamination"),
+        ({"method": "forest"}, "method"),
         ({"ties": "drop"}, "ties"),
         ({"generator": BaseEstimator()}, "generator"),
     ],
@@ -327,3 +330,152 @@ def test_scores_are_those_of_the_generator_where_ties_are_kept(detector, X):
     detector.fit(X)
     expected = clone(detector.generator).fit(X).score_samples(X)
     np.testing.assert_allclose(detector.score_samples(X), expected)
+
+
+# In closed form
+
+
+def correlated(n=400, seed=0):
+    """Three columns, of which the last two nearly agree."""
+    X = np.random.default_rng(seed).normal(size=(n, 3))
+    X[:, 2] = X[:, 1] + 0.1 * X[:, 2]
+    return X
+
+
+def test_by_default_nothing_is_trained_for_tables():
+    detector = GUDOutlierDetector(random_state=0).fit(correlated())
+    assert detector.method_ == "kernel" and detector.generator_ is None
+    assert GUDOutlierDetector(small(max_iter=0)).fit(correlated()).method_ == "density"
+    chosen = GUDOutlierDetector(small(max_iter=0), method="kernel").fit(correlated())
+    assert chosen.method_ == "kernel"
+
+
+def test_images_are_scored_by_density():
+    images = np.random.default_rng(0).normal(size=(12, 4, 4))
+    detector = GUDOutlierDetector(random_state=0)
+    detector.set_params(generator__max_iter=0, generator__network="mlp").fit(images)
+    assert detector.method_ == "density" and detector.score_samples(images[:2]).shape == (2,)
+    with pytest.raises(ValueError, match="method='kernel' scores rows of tables, but X holds imag"):
+        GUDOutlierDetector(method="kernel").fit(images)
+
+
+def test_rows_that_break_a_correlation_are_less_usual():
+    detector = GUDOutlierDetector(random_state=0).fit(correlated())
+    # Each value is frequent; the difference of the columns is 15 of its standard deviations.
+    rows = np.array([[0.0, 0.8, -0.7], [0.3, -0.8, 0.7]])
+    agree = rows * [1, 1, -1]
+    assert (detector.score_samples(rows) < detector.score_samples(agree) - 1).all()
+    assert (detector.predict(rows * [1, 2, 2]) == -1).all()
+    by_column = detector.score_columns(rows)
+    assert by_column.shape == (2, 3) and (by_column.argmin(1) > 0).all()
+    assert (by_column[:, 0] > by_column[:, 1:].min(1)).all()
+
+
+def test_scores_of_columns_are_differences_of_scores():
+    X = correlated()
+    detector = GUDOutlierDetector(random_state=0).fit(X)
+    rows = X[:5] + 0.01
+    without = np.where([False, True, False], np.nan, rows)
+    expected = detector.score_samples(rows) - detector.score_samples(without)
+    np.testing.assert_allclose(detector.score_columns(rows)[:, 1], expected)
+    groups = detector.score_columns(rows, groups={"one": [1], "two": [0, 1]})
+    np.testing.assert_allclose(groups[:, 0], expected)
+    assert (detector.score_columns(without)[:, 1] == 0).all()
+    with pytest.raises(ValueError, match="groups holds the index 3"):
+        detector.score_columns(rows, groups=[[3]])
+
+
+def test_columns_of_training_rows_are_scored_without_these_rows():
+    X = correlated()
+    detector = GUDOutlierDetector(random_state=0).fit(X)
+    without = np.where([True, False, False], np.nan, X)
+    rest = detector._densities.score(without, np.arange(len(X)))
+    found = detector.score_columns(X)[:, 0]
+    np.testing.assert_allclose(found, detector.score_samples(X) - rest)
+
+
+def test_contamination_auto_is_the_fence_of_held_out_scores():
+    X = correlated(600)
+    detector = GUDOutlierDetector(contamination="auto", random_state=0).fit(X)
+    low, high = np.quantile(detector.score_samples(X), [0.25, 0.75])
+    assert detector.offset_ == pytest.approx(low - 1.5 * (high - low))
+    # Tukey's fence leaves 0.35 % of a normal sample below it; scores have a longer lower tail.
+    assert (detector.predict(correlated(600, seed=1)) == -1).mean() < 0.08
+    assert (detector.predict(X[:20] + 9) == -1).all()
+
+
+def test_contamination_auto_of_a_density_holds_rows_out():
+    X = continuous(100)
+    recorder = GUDOutlierDetector(Recorder(), contamination="auto").fit(X)
+    assert len(recorder.generator_.rows_) == 90 and recorder.offset_ == 0
+    few = GUDOutlierDetector(Recorder(), contamination="auto").fit(X[:20])
+    assert len(few.generator_.rows_) == 20
+    frame = GUDOutlierDetector(Recorder(), contamination="auto").fit(mixed(100))
+    assert len(frame.generator_.rows_) == 90
+    given = GUDOutlierDetector(Recorder(), contamination=0.1).fit(X)
+    assert len(given.generator_.rows_) == 100
+
+
+def test_one_row_and_rows_without_values_are_refused():
+    with pytest.raises(ValueError, match="1 sample.* while a minimum of 2 is required"):
+        GUDOutlierDetector().fit([[1.0, 2.0]])
+    with pytest.raises(ValueError, match="X has no observed value"):
+        GUDOutlierDetector().fit(np.full((5, 2), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        GUDOutlierDetector().fit([[1.0], [np.inf], [2.0]])
+    detector = GUDOutlierDetector(random_state=0).fit([[1.0, 2.0], [3.0, 4.0]])
+    assert np.isfinite(detector.score_samples([[1.0, 2.0], [50.0, 0.0]])).all()
+
+
+def test_a_failed_fit_changes_nothing():
+    detector = GUDOutlierDetector(random_state=0).fit(correlated())
+    before = detector.score_samples(correlated())
+    with pytest.raises(ValueError, match="no observed value"):
+        detector.fit(np.full((5, 2), np.nan))
+    assert detector.n_features_in_ == 3
+    np.testing.assert_array_equal(detector.score_samples(correlated()), before)
+
+
+def test_constant_rows_are_equal_and_others_are_outliers():
+    detector = GUDOutlierDetector(contamination="auto", random_state=0).fit(np.full((30, 2), 4.0))
+    assert (detector.predict(np.full((5, 2), 4.0)) == 1).all()
+    assert (detector.predict([[4.0, 5.0], [4.1, 4.0]]) == -1).all()
+
+
+def test_columns_that_were_missing_in_fit_are_ignored():
+    X = np.c_[correlated(), np.full(400, np.nan)]
+    detector = GUDOutlierDetector(random_state=0).fit(X)
+    rows = X[:3].copy()
+    rows[:, 3] = 1e6
+    np.testing.assert_array_equal(detector.score_samples(rows), detector.score_samples(X[:3]))
+    missing = np.full((2, 4), np.nan)
+    np.testing.assert_array_equal(detector.score_samples(missing), [0, 0])
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+def test_mixed_frames_are_scored_in_closed_form(frame):
+    X = mixed()
+    detector = GUDOutlierDetector(random_state=0).fit(frame(X))
+    assert detector.method_ == "kernel" and list(detector.feature_names_in_) == list(X)
+    scores = detector.score_samples(frame(X))
+    np.testing.assert_allclose(detector.score_samples(frame(X[10:20])), scores[10:20])
+    # Columns are taken by name.
+    np.testing.assert_allclose(detector.score_samples(frame(X[list(X)[::-1]])), scores)
+    unseen = frame(X.assign(kind="sideways"))
+    assert (detector.score_samples(unseen) < scores).mean() > 0.95
+    assert (detector.score_columns(unseen).argmin(1) == 1).mean() > 0.9
+    with pytest.raises(ValueError, match="feature names"):
+        detector.score_samples(frame(X[["kind"]]))
+    with pytest.raises(ValueError, match="Column 'real' holds the non-numeric value 'x' in row 0"):
+        detector.score_samples(frame(X.assign(real="x")))
+
+
+def test_scores_depend_on_the_seed_only():
+    X = np.random.default_rng(0).normal(size=(150, 12))
+    first, second, other = (
+        GUDOutlierDetector(random_state=seed).fit(X).score_samples(X) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0
+    again = pickle.loads(pickle.dumps(GUDOutlierDetector(random_state=0).fit(X)))
+    np.testing.assert_array_equal(again.score_samples(X), first)
