@@ -98,7 +98,8 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     principal components. Where values are missing, pairs are left out, distances are those of the
     other columns, scaled up, and principal components are those of the conditional mean. A column
     without observed values in ``fit`` is ignored; a constant column has unit scale. Of the training
-    rows up to 1024 are kept for each pair and 8192 for whole rows.
+    rows up to 1024 are kept for each pair and 8192 for whole rows. Tables of more than 1000 columns
+    of numbers are not looked at in principal components.
 
     Training rows are scored as if they were not among the training rows; of equal rows only the
     first is excluded. With "density" this holds for rows in the generator's reference set (its

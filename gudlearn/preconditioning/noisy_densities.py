@@ -38,6 +38,8 @@ _BACKGROUND, _BACKGROUND_SCALE = 0.01, 2.0
 _N_NEIGHBORS, _N_NEIGHBORS_ELSEWHERE = (5, 20), (5,)
 # Added to the variances of principal components.
 _LEAST_VARIANCE = 0.01
+# Tables of more columns of numbers have no view of principal components.
+_MOST_COMPONENTS = 1000
 # Fewest and most pairs, and most reference rows of a pair and of whole rows.
 _FEWEST_PAIRS, _MOST_PAIRS = 30, 100
 _PAIR_REFERENCES, _ROW_REFERENCES = 1024, 8192
@@ -266,15 +268,17 @@ class WhiteComponents:
         """Components (n, F); NaN for rows without observed values."""
         missing = np.isnan(Z)
         complete = np.where(missing, 0.0, Z)
-        partial = missing.any(1)
-        for pattern in np.unique(missing[partial], axis=0):
-            rows = (missing == pattern).all(1)
+        partial = np.flatnonzero(missing.any(1))
+        patterns, index = np.unique(missing[partial], axis=0, return_inverse=True)
+        order = np.argsort(index.ravel(), kind="stable")
+        groups = np.split(partial[order], np.bincount(index.ravel()).cumsum()[:-1])
+        for pattern, rows in zip(patterns, groups, strict=False):
             if pattern.all():
                 complete[rows] = np.nan
                 continue
-            observed = np.ix_(~pattern, ~pattern)
             weights = np.linalg.solve(
-                self.covariance[observed], self.covariance[np.ix_(~pattern, pattern)]
+                self.covariance[np.ix_(~pattern, ~pattern)],
+                self.covariance[np.ix_(~pattern, pattern)],
             )
             complete[np.ix_(rows, pattern)] = complete[np.ix_(rows, ~pattern)] @ weights
         return complete @ self.whitening
@@ -297,9 +301,10 @@ class NoisyDensities:
         self.by_range = StandardColumns(values, is_category, by_range=True)
         self.n_reference = n = len(values)
         Z = self.columns.transform(values)
-        # Principal components need two columns.
         self.numbers = np.flatnonzero(self.columns.varies & ~is_category)
-        self.components = WhiteComponents(Z[:, self.numbers]) if len(self.numbers) > 1 else None
+        self.components = None
+        if 1 < len(self.numbers) <= _MOST_COMPONENTS:
+            self.components = WhiteComponents(Z[:, self.numbers])
         self.pairs = [
             (pair, rows, Z[rows])
             for pair in _pairs(np.flatnonzero(self.columns.varies), rng)

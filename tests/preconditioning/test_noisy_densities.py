@@ -154,6 +154,25 @@ def test_components_are_white():
     np.testing.assert_allclose(np.cov(found.T, bias=True), np.diag(expected), atol=1e-9)
 
 
+def test_rows_of_any_missing_pattern_have_the_components_that_they_have_alone():
+    Z = RNG.normal(size=(60, 4)) @ RNG.normal(size=(4, 4))
+    components = WhiteComponents(Z)
+    Z[RNG.random(Z.shape) < 0.4] = np.nan
+    found = components.transform(Z)
+    for k, row in enumerate(Z):
+        np.testing.assert_allclose(found[k], components.transform(row[None])[0], atol=1e-9)
+    assert components.transform(Z[:0]).shape == (0, 4)
+
+
+def test_many_columns_have_no_principal_components():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 1001))
+    detector = model(X)
+    assert detector.components is None and len(detector.normal) == 4
+    found = detector.score(np.vstack([X[:1], X[:1] + 9]), np.array([0, -1]))
+    assert found[1] < found[0] - 1
+
+
 def test_missing_values_are_where_a_gaussian_expects_them():
     Z = RNG.normal(size=(500, 3))
     Z[:, 2] = Z[:, 0] - 0.5 * Z[:, 1] + 0.1 * Z[:, 2]
