@@ -165,7 +165,7 @@ def test_several_draws_of_an_array_of_objects_are_one_array():
 def test_a_fit_is_continued_on_mixed_rows(monkeypatch):
     few_draws(monkeypatch)
     X = mixed()
-    gen = small(warm_start=True).fit(X)
+    gen = small(warm_start=True, validation_fraction=0).fit(X)
     schema, before = gen.schema_, {k: v.copy() for k, v in gen.weights_.items()}
     gen.fit(mixed(seed=1))
     assert gen.n_iter_ == 4 and gen.schema_ is schema
