@@ -155,6 +155,20 @@ def test_rivals_of_the_outlier_benchmark_rank_a_far_row_last(tables_benchmark):
         assert script.METHODS[name](contaminated, contaminated, True, 0).argmin() == 200, name
 
 
+def test_the_benchmark_of_scores_runs_and_resumes(tables_benchmark, capsys):
+    _, folder = tables_benchmark
+    script = importlib.import_module("scores")
+    argv = ["--rows", "60", "--scored", "10", "--seconds", "0.5", "--out", str(folder / "s.jsonl")]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (folder / "s.jsonl").read_text().splitlines()]
+    assert [line["n_draws"] for line in lines] == list(script.DRAWS)
+    errors = {line["n_draws"]: line["error_of_a_row"] for line in lines}
+    assert errors[1024] < errors["coarse"]
+    first = capsys.readouterr().out
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out == first
+
+
 def test_a_chow_liu_tree_of_a_chain_has_its_likelihood(tables_benchmark):
     mixed = importlib.import_module("_mixed")
     rng = np.random.default_rng(0)

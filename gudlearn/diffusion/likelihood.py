@@ -47,8 +47,8 @@ def nll_correction(split, path, x0, t, eps, control=None):
     x0, eps : Tensor of shape (B, D)
         Clean components, standard normal draw.
     t : Tensor of shape (B,)
-    control : callable (x, gamma) -> mu, or None
-        Another denoiser of the numbers, whose bound is known, in place of the marginals'.
+    control : callable (x, gamma, mu) -> Tensor of shape (B, D), or None
+        Another denoiser of the numbers, whose bound is known, in place of the marginals' mean mu.
     """
     gamma, rate = path.gamma_and_rate(t)
     x, seen = corrupt(x0, eps, gamma, path)
@@ -56,12 +56,12 @@ def nll_correction(split, path, x0, t, eps, control=None):
     weight = 0.5 * rate * snr(gamma)
     if path.levels is None:
         if control is not None:
-            mu, delta = _relative_to(control(x, gamma), mu, delta)
+            mu, delta = _relative_to(control(x, gamma, mu), mu, delta)
         return weight * delta * (delta - 2 * (x0 - mu))
     (mu, _), (delta, change) = path.levels.split(mu), path.levels.split(delta)
     n = delta.shape[1]
     if control is not None:
-        mu, delta = _relative_to(control(x[:, :n], gamma[:, :n]), mu, delta)
+        mu, delta = _relative_to(control(x[:, :n], gamma[:, :n], mu), mu, delta)
     numeric = weight[:, :n] * delta * (delta - 2 * (x0[:, :n] - mu))
     change = path.levels.change(change, x0[:, n:])
     return torch.cat([numeric, -reveal_weight(path, gamma, rate, seen) * change], 1)

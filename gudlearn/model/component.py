@@ -145,7 +145,7 @@ class ComponentModel:
         log_variances = self._tensor(self.ends.variances)[self.active].log()
         return MaskedPath(self.path, state[:, self.active], log_variances)
 
-    def nll_correction(self, z, keys, draws, labels=None, path=None, self_index=None, control=None):
+    def nll_correction(self, z, keys, draws, labels=None, path=None, self_index=None, near=None):
         """Nll of the network minus that of the control variate, by a quadrature over t.
 
         On a `masked_path` it is the difference for the target components.
@@ -158,8 +158,9 @@ class ComponentModel:
         draws : Draws
         labels, path, self_index
             Of the rows; None for unknown labels, the path of whole rows, and no row excluded.
-        control : JointGaussian or None
-            None is the product of the marginals.
+        near : BoolTensor of shape (B,) or None
+            Rows whose control variate is the joint Gaussian; for the others, and with None, it is
+            the product of the marginals.
 
         Returns
         -------
@@ -176,7 +177,7 @@ class ComponentModel:
         split = LabelledDenoiser(
             self._of_scores, labels, null=self.null, self_index=self_index
         ).split
-        control = () if control is None else (control.denoiser_on(path),)
+        control = () if near is None else (self.gaussian.denoiser_on(path, near),)
         by_node = []
         for times, weights, eps in draws.blocks(max(1, at_once // BLOCK), keys, x0.shape[1]):
             for part in torch.arange(len(times), device=self.device).split(at_once):
@@ -201,7 +202,10 @@ class ComponentModel:
         return Draws(self.density, n, not sequential, part, n_parts, stream)
 
     def gaussian_nll(self, z, path=None):
-        """Exact nll bound of the joint Gaussian on a path, without the prior's term; (B,)."""
+        """Exact nll bound of the joint Gaussian on a path, and which rows are near it, each (B,).
+
+        Without the prior's term.
+        """
         path = self.path if path is None else path
         return self.gaussian.bound(z[:, self.numeric], path, shared=path is self.path)
 

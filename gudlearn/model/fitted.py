@@ -140,10 +140,12 @@ class FittedModel:
         ndarray of shape (n, 2)
             Log-likelihoods, and the standard errors that the draws leave.
         """
+        joint = self.components.gaussian is not None
+
         # Summed within chunks: the components of many images would not fit in memory.
         def score(*chunk):
-            log_prob, joint, errors = self._elbo(*chunk, n_draws, self.components.gaussian)
-            return np.stack([log_prob.sum(1) + joint, errors], 1)
+            log_prob, of_all, errors = self._elbo(*chunk, n_draws, joint)
+            return np.stack([log_prob.sum(1) + of_all, errors], 1)
 
         return self.each_chunk(rows, score, given, excluded)
 
@@ -157,7 +159,7 @@ class FittedModel:
         if model.gaussian is None:
             return split
         # The sum is known better than its parts: numbers share the difference equally.
-        of_numbers, joint, _ = self._elbo(rows, given, excluded, n_draws, model.gaussian)
+        of_numbers, joint, _ = self._elbo(rows, given, excluded, n_draws, True)
         share = np.zeros(split.shape)
         share[:, model.numeric.cpu().numpy()] = 1.0
         scored = self._target(rows, given)
@@ -167,10 +169,10 @@ class FittedModel:
         difference = np.where(np.isfinite(difference), difference, 0.0)
         return split + share * (difference / np.maximum(share.sum(1), 1))[:, None]
 
-    def _elbo(self, rows, given, excluded, n_draws, gaussian=None):
+    def _elbo(self, rows, given, excluded, n_draws, joint_control=False):
         """ELBO by component, a term of all components together (n,), and standard errors (n,).
 
-        The second is 0 unless the control variate is a joint Gaussian.
+        The second is 0 unless the control variate is the joint Gaussian.
         """
         model, scored = self.components, self._target(rows, given)
         self_index = None
@@ -184,22 +186,26 @@ class FittedModel:
         for draw in range(draws):
             z, indices, log_change, keys = self._encoded(rows, draw)
             change = change + log_change / draws
-            nll = model.marginal_nll(z, t=0.0 if gaussian is None else 1.0)
-            joint = nll.new_zeros(len(z)) if gaussian is None else model.gaussian_nll(z, path)
+            nll, joint, near = model.marginal_nll(z), 0.0, None
+            if joint_control:
+                joint, near = model.gaussian_nll(z, path)
+                nll = torch.where(near[:, None], model.marginal_nll(z, t=1.0), nll)
+                joint = torch.where(near, joint, 0.0)
             starts.append(joint + nll.sum(1))
             of_network, by_node = model.nll_correction(
-                z, keys, model.draws(n_times, draw, draws), labels, path, self_index, gaussian
+                z, keys, model.draws(n_times, draw, draws), labels, path, self_index, near
             )
             changes.append(by_node)
             nll /= draws
-            if gaussian is None:
-                nll[:, model.active] += of_network
+            if joint_control:
+                of_joint = of_joint - (joint / draws + by_node.sum(0))
             else:
-                joint = joint / draws + by_node.sum(0)
-            total, of_joint = total - nll, of_joint - joint
+                nll[:, model.active] += of_network
+            total = total - nll
         total[_too_far(z)] = -torch.inf
         errors = _standard_errors(torch.stack(starts), changes).cpu().numpy()
-        of_joint = np.nan_to_num(of_joint.double().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+        if joint_control:
+            of_joint = of_joint.masked_fill(_too_far(z), 0.0).double().cpu().numpy()
         return _on_target(self._in_user_units(total, indices, change), scored), of_joint, errors
 
     def flow_log_prob(self, rows):

@@ -28,6 +28,8 @@ from torch import nn
 # A row's influence is reduced if its squared distance exceeds its mean by this many of its
 # standard deviations.
 _FAR = 4.0
+# Beyond this many the bound of the Gaussian is no control variate for that of the row.
+_VERY_FAR = 12.0
 # Rows of a block that goes through a matrix product at once.
 _BLOCK = 32
 # Up to this many factors a general inverse is faster on a CPU than one by Cholesky factors.
@@ -128,7 +130,7 @@ class JointGaussian:
         return self.mean + self.std * mean / total
 
     def divergence(self, x0, gamma, missing=None):
-        """Expected log q(x | x0) - log p(x) of noisy values x given clean ones, (B,), in nats.
+        """Expected log q(x | x0) - log p(x) of noisy values x given clean ones, in nats.
 
         q is the noise, and p the density of noisy values under this Gaussian. Negated, it is what
         the negative log-likelihood at this noise level adds to the noise's own entropy; the
@@ -140,6 +142,11 @@ class JointGaussian:
         gamma : Tensor of shape (B, D), or (1, D) where all rows share one noise level
         missing : BoolTensor of shape (B, D) or None
             Components that are left out.
+
+        Returns
+        -------
+        divergence, distance : Tensor of shape (B,)
+            The second is the squared Mahalanobis distance of the clean values.
         """
         precision = (-gamma).exp() * self.std.square()
         if missing is not None:
@@ -159,10 +166,10 @@ class JointGaussian:
         # What of the noise's own squared distance is left under p.
         variance = _product(covariance.flatten(1), self._products.T)
         trace = -(ratio / (1 + ratio)).sum(1) - (weight * variance / (1 + ratio)).sum(1)
-        return 0.5 * (log_det + distance + trace)
+        return 0.5 * (log_det + distance + trace), distance
 
     def bound(self, x0, path, shared):
-        """Integral over a path of the bound's integrand for this Gaussian's denoiser, (B,).
+        """Integral over a path of the bound's integrand for this Gaussian's denoiser.
 
         Parameters
         ----------
@@ -171,6 +178,13 @@ class JointGaussian:
             Of D components, or of more.
         shared : bool
             Whether all rows have the same noise levels.
+
+        Returns
+        -------
+        bound : Tensor of shape (B,)
+        near : BoolTensor of shape (B,)
+            Whether a row fits the Gaussian: far from it the integral is a small difference of
+            large numbers.
         """
         n_rows, n = x0.shape
         ends = []
@@ -179,15 +193,32 @@ class JointGaussian:
             missing = path.missing_components(gamma)
             missing = None if missing is None else missing[:, :n]
             ends.append(self.divergence(x0, gamma[:, :n], missing))
-        return ends[0] - ends[1]
+        (first, distance), (last, _) = ends
+        n_values = n if missing is None else (~missing).sum(1)
+        return first - last, distance < n_values + _VERY_FAR * (2 * n_values) ** 0.5
 
-    def denoiser_on(self, path):
-        """The denoiser (x, gamma) -> mean of this Gaussian, without what is missing on a path."""
+    def denoiser_on(self, path, near=None):
+        """The denoiser of this Gaussian on a path, without what is missing there.
 
-        def denoise(x, gamma):
+        Parameters
+        ----------
+        path : GammaPath or MaskedPath
+        near : BoolTensor of shape (n,) or None
+            Rows that it is for; None: all. Batches are whole numbers of repetitions of the rows.
+
+        Returns
+        -------
+        callable (x, gamma, mu) -> Tensor of shape (B, D)
+            Its mean, and mu (B, D) for the other rows.
+        """
+
+        def denoise(x, gamma, mu):
             missing = path.missing_components(gamma)
             missing = None if missing is None else missing[:, : x.shape[1]]
-            return self.posterior_mean(self.condition(x, gamma, missing))
+            mean = self.posterior_mean(self.condition(x, gamma, missing))
+            if near is None:
+                return mean
+            return torch.where(near.repeat(len(x) // len(near))[:, None], mean, mu)
 
         return denoise
 

@@ -10,6 +10,7 @@ from scipy import stats
 from gaussian import COVARIANCE, MEAN, gaussian_rows
 from gudlearn import GUDGenerator, Schema, SequentialSchedule
 from gudlearn._random import STRATA, keyed_stratified_normal, seed_keys
+from gudlearn.data.rows import Rows
 from gudlearn.diffusion.likelihood import nll_correction
 from gudlearn.diffusion.losses import TimeDensity
 from gudlearn.diffusion.paths import WindowedGamma
@@ -76,7 +77,7 @@ def test_divergence_is_the_expectation_under_the_dense_gaussian(missing):
     absent = torch.zeros(3, 5, dtype=torch.bool)
     if missing is not None:
         absent[:, missing] = True
-    found = gaussian.divergence(x0, gamma, None if missing is None else absent)
+    found, distance = gaussian.divergence(x0, gamma, None if missing is None else absent)
     mean, covariance = dense(gaussian)
     for i in range(3):
         kept = ~absent[i]
@@ -84,11 +85,11 @@ def test_divergence_is_the_expectation_under_the_dense_gaussian(missing):
         noise = torch.diag(gamma[i, kept].exp())
         total = covariance[kept][:, kept] + noise
         offset = x0[i, kept] - mean[kept]
-        distance = offset @ torch.linalg.solve(total, offset) + torch.linalg.solve(
-            total, noise
-        ).trace()
+        exact = offset @ torch.linalg.solve(total, offset)
+        assert float(distance[i]) == pytest.approx(float(exact))
         log_det = torch.logdet(total) - torch.logdet(noise)
-        expected = 0.5 * (log_det + distance - kept.sum())
+        trace = torch.linalg.solve(total, noise).trace()
+        expected = 0.5 * (log_det + distance[i] + trace - kept.sum())
         assert float(found[i]) == pytest.approx(float(expected))
 
 
@@ -100,7 +101,7 @@ def test_divergences_differ_by_the_bound_of_the_gaussian():
 
     def nothing(x, gamma):
         # An estimate of 0: relative to it the correction is the whole integrand, up to x0^2.
-        return torch.zeros_like(x), denoise(x, gamma)
+        return torch.zeros_like(x), denoise(x, gamma, None)
 
     n, sets = 4000, 6
     t = (torch.arange(n, dtype=torch.float64) + 0.5) / n
@@ -111,8 +112,9 @@ def test_divergences_differ_by_the_bound_of_the_gaussian():
         terms = nll_correction(nothing, path, x0.expand(n, -1), t, eps)
         plain = 0.5 * rate * (-gamma).exp() * x0**2
         totals.append(float((terms + plain).sum(1).mean()))
-    ends = [path(torch.tensor([s], dtype=torch.float64)) for s in (0.0, 1.0)]
-    expected = float(gaussian.divergence(x0, ends[0]) - gaussian.divergence(x0, ends[1]))
+    bound, near = gaussian.bound(x0, path, shared=True)
+    assert near.all()
+    expected = float(bound)
     assert abs(np.mean(totals) - expected) < 5 * np.std(totals, ddof=1) / sets**0.5 + 1e-3
 
 
@@ -159,6 +161,16 @@ def test_the_control_variate_changes_no_expectation(monkeypatch):
     # Two columns nearly agree, which the marginals do not know.
     assert times.ratio < 0.5
     assert scores[True][1].mean() < 0.7 * scores[False][1].mean()
+
+
+def test_far_rows_are_controlled_by_the_marginals():
+    gen = small(max_iter=5).fit(dependent(300))
+    object.__setattr__(gen.state_.time_weights, "gaussian", True)
+    row = np.array([[40.0, -40.0, 3.0]])
+    model = gen.fitted_model()
+    model.components.gaussian = None
+    expected = model.log_likelihood(Rows.of(row))
+    np.testing.assert_allclose(gen.score_samples(row), expected, rtol=1e-9)
 
 
 def test_marginals_control_where_the_joint_gaussian_is_worse():

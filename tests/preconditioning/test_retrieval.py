@@ -70,9 +70,9 @@ def test_a_reference_set_changes_nothing_before_training():
 def test_held_out_rows_are_not_in_the_reference_set(monkeypatch, random_state):
     held_out, make = [], training_fit.make_validation
 
-    def spy(fitted, rows, seed):
+    def spy(fitted, rows, *others):
         held_out.append(rows)
-        return make(fitted, rows, seed)
+        return make(fitted, rows, *others)
 
     monkeypatch.setattr(training_fit, "make_validation", spy)
     gen = small(retrieval="auto", random_state=random_state).fit(families())
