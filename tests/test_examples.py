@@ -158,7 +158,7 @@ def test_rivals_of_the_outlier_benchmark_rank_a_far_row_last(tables_benchmark):
 def test_the_benchmark_of_scores_runs_and_resumes(tables_benchmark, capsys):
     _, folder = tables_benchmark
     script = importlib.import_module("scores")
-    argv = ["--rows", "60", "--scored", "10", "--seconds", "0.5", "--out", str(folder / "s.jsonl")]
+    argv = ["--rows", "60", "--scored", "10", "--epochs", "2", "--out", str(folder / "s.jsonl")]
     assert script.main(argv) == 0
     lines = [json.loads(line) for line in (folder / "s.jsonl").read_text().splitlines()]
     assert [line["n_draws"] for line in lines] == list(script.DRAWS)

@@ -53,8 +53,10 @@ def rows_of(options, name):
 def measure(options, name):
     """Results for each number of draws."""
     train, test = rows_of(options, name)
-    settings = {"max_time": options.seconds, "random_state": 0, "schema": Schema(atoms=False)}
-    model = GUDGenerator(**settings).fit(train)
+    limit = {"max_time": options.seconds}
+    if options.epochs is not None:
+        limit = {"max_iter": options.epochs}
+    model = GUDGenerator(random_state=0, schema=Schema(atoms=False), **limit).fit(train)
     model.score_samples(test[:10])
     for n_draws in DRAWS:
         start = time.perf_counter()
@@ -80,6 +82,7 @@ def arguments(argv=None):
     add("--rows", type=int, default=3000, help="training rows")
     add("--scored", type=int, default=1000, help="scored rows")
     add("--seconds", type=float, default=60.0, help="seconds of a fit")
+    add("--epochs", type=int, help="epochs of a fit, in place of seconds")
     add("--out", type=Path, help="file of results to append to")
     options = parser.parse_args(argv)
     if options.data is None and set(options.tables) != {"made"}:
