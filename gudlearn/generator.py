@@ -91,7 +91,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     n_draws : int or {"auto", "coarse"}, default="auto"
         Draws of noise for each row in scores: evaluations of the network. "auto" takes 6 for each
         component, from 64 to 384, and fewer where the joint Gaussian of the components explains the
-        data: in proportion to the variance that it leaves, down to 16. "coarse" takes 16, for
+        data: in proportion to the variance that it leaves, down to 32. "coarse" takes 32, for
         rankings and searches; a row's score then has a standard error of some tenths of a nat to
         some nats, see ``return_std`` of ``score_samples``. Up to eight times as many where
         components are generated one after another. 32 and 16 for images. May be set after fit.

@@ -94,7 +94,7 @@ class TimeDensity:
         return t, 1 / (n_bins * self.probabilities[k]), k
 
     def nodes(self, n):
-        """Nodes and weights of about n evaluations of an integral over t: a midpoint rule.
+        """Nodes and weights of an integral over t: a midpoint rule of about n, and at least n_bins.
 
         Each bin has a number of nodes in proportion to its probability, and at least one, so that
         no node's part of t crosses the edge of a bin.
@@ -106,11 +106,6 @@ class TimeDensity:
         """
         n_bins = len(self.probabilities)
         counts = (self.probabilities * n).round().long().clamp(min=1)
-        if n < n_bins:
-            # Fewer nodes than bins: quantiles of the density.
-            u = (torch.arange(n, device=counts.device) + 0.5).to(self.probabilities) / n
-            t, inverse_density, _ = self(u)
-            return t, inverse_density / inverse_density.sum()
         k = torch.arange(n_bins, device=counts.device).repeat_interleave(counts)
         place = torch.arange(len(k), device=counts.device) - (counts.cumsum(0) - counts)[k]
         k, place, width = (part.to(self.probabilities) for part in (k, place, n_bins * counts[k]))

@@ -194,12 +194,13 @@ class ComponentModel:
 
     def draws(self, n, part=0, n_parts=1):
         """About n nodes of a score, or every n_parts-th of them; see `Draws`."""
-        sequential = self.path is not None and active_fraction(self.path) < 1 - 1e-6
+        at_once = self.path is None or active_fraction(self.path) > 1 - 1e-6
+        shared = at_once and n >= len(self.density.probabilities)
 
         def stream(group):
             return _TIMES if group < 0 else (group << 3) + _NOISE
 
-        return Draws(self.density, n, not sequential, part, n_parts, stream)
+        return Draws(self.density, n, shared, part, n_parts, stream)
 
     def gaussian_nll(self, z, path=None):
         """Exact nll bound of the joint Gaussian on a path, and which rows are near it, each (B,).

@@ -16,8 +16,9 @@ class Draws:
     """Some of the nodes of a quadrature over t, with noise that belongs to the rows.
 
     Rows share the nodes of a midpoint rule, so that what depends on the noise level alone is
-    computed once. Where components are active one after another, and few nodes lie in the window of
-    each, a midpoint rule is biased: every row then has its own times, one in each of the strata.
+    computed once. With few nodes, also in the window of each component where components are active
+    one after another, a midpoint rule is biased: every row then has its own times, one in each of
+    the strata.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from gudlearn.model.draws import BLOCK
 # eight times as many if components are active one after another. Images take a fixed number: scores
 # vary far more between images than between draws.
 _FEWEST_TIMES, _MOST_TIMES, _MOST_NOISY, _SEQUENTIAL = 64, 384, 384 * 256, 8
-_IMAGE_TIMES, _COARSE = 32, 16
+_IMAGE_TIMES, _COARSE, _COARSE_IMAGES = 32, 32, 16
 # Weight of the differences between nodes in standard errors, in blocks.
 _OF_NODES = 2
 _SCORE_CHUNK, _IMAGE_SCORE_CHUNK = 128, 16
@@ -307,7 +307,7 @@ class FittedModel:
         if not isinstance(n_draws, str):
             return int(n_draws)
         if model.sees_images:
-            return _IMAGE_TIMES if n_draws == "auto" else _COARSE
+            return _IMAGE_TIMES if n_draws == "auto" else _COARSE_IMAGES
         sequential = 1 if model.path is None else min(1 / active_fraction(model.path), _SEQUENTIAL)
         n = _COARSE
         if n_draws == "auto":
