@@ -119,8 +119,8 @@ def test_sequential_scores_have_little_more_noise(gaussian):
     (noise, mean), (noise_at_once, mean_at_once) = (
         noise_of_scores(generator, X) for generator in (sequential, copy.copy(gaussian))
     )
-    # The ratio is 1.2, with a standard error of 0.1.
-    assert noise < 2 * noise_at_once
+    # The Gaussian is known: both are some thousandths of a nat.
+    assert noise < 0.03 and noise_at_once < 0.03
     # For a Gaussian the order does not matter. The standard error is 0.02.
     assert mean == pytest.approx(mean_at_once, abs=0.15)
 
