@@ -163,7 +163,8 @@ def test_the_benchmark_of_scores_runs_and_resumes(tables_benchmark, capsys):
     lines = [json.loads(line) for line in (folder / "s.jsonl").read_text().splitlines()]
     assert [line["n_draws"] for line in lines] == list(script.DRAWS)
     errors = {line["n_draws"]: line["error_of_a_row"] for line in lines}
-    assert errors[1024] < errors["coarse"]
+    # Zero where two epochs have not improved the closed form.
+    assert errors[1024] <= errors["coarse"]
     first = capsys.readouterr().out
     assert script.main(argv) == 0
     assert capsys.readouterr().out == first
