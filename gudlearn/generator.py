@@ -111,11 +111,14 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         numbers, 0.8 with ``targets``, else 0, and not less than in an earlier fit that is
         continued. Values are masked by column or pixel; with a basis that mixes columns by
         component, which serves schedules that are set after the fit.
-    targets : None, str, int or list of them, default=None
+    targets : None, str, int or list of them, or "all", default=None
         Names, or of an array indices, of columns that will be asked for given the others. Most of
         the partially observed rows in training then have these as targets, and all other columns
         observed or some of them missing. Weights are judged by the score of these columns given
         the others, and ``validation_scores_`` are these. A ``conditional_rate`` of "auto" is 0.8.
+        "all": whatever is missing will be asked for. Values of training rows are hidden at random,
+        or like those of another row; conditional means and probabilities then take one evaluation
+        of the network. A column of that name is ``["all"]``.
     conditioning : {"auto", "exact", "posterior", "repaint"}, default="auto"
         How samples are made to agree with observed values; may be set after fit. "exact" holds
         observed components at their lowest noise level, for a network that was trained on such

@@ -12,7 +12,8 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
-from gudlearn._specs import NestedGenerator
+from gudlearn._specs import NestedGenerator, resolve
+from gudlearn.bases import IdentityBasis
 from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.completing import (
     are_numbers,
@@ -33,7 +34,8 @@ from gudlearn.data.schema import Schema
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
-# Fraction of partially observed training rows: an imputer never draws complete rows.
+# Fraction of partially observed training rows if the basis mixes columns: an imputer never draws
+# complete rows.
 _RATE = 0.5
 
 
@@ -44,11 +46,12 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     ----------
     generator : GUDGenerator or None, default=None
         The model, not fitted. None is ``GUDGenerator(sampler=DPMSolver(steps=20),
-        retrieval="auto", bin_width=None, schema=Schema(atoms=False))``: numbers are continuous,
-        also where they repeat or lie on a grid, because few rows tell more about an order of values
-        than about levels without one. In the fitted copy a ``conditional_rate`` of "auto" is 0.5.
-        Its ``schema`` decides about the types of columns. Its parameters can be set as
-        ``generator__max_iter``.
+        retrieval="auto", bin_width=None, schema=Schema(atoms=False, gaussianize=False))``: numbers
+        are continuous, also where they repeat or lie on a grid, because few rows tell more about an
+        order of values than about levels without one, and means are learned in their units. If it
+        has no ``targets``, those of the fitted copy are "all", and its ``conditional_rate`` of
+        "auto" is 0.8; with a basis that mixes columns, only the latter, 0.5. Its ``schema`` decides
+        about the types of columns. Its parameters can be set as ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
         Value that marks a missing one among numbers. Nulls of frames are missing in any case.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -59,7 +62,8 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     n_samples : int, default=30
         Draws for a median, which may lie between two whole numbers if the number is even. For a
         mean, draws of noise, see
-        :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`.
+        :meth:`GUDGenerator.conditional_mean <gudlearn.GUDGenerator.conditional_mean>`; without
+        effect where the generator gives means in one evaluation, as the default one does.
     add_indicator : bool, default=False
         Whether to append indicators of missing values, as
         :class:`~sklearn.impute.MissingIndicator` does.
@@ -188,7 +192,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
             self._schema = Schema(atoms=False).build(rows, names, bin_width=None)
 
     def _default_generator(self):
-        on_the_line = {"bin_width": None, "schema": Schema(atoms=False)}
+        on_the_line = {"bin_width": None, "schema": Schema(atoms=False, gaussianize=False)}
         return GUDGenerator(sampler=DPMSolver(steps=20), retrieval="auto", **on_the_line)
 
     def _new_generator(self):
@@ -199,7 +203,11 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
                 "fills them in. Pass missing='ignore'."
             )
         if generator.conditional_rate == "auto":
-            generator.set_params(conditional_rate=_RATE)
+            by_column = isinstance(resolve("basis", generator.basis), IdentityBasis)
+            if generator.targets is None and by_column:
+                generator.set_params(targets="all")
+            elif generator.targets is None:
+                generator.set_params(conditional_rate=_RATE)
         return generator
 
     @isolated

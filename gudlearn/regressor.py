@@ -189,7 +189,8 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         X : array-like or DataFrame of shape (n_samples, n_features)
             NaN marks a missing value.
         statistic : {"mean", "median", "mode"}, default="mean"
-            The mode is the value of the highest density or probability.
+            The mode is the middle of the shortest interval that holds a tenth of the
+            probability, and of a column of levels the most probable one.
 
         Returns
         -------

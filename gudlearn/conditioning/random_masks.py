@@ -45,6 +45,27 @@ class RandomMasks:
         # Fraction of a masked row that rounding has left to later batches.
         self._carried = 0.0
 
+    @classmethod
+    def of_encoding(cls, encoding, rate, device, targets=None):
+        """The masks of an encoding's active components.
+
+        Parameters
+        ----------
+        encoding : Encoding
+        rate : float in [0, 1]
+        device : torch.device
+        targets : ndarray of shape (F,) of bool, or None
+            Columns that are favoured as targets.
+        """
+        active, favoured = encoding.ends.active, None
+        groups, grid = encoding.groups()
+        if targets is not None:
+            of_targets = encoding.components_in(targets[None])[0, active]
+            favoured = torch.from_numpy(of_targets).to(device) if of_targets.any() else None
+        log_variances = torch.from_numpy(np.log(encoding.ends.variances[active]))
+        groups = torch.from_numpy(groups).to(device)
+        return cls(groups, grid, rate, log_variances.to(device, torch.float32), favoured)
+
     def path(self, path, n_rows, generator, missing=None):
         """Return the path of a batch, with random states for each row.
 
@@ -73,11 +94,18 @@ class RandomMasks:
             path, state, self.log_variances, start, width, self._steady(path, state)
         )
 
-    def of_favoured(self, path, n_rows, missing=None):
-        """The path of rows in which the favoured components are targets, all others observed."""
-        state = torch.where(self.favoured, TARGET, OBSERVED).expand(n_rows, -1)
+    def of_validation(self, path, n_rows, missing=None):
+        """The path of held-out rows: favoured components are targets, all others observed.
+
+        Without favoured components all are targets.
+        """
+        state = torch.full((n_rows, len(self.groups)), TARGET, device=self.groups.device)
+        if self.favoured is not None:
+            state = state.masked_fill(~self.favoured, OBSERVED)
         if missing is not None:
             state = state.masked_fill(missing, MISSING)
+        elif self.favoured is None:
+            return path
         return MaskedPath(path, state, self.log_variances, steady=self._steady(path, state))
 
     def _steady(self, path, state):
@@ -153,28 +181,3 @@ class RandomMasks:
         position = torch.where(kind < 0.25, shuffled, position)
         n_active = float(n_groups) ** uniform(1)
         return position / (n_groups - 1 + n_active), n_active / (n_groups - 1 + n_active)
-
-
-def make_random_masks(encoding, rate, device, targets=None):
-    """Return the RandomMasks of an encoding's active components.
-
-    Parameters
-    ----------
-    encoding : Encoding
-    rate : float in [0, 1]
-    device : torch.device
-    targets : ndarray of shape (F,) of bool, or None
-        Columns that are favoured as targets.
-    """
-    active, favoured = encoding.ends.active, None
-    groups, grid = encoding.groups()
-    if targets is not None:
-        of_targets = encoding.components_in(targets[None])[0, active]
-        favoured = torch.from_numpy(of_targets).to(device) if of_targets.any() else None
-    return RandomMasks(
-        torch.from_numpy(groups).to(device),
-        grid,
-        rate,
-        torch.from_numpy(np.log(encoding.ends.variances[active])).to(device, torch.float32),
-        favoured,
-    )

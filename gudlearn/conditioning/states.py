@@ -11,6 +11,8 @@ import torch
 TARGET, OBSERVED, MISSING = range(3)
 # Effective log-SNR of a missing component. The denoiser ignores the noise that it consists of.
 MISSING_LOG_SNR = -15.0
+# Weight of the squared error of a number that is a steady target, see `steady_end`.
+STEADY_WEIGHT = 1.0
 
 
 def missing_gamma(log_variances, gamma_1):
@@ -36,6 +38,22 @@ def steady_targets(state, n_categories):
         state.shape[1] - n_categories
     )
     return target & is_category & (target.sum(1, keepdim=True) == 1)
+
+
+def steady_end(path, log_variances):
+    r"""Noise levels (D,) of steady targets, and rates (D,) of their part of the bound.
+
+    A category is masked, and a number missing. Its squared error is weighted by the inverse of its
+    variance V: with :math:`\gamma' = 2 w e^{\gamma} / V` the integrand of the bound is
+    :math:`w (x_0 - \hat x_0)^2 / V`.
+    """
+    missing = missing_gamma(log_variances, path.gamma_1)
+    end, rate = missing, 2 * STEADY_WEIGHT * (missing - log_variances).exp()
+    if path.levels is not None:
+        n = len(end) - path.levels.n_columns
+        end = torch.cat([end[:n], path.gamma_1[n:].to(end)])
+        rate = torch.cat([rate[:n], (path.gamma_1 - path.gamma_0)[n:].to(rate)])
+    return end, rate
 
 
 class MaskedPath:
@@ -69,6 +87,8 @@ class MaskedPath:
         self.levels = path.levels
         self.target, self.observed, self.missing = (state == s for s in (TARGET, OBSERVED, MISSING))
         self._gamma_missing = missing_gamma(log_variances, path.gamma_1)
+        if steady is not None:
+            self._end, self._steady_rate = steady_end(path, log_variances)
 
     @property
     def active_fraction(self):
@@ -90,7 +110,7 @@ class MaskedPath:
         gamma = torch.where(is_missing, self._gamma_missing.to(gamma), gamma)
         if self.steady is None:
             return gamma
-        return torch.where(self._repeated(self.steady, gamma), self.gamma_1.to(gamma), gamma)
+        return torch.where(self._repeated(self.steady, gamma), self._end.to(gamma), gamma)
 
     def _local_times(self, t):
         if self.start is None:
@@ -99,12 +119,18 @@ class MaskedPath:
         return ((t[:, None] - start) / width).clamp(0.0, 1.0)
 
     def speed(self, t):
-        """Return the rate of each component's local time, (B, D) or 1; 0 outside its window."""
-        if self.start is None:
-            return 1.0
-        local = self._local_times(t)
-        # Outside the window the clipped local time is exactly 0 or 1.
-        return ((local > 0) & (local < 1)) / self._repeated(self.width, t)
+        """Return the rate of each component's local time, (B, D) or 1; 0 outside its window.
+
+        Those of steady numbers give their squared error the weight that it has in the bound.
+        """
+        speed = 1.0
+        if self.start is not None:
+            local = self._local_times(t)
+            # Outside the window the clipped local time is exactly 0 or 1.
+            speed = ((local > 0) & (local < 1)) / self._repeated(self.width, t)
+        if self.steady is None:
+            return speed
+        return torch.where(self._repeated(self.steady, t), self._steady_rate.to(t) / 2, speed)
 
     def row_times(self, local_times, density, candidates, priority):
         """Return times at which one random component of each row is at a given local time.
@@ -158,8 +184,7 @@ class MaskedPath:
         gamma, rate = self.path.gamma_and_rate(self._local_times(t))
         rate = rate * self.speed(t) * self._repeated(self.target, t)
         if self.steady is not None:
-            whole = (self.gamma_1 - self.gamma_0).to(rate)
-            rate = torch.where(self._repeated(self.steady, t), whole, rate)
+            rate = torch.where(self._repeated(self.steady, t), self._steady_rate.to(rate), rate)
         return self.fix(gamma), rate
 
 

@@ -11,7 +11,9 @@ from scipy.special import log_ndtr, ndtr, ndtri
 
 # Least slope of the quantile function, in components: a quarter of the noise that is left in them.
 _LEAST_SLOPE = 1e-3
-# Points of the standard normal at which means are summed and modes are looked for.
+# Probabilities of quantiles, the steps between them that are a tenth, for modes.
+_PROBABILITIES, _TENTH = np.linspace(0.005, 0.995, 199), 20
+# Points of the standard normal at which means are summed.
 _GRID = np.linspace(-4.5, 4.5, 181)
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -137,15 +139,16 @@ class ConditionalQuantiles:
         return self.quantile(np.array([0.5]))[:, 0]
 
     def mode(self):
-        """Values of the highest density, or of the highest probability, (n,)."""
-        z, log_dz = self._at(_GRID)
-        y = self._map.inverse(z)
-        if self.whole:
-            y = np.rint(y)
-            log_prob = self.log_prob(y)
-        else:
-            log_prob = self._map.forward(y)[1] - log_dz - 0.5 * _GRID**2
-        return np.take_along_axis(y, log_prob.argmax(1)[:, None], 1)[:, 0]
+        """Middles of the shortest intervals that hold a tenth of the probability, (n,).
+
+        The density itself may have a narrow peak wherever two quantiles lie close to each other.
+        """
+        quantiles = self.quantile(_PROBABILITIES)
+        widths = quantiles[:, _TENTH:] - quantiles[:, :-_TENTH]
+        # Of whole numbers many intervals are equally short: the one in the middle of them.
+        shortest = widths <= widths.min(1, keepdims=True)
+        middle = (shortest.cumsum(1) * 2 > shortest.sum(1, keepdims=True)).argmax(1)
+        return np.take_along_axis(quantiles, middle[:, None] + _TENTH // 2, 1)[:, 0]
 
 
 class ConditionalLevels:

@@ -18,6 +18,7 @@ from gudlearn.data.containers import mean_of_draws
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.accepted import Request
+from gudlearn.model.means import learned_at_once, means_at_once
 from gudlearn.model.warnings import warn_never_partial
 
 # Stream of the uniforms that draw the classes of a sample.
@@ -184,13 +185,18 @@ class Sampling:
     def expect_by_value(self, rows, n_samples, seed, by_value):
         """The `Expectation` of checked `Rows`.
 
-        Where conditions are exact it comes from estimates of conditional means, each from two
-        draws of noise, elsewhere from samples. ``by_value`` is that of `complete_by_value`.
+        It comes from one evaluation if the network has learned that; else, where conditions are
+        exact, from estimates of conditional means, each from two draws of noise, elsewhere from
+        samples. ``by_value`` is that of `complete_by_value`.
         """
         values, n_rows = rows.values, len(rows)
         categories = self.state.encoding.categories
         if rows.observed is None:
             return Expectation(values, _indicators(values[None], categories), categories)
+        if self.conditioning in ("auto", "exact") and learned_at_once(self.state, rows.observed):
+            means, probabilities = means_at_once(self.fitted, rows)
+            means = np.where(rows.observed, values, means)
+            return Expectation(means, probabilities, categories)
         condition = self._completion(rows, by_value, seed)
         if condition.method != "exact":
             drawn = self.complete_by_value(rows, n_samples, seed, by_value)

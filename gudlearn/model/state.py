@@ -134,6 +134,9 @@ class ModelState:
     history : History
     held_out : ndarray of int or None
         Indices of the rows on which the weights of the last fit were validated; None without.
+    at_once : bool
+        Whether the network has learned, from rows in which any value was missing, the means of
+        numbers and the probabilities of levels from one evaluation.
     """
 
     container: object
@@ -149,6 +152,7 @@ class ModelState:
     classes: Classes | None = None
     history: History = History()
     held_out: np.ndarray | None = None
+    at_once: bool = False
 
     @property
     def n_classes(self):

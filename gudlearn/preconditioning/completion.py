@@ -19,7 +19,7 @@ from gudlearn.preconditioning.gaussians import (
 # Numbers of Gaussians in the order in which they are tried, and the smallest gain on held-out rows
 # in nats per row that counts.
 _N_GAUSSIANS, _LEAST_GAIN = (2, 4, 8), 0.02
-# More rows are thinned, and so are rows with so many different sets of observed components that
+# More rows are thinned, and so are rows with that many different sets of observed components that
 # their number times the cube of the number of components exceeds this.
 _MOST_ROWS, _MOST_WORK = 4096, 8e6
 # With fewer rows, or more components, one Gaussian has to do.

@@ -7,7 +7,8 @@ import torch
 
 from gudlearn._random import torch_generator
 from gudlearn._specs import resolve
-from gudlearn.conditioning.random_masks import make_random_masks
+from gudlearn.conditioning.missing_masks import MissingMasks
+from gudlearn.conditioning.random_masks import RandomMasks
 from gudlearn.data.given import place_of
 from gudlearn.model.build import build_denoiser
 from gudlearn.model.device import autocast_type, resolve_device, sees_images
@@ -44,6 +45,7 @@ def target_mask(targets, conditional_rate, encoding, container):
     """
     if targets is None:
         return None
+    every = asks_for_all(targets)
     if container.is_image:
         raise ValueError(f"targets={targets!r} names columns of a table, but X holds images.")
     if conditional_rate == 0:
@@ -52,8 +54,16 @@ def target_mask(targets, conditional_rate, encoding, container):
             "conditional_rate=0. Pass 'auto' or a fraction above 0."
         )
     keys = list(targets) if isinstance(targets, list | tuple | np.ndarray) else [targets]
-    places = [place_of("targets", key, container) for key in keys]
     n_columns = len(container.columns)
+    if every:
+        each = container.field_mask(np.eye(n_columns, dtype=bool))
+        if encoding.splits_block(each):
+            raise ValueError(
+                "targets='all' hides single columns, but the basis mixes them with others. Pass "
+                "basis='identity', or name the columns of a whole block."
+            )
+        return each.any(0)
+    places = [place_of("targets", key, container) for key in keys]
     if not 0 < len(set(places)) < n_columns:
         raise ValueError(
             f"targets={targets!r} names {len(set(places))} of the {n_columns} columns of X. Name "
@@ -66,6 +76,11 @@ def target_mask(targets, conditional_rate, encoding, container):
             "basis='identity', or a block of their own."
         )
     return mask
+
+
+def asks_for_all(targets):
+    """Whether ``targets`` says that any column may be asked for."""
+    return isinstance(targets, str) and targets == "all"
 
 
 def conditional_rate(rate, encoding, rows, targets=None):
@@ -162,6 +177,7 @@ def make_trainer(estimator, state, n_rows, seed):
         return None
     device, images = resolve_device(estimator.device), sees_images(denoiser)
     targets = targets_of(estimator, state)
+    kind = MissingMasks if asks_for_all(estimator.targets) else RandomMasks
     n_train = n_rows - n_held_out(n_rows, estimator.validation_fraction, state.has_images)
     weight_decay, batch_size = estimator.weight_decay, estimator.batch_size
     if weight_decay == "auto":
@@ -184,7 +200,7 @@ def make_trainer(estimator, state, n_rows, seed):
         generator=torch_generator(seed, device),
         compiled=estimator.compile,
         n_parts=estimator.accumulation_steps,
-        masks=make_random_masks(state.encoding, state.conditional_rate, device, targets),
+        masks=kind.of_encoding(state.encoding, state.conditional_rate, device, targets),
         # With few rows, partially observed rows add information; with many, they mostly add
         # gradient noise.
         loss_normalization=1.0 if n_rows < _MANY_ROWS else 0.5,

@@ -21,6 +21,7 @@ from gudlearn.model.state import UNIFORM_TIMES, Classes, ModelState
 from gudlearn.networks import ImageNetwork
 from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
 from gudlearn.training.options import (
+    asks_for_all,
     conditional_rate,
     n_reference,
     resolve_network,
@@ -110,6 +111,7 @@ def first_state(estimator, X, y, whole):
         ),
         parameters=_lasting_parameters(estimator),
         classes=classes,
+        at_once=asks_for_all(estimator.targets),
     )
     return state, rows, seed
 
@@ -161,7 +163,8 @@ def continued_state(estimator, X, y, whole):
         encoding.path(schedule)
     if state.classes is not None:
         rows = rows.with_labels(label_indices(y, len(rows), state.classes.labels))
-    return replace(state, schedule=schedule, conditional_rate=rate), rows, None
+    at_once = asks_for_all(estimator.targets)
+    return replace(state, schedule=schedule, conditional_rate=rate, at_once=at_once), rows, None
 
 
 def check_held_out(estimator, n_rows, container):

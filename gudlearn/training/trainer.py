@@ -282,10 +282,8 @@ class Trainer:
         return MaskedPath(self.path, state, self.masks.log_variances)
 
     def path_of_validation(self, n_rows, missing):
-        """The path of held-out rows, of which favoured targets are scored given all others."""
-        if self.masks.favoured is None:
-            return self.path_without(missing)
-        return self.masks.of_favoured(self.path, n_rows, missing)
+        """The path of held-out rows, see `RandomMasks.of_validation`."""
+        return self.masks.of_validation(self.path, n_rows, missing)
 
     def labelled(self, labels, self_index=None):
         """The averaged denoiser given labels and indices of rows in the reference set.

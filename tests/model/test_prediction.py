@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from gudlearn.data.frames import read_table
-from gudlearn.model.prediction import Condition
+from gudlearn.model.condition import Condition
 from small import continuous, small
 
 
