@@ -34,8 +34,8 @@ from gudlearn.data.schema import Schema
 from gudlearn.generator import GUDGenerator
 from gudlearn.samplers import DPMSolver
 
-# Fraction of partially observed training rows if the basis mixes columns: an imputer never draws
-# complete rows.
+# Fraction of partially observed training rows of images, or if the basis mixes columns: an imputer
+# never draws complete rows.
 _RATE = 0.5
 
 
@@ -50,8 +50,9 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         are continuous, also where they repeat or lie on a grid, because few rows tell more about an
         order of values than about levels without one, and means are learned in their units. If it
         has no ``targets``, those of the fitted copy are "all", and its ``conditional_rate`` of
-        "auto" is 0.8; with a basis that mixes columns, only the latter, 0.5. Its ``schema`` decides
-        about the types of columns. Its parameters can be set as ``generator__max_iter``.
+        "auto" is 0.8; with images, or a basis that mixes columns, only the latter, 0.5. Its
+        ``schema`` decides about the types of columns. Its parameters can be set as
+        ``generator__max_iter``.
     missing_values : number or NaN, default=NaN
         Value that marks a missing one among numbers. Nulls of frames are missing in any case.
     strategy : {"mean", "median", "sample"}, default="mean"
@@ -204,7 +205,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
             )
         if generator.conditional_rate == "auto":
             by_column = isinstance(resolve("basis", generator.basis), IdentityBasis)
-            if generator.targets is None and by_column:
+            if generator.targets is None and by_column and generator.shape is None:
                 generator.set_params(targets="all")
             elif generator.targets is None:
                 generator.set_params(conditional_rate=_RATE)

@@ -14,7 +14,7 @@ from gudlearn import BlockBasis, GUDImputer, IdentityBasis, Schema
 from gudlearn.data.completing import central_columns, expected_columns
 from gudlearn.encoding.categories import Categories
 from gudlearn.model.sampling import Expectation
-from small import continuous, dependent, small, whole
+from small import TINY, continuous, dependent, small, whole
 
 
 def with_missing(X, fraction=0.2, seed=0):
@@ -157,6 +157,8 @@ def test_the_generator_is_trained_for_whatever_may_be_missing():
     assert given.conditional_rate == 0.2
     mixing = imputer(generator=small(max_iter=1, basis="pca")).fit(X).generator_
     assert mixing.targets is None and mixing.conditional_rate_ == 0.5
+    images = imputer(generator=small(max_iter=1, network=TINY, shape=(2, 2))).fit(continuous(40, 4))
+    assert images.generator_.targets is None and images.generator_.conditional_rate_ == 0.5
 
 
 def test_a_network_that_saw_no_partial_rows_is_warned_of():
