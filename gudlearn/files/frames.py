@@ -80,7 +80,8 @@ class FrameCodec:
         if isinstance(dtype, pd.StringDtype):
             return ["string", dtype.storage, dtype.na_value is pd.NA]
         if isinstance(dtype, pd.PeriodDtype):
-            return ["period", dtype.freq.freqstr]
+            # Of a month: "M", where its offset is "ME".
+            return ["period", str(dtype)[len("period[") : -1]]
         if isinstance(dtype, pd.IntervalDtype):
             return ["interval", self.encode(dtype.subtype), dtype.closed]
         if isinstance(dtype, pd.SparseDtype):
@@ -241,7 +242,9 @@ def same(a, b):
         return a.dtype == b.dtype and a.equals(b) and list(a.names) == list(b.names)
     if isinstance(a, pd.DataFrame):
         return same(a.columns, b.columns) and list(a.dtypes) == list(b.dtypes)
-    return bool(a == b) or (a is b) or (a != a and b != b)
+    if hasattr(a, "schema"):
+        return a.schema == b.schema
+    return a is b or bool(a == b) or bool(a != a and b != b)
 
 
 def _package(name):

@@ -24,6 +24,8 @@ from gudlearn.files.registry import (
     required,
 )
 
+# Objects in a model, with those that are shared counted each time.
+_LARGEST = 10**7
 _CURE = "Models with parts of your own are saved by pickle or joblib."
 
 
@@ -164,6 +166,9 @@ class Reader:
     def __init__(self, tensors, steps, trusted=None):
         self._tensors, self._steps, self._trusted = dict(tensors), dict(steps), trusted
         self.made = []
+        # Of each object: how large it is if what is shared is counted each time, and whether it is
+        # part of another.
+        self._sizes, self._size, self._used = [], 0, set()
         self._codec = FrameCodec(self.value)
 
     def root(self, tree):
@@ -175,9 +180,11 @@ class Reader:
             If the tree is not one that a `Writer` makes.
         """
         for node in tree["objects"]:
+            self._size = 1
             self.made.append(self._object(node))
+            self._sizes.append(self._size)
         root = self.value(tree["root"])
-        left = [*self._tensors, *self._steps]
+        left = [*self._tensors, *self._steps, *(set(range(len(self.made))) - self._used)]
         if left:
             raise ModelFileError(f"it holds {left[0]!r}, which is part of nothing")
         return root
@@ -209,6 +216,10 @@ class Reader:
     def _earlier(self, index):
         if type(index) is not int or not 0 <= index < len(self.made):
             raise ModelFileError(f"a reference to object {index!r} leads nowhere")
+        self._used.add(index)
+        self._size += self._sizes[index]
+        if self._size > _LARGEST:
+            raise ModelFileError("its objects hold each other too often")
         return self.made[index]
 
     def _object(self, node):
@@ -218,13 +229,15 @@ class Reader:
                 raise ModelFileError(f"the array {node['array']!r} is missing")
             facts = {key: value for key, value in node.items() if key != "array"}
             return arrays.unpack(tensor, **facts)
-        if "objects" in node:
+        if set(node) == {"objects", "shape"}:
             return self._object_array(**node)
-        if "step" in node:
+        if set(node) == {"step"}:
             data = self._steps.pop(node["step"], None)
             if data is None:
                 raise ModelFileError(f"the part {node['step']!r} is missing")
             return steps.loads(data, self._trusted)
+        if set(node) != {"object", "fields"}:
+            raise ModelFileError(f"an object is described by {sorted(node)[:3]}")
         return self._instance(**node)
 
     def _object_array(self, objects, shape):
