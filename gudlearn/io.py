@@ -5,7 +5,7 @@ import zipfile
 
 from gudlearn._versions import library_versions
 from gudlearn.files import archive, arrays
-from gudlearn.files.checks import check_states
+from gudlearn.files.checks import check_parts
 from gudlearn.files.errors import ModelFileError
 from gudlearn.files.registry import TYPES
 from gudlearn.files.tree import Reader, Writer
@@ -144,7 +144,7 @@ def _read(file, trusted):
     kind = TYPES.get(manifest["kind"])
     if type(model) is not kind or not hasattr(model, "get_params"):
         raise ModelFileError(f"it holds a {type(model).__name__}, not a {manifest['kind']}")
-    check_states(reader.made)
+    check_parts(reader.made)
     return model
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gudlearn.files.arrays import checked_dtype
 from gudlearn.files.errors import ModelFileError
+from gudlearn.files.values import checked_zone
 
 _NULLABLE = {
     str(dtype): dtype
@@ -174,7 +175,7 @@ class FrameCodec:
             "category": lambda labels, ordered: pd.CategoricalDtype(
                 None if labels is None else self._to_index(labels), bool(ordered)
             ),
-            "datetime": pd.DatetimeTZDtype,
+            "datetime": lambda unit, zone: pd.DatetimeTZDtype(unit, checked_zone(zone)),
             "string": lambda storage, is_na: pd.StringDtype(storage, pd.NA if is_na else np.nan),
             "period": lambda freq: pd.PeriodDtype(str(freq)),
             "interval": lambda subtype, closed: pd.IntervalDtype(self._part(subtype), closed),

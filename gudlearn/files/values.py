@@ -4,6 +4,7 @@ import base64
 import datetime
 import decimal
 import math
+import re
 import zoneinfo
 
 import numpy as np
@@ -16,6 +17,9 @@ from gudlearn.files.errors import ModelFileError
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _TIMES = (datetime.datetime, datetime.date, datetime.time)
 _MOST_DIGITS = 10_000
+_ZONE = re.compile(r"[A-Za-z][\w+:-]*(/[A-Za-z][\w+-]*)*", re.ASCII)
+# Numbers of words in the buffers of random states, into which they hold an index.
+_BUFFERS = {"pos": 624, "buffer_pos": 4}
 
 
 def encode(value):
@@ -104,7 +108,7 @@ def _to_time(content):
     name, text, zone, fold = content
     kind = {kind.__name__: kind for kind in _TIMES}[name]
     value = kind.fromisoformat(text)
-    value = value if zone is None else value.replace(tzinfo=zoneinfo.ZoneInfo(zone))
+    value = value if zone is None else value.replace(tzinfo=zoneinfo.ZoneInfo(checked_zone(zone)))
     return value.replace(fold=fold) if fold else value
 
 
@@ -116,7 +120,19 @@ def _timestamp(value):
 def _to_timestamp(content):
     ticks, unit, zone = content
     value = pd.Timestamp(np.datetime64(ticks, unit)).as_unit(unit)
-    return value if zone is None else value.tz_localize("UTC").tz_convert(zone)
+    return value if zone is None else value.tz_localize("UTC").tz_convert(checked_zone(zone))
+
+
+def checked_zone(zone):
+    """The name of a time zone, which is no path: pandas would read a file of that name.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    if not isinstance(zone, str) or not _ZONE.fullmatch(zone) or zone.startswith("dateutil"):
+        raise ModelFileError(f"{zone!r} is no time zone")
+    return zone
 
 
 def _to_timedelta(content):
@@ -227,4 +243,8 @@ def _arrays(value):
         return value
     if "array" in value:
         return np.array(value["values"], dtype=checked_dtype(value["array"]))
+    for key, size in _BUFFERS.items():
+        # NumPy does not check them, and reads what lies beyond the buffer.
+        if key in value and not (type(value[key]) is int and 0 <= value[key] <= size):
+            raise ModelFileError(f"{key}={value[key]!r} is no place in a buffer of {size}")
     return {key: _arrays(part) for key, part in value.items()}

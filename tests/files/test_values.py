@@ -35,7 +35,7 @@ VALUES = [
     np.datetime64("2024-01-02", "D"), np.timedelta64(5, "ms"), np.datetime64("NaT"),
     decimal.Decimal("0.10"), datetime.date(2024, 1, 2), datetime.time(1, 2, 3, 4),
     datetime.datetime(2024, 1, 2, 3, 4, 5, 6), datetime.datetime(2024, 1, 2, tzinfo=PARIS),
-    datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc), datetime.timedelta(1, 2, 3),
+    datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(1, 2, 3),
     pd.Timestamp("2024-01-02 03:04:05.123456789"), pd.Timestamp("2024-07-02", tz="Europe/Paris"),
     pd.Timedelta("3h"), pd.Period("2024-01", "M"), pd.Interval(0, 1.5, closed="both"),
     pd.Interval(pd.Timestamp("2024"), pd.Timestamp("2025")), pd.NaT, pd.NA,
