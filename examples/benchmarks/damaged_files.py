@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from _damage import BY_CHANCE, BY_INTENT
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 
 import gudlearn
 from gudlearn.io import ModelFileError
@@ -168,7 +169,7 @@ def models():
     return [
         generator().fit(X),
         generator(retrieval=20, conditional_rate=0.3, preconditioning="mixture").fit(X),
-        generator(class_conditional=True, random_state=np.random.default_rng(0)).fit(X, y),
+        generator(class_conditional=True, random_state=check_random_state(0)).fit(X, y),
         generator().fit(frame),
         generator(network=unet).fit(images),
         generator(network=gudlearn.Transformer(width=16, n_blocks=1), basis="fourier").fit(images),
