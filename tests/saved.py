@@ -22,6 +22,7 @@ from gudlearn import (
     Schema,
     Transformer,
     WaveletBasis,
+    _random,
 )
 from small import continuous, random_images, small, tiny, whole, with_missing
 
@@ -49,6 +50,20 @@ def mixed(n=N, seed=0):
     frame.loc[3, "city"] = None
     frame.loc[4, "count"] = pd.NA
     return frame
+
+
+def golden_rows():
+    """Rows like those of `mixed`, of columns of golden files; the same in every version."""
+    return pd.DataFrame({
+        "age": [35, 61, 18, 79], "income": [0.0, 1.25, 0.5, 3.0], "city": ["a", "c", None, "b"],
+        "day": pd.to_datetime(["2024-01-03", "2024-03-01", "2024-02-11", "2024-01-31"]).astype(
+            "datetime64[us]"
+        ),
+        "seen": pd.to_datetime([10**8, 5 * 10**8, 7 * 10**8, 3], unit="s", utc=True).tz_convert(
+            "Europe/Paris"
+        ),
+        "flag": [True, False, True, True], "count": pd.array([3, None, 0, 8], dtype="Int64"),
+    })  # fmt: skip
 
 
 def in_polars():
@@ -182,3 +197,11 @@ def assert_same(a, b):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
+
+
+def outcome(seed, salt):
+    """Scores, samples and weights of a fit with a seed, in a process whose salt may be another."""
+    _random.SALT = salt
+    gen = one(random_state=seed, conditional_rate=0.3).fit(continuous(N))
+    arrays = [gen.score_samples(continuous(5)), gen.sample(3, random_state=1)]
+    return [*arrays, *gen.weights_.values()]

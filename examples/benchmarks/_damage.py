@@ -10,6 +10,7 @@ import numpy as np
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 _LONG = "x" * 2000
+_PLAIN = [None, True, -1, 0, 1, 2, 3, 10**4, 2**40, 2**70, -0.5, 1e308, "", "auto", "F", _LONG]
 
 
 def members_of(data):
@@ -140,6 +141,12 @@ def hostile_tree(data, rng, other):
     tree = json.loads(members["model.json"])
     for _ in range(rng.integers(1, 4)):
         places = _places(tree, [])
+        if rng.random() < 0.5:
+            # Plain values, which break what is built of them and not the tree.
+            leaves = [(c, k) for c, k in places if not isinstance(c[k], dict | list) and k != "ref"]
+            container, key = leaves[rng.integers(len(leaves))]
+            container[key] = _PLAIN[rng.integers(len(_PLAIN))]
+            continue
         container, key = places[rng.integers(len(places))]
         if isinstance(container, dict) and rng.random() < 0.2:
             del container[key]
