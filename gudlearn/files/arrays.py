@@ -50,7 +50,7 @@ def unpack(tensor, dtype=None, shape=None, order="C"):
     """
     if order not in ("C", "F"):
         raise ModelFileError(f"the order {order!r} of an array is neither 'C' nor 'F'")
-    # A copy: a view of the file's bytes cannot be written to.
+    # A copy: what safetensors returns may be neither aligned nor writable.
     array = np.array(tensor, order="C")
     if array.dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
         raise ModelFileError("a boolean is neither 0 nor 1")

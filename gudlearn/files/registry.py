@@ -175,27 +175,46 @@ def attributes(cls):
     if cls in OBJECTS:
         return _parsed(OBJECTS[cls])
     if cls in ESTIMATORS:
-        parameters = dict.fromkeys(parameter_names(cls), (object,))
-        return {**parameters, **_parsed(ESTIMATORS[cls]), "_sklearn_output_config": (dict,)}
+        anything = dict.fromkeys(parameters(cls), (object,))
+        return {**anything, **_parsed(ESTIMATORS[cls]), "_sklearn_output_config": (dict,)}
     hints = typing.get_type_hints(cls)
-    fields = {f.name: _of_annotation(hints[f.name]) for f in dataclasses.fields(cls) if f.init}
+    fields = {name: _of_annotation(hints[name]) for name in stored(cls)}
     return {**fields, **_parsed(_FIELDS.get(cls, ""))}
 
 
-def parameter_names(cls):
-    """Names of the parameters of an estimator or a specification."""
+def parameters(cls):
+    """Parameters of an estimator or a specification, a dict of name to `inspect.Parameter`."""
     if cls.__init__ is object.__init__:
-        return []
-    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        return {}
+    found = dict(inspect.signature(cls.__init__).parameters)
+    del found["self"]
+    return found
+
+
+def stored(cls):
+    """Names of the attributes that a record consists of."""
+    return [f.name for f in dataclasses.fields(cls) if f.init]
+
+
+def defaults(cls):
+    """Values of the parameters of an estimator that a file of an earlier version does not know."""
+    if cls not in ESTIMATORS:
+        return {}
+    found = {name: parameter.default for name, parameter in parameters(cls).items()}
+    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
 
 
 def required(cls):
     """Names of the attributes without which an object of a type cannot be."""
     if cls in ESTIMATORS:
-        return set(parameter_names(cls))
+        return set(parameters(cls)) - set(defaults(cls))
     if cls in OBJECTS:
         return set(_parsed(OBJECTS[cls]))
-    return {f.name for f in dataclasses.fields(cls) if f.init}
+    missing = dataclasses.MISSING
+    return {
+        f.name for f in dataclasses.fields(cls)
+        if f.init and f.default is missing and f.default_factory is missing
+    }  # fmt: skip
 
 
 def _parsed(text):

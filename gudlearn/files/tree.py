@@ -20,8 +20,10 @@ from gudlearn.files.registry import (
     TRANSIENT,
     TYPES,
     attributes,
+    defaults,
     is_known,
     required,
+    stored,
 )
 
 # Objects in a model, with those that are shared counted each time.
@@ -122,7 +124,7 @@ class Writer:
             return {"step": name}
         cls, held = type(value), vars(value)
         if cls not in ESTIMATORS and cls not in OBJECTS:
-            held = {name: getattr(value, name) for name in required(cls)}
+            held = {name: getattr(value, name) for name in stored(cls)}
         known = attributes(cls)
         unknown = [name for name in held if name not in known and name not in TRANSIENT]
         if unknown:
@@ -256,14 +258,15 @@ class Reader:
         held = {}
         for name, content in fields.items():
             if name not in allowed:
-                raise ModelFileError(f"a {object} has no attribute {name!r}")
+                what = f"a {object} has no attribute {name!r} in this version of gudlearn"
+                raise ModelFileError(what)
             held[name] = value = self.value(content)
-            if not isinstance(value, allowed[name]) or _is_bool_as_number(value, allowed[name]):
+            if not _fits(value, allowed[name]):
                 raise ModelFileError(f"{object}.{name} is a {type(value).__name__}")
         if cls not in ESTIMATORS and cls not in OBJECTS:
             return cls(**held)
         made = cls.__new__(cls)
-        vars(made).update(held)
+        vars(made).update({**defaults(cls), **held})
         return made
 
 
@@ -273,8 +276,10 @@ def _known_type(name):
     return TYPES[name]
 
 
-def _is_bool_as_number(value, allowed):
-    return isinstance(value, bool) and bool not in allowed and object not in allowed
+def _fits(value, allowed):
+    # A boolean is an int to Python.
+    is_number = not isinstance(value, bool) or bool in allowed or object in allowed
+    return is_number and isinstance(value, allowed)
 
 
 def _is_step(value):

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import gudlearn
 from gudlearn import _versions
+from gudlearn.files import registry
 from gudlearn.files.registry import ESTIMATORS, OBJECTS, RECORDS, TYPES, attributes
 from saved import NAMES, N, assert_same, continuous, fitted, one, outputs
 from small import few_draws
@@ -88,6 +91,25 @@ def test_every_class_that_estimators_are_made_of_is_registered():
     assert len(TYPES) == len(ESTIMATORS) + len(RECORDS) + len(OBJECTS)
     for kind in TYPES.values():
         assert attributes(kind) is not None
+
+
+def test_a_pipeline_of_scikit_learn_that_ends_in_a_generator(tmp_path):
+    X = continuous(N)
+    pipeline = make_pipeline(StandardScaler(), one()).fit(X)
+    assert_same(again(pipeline, tmp_path).score_samples(X[:3]), pipeline.score_samples(X[:3]))
+
+
+def test_parameters_that_a_file_does_not_know_have_their_default(tmp_path, monkeypatch):
+    class MLP(gudlearn.MLP):
+        def __init__(self, width="auto", n_blocks="auto", dropout="auto"):
+            self.width, self.n_blocks, self.dropout = width, n_blocks, dropout
+
+    with monkeypatch.context() as patch:
+        patch.setitem(registry.TYPES, "MLP", MLP)
+        patch.setitem(registry.ESTIMATORS, MLP, "")
+        gudlearn.save(MLP(width=5), tmp_path / "earlier.gud")
+    later = gudlearn.load(tmp_path / "earlier.gud")
+    assert type(later) is gudlearn.MLP and (later.width, later.n_frequencies) == (5, "auto")
 
 
 def test_parameters_of_every_kind_come_back(tmp_path):
