@@ -18,9 +18,9 @@ def assert_equal_outcomes(one, other):
 
 
 def test_fits_at_the_same_time_are_those_one_after_another():
-    jobs = [joblib.delayed(outcome)(seed, _random.SALT) for seed in (3, 4, 5)]
+    jobs = [joblib.delayed(outcome)(seed, _random.SALT) for seed in (3, 4)]
     found = joblib.Parallel(n_jobs=2, backend="threading")(jobs)
-    for seed, parts in zip((3, 4, 5), found, strict=True):
+    for seed, parts in zip((3, 4), found, strict=True):
         assert_equal_outcomes(outcome(seed, _random.SALT), parts)
     assert not np.array_equal(found[0][0], found[1][0])
 
@@ -36,8 +36,8 @@ CASES = {
     "numbers": (lambda: one(), lambda: continuous(100)),
     "reference set": (lambda: one(retrieval=20, conditional_rate=0.3), lambda: continuous(100)),
     "sequential": (lambda: one(schedule="sequential"), lambda: whole(100)),
-    "mixed frame": (lambda: one(), lambda: mixed(40)),
-    "images": (lambda: tiny(max_iter=1), lambda: random_images(20)),
+    "mixed frame": (lambda: one(), lambda: mixed(24)),
+    "images": (lambda: tiny(max_iter=1), lambda: random_images(10)),
 }
 
 # Nats; of float32 in the network, where scores have noise of a tenth of a nat.
@@ -51,8 +51,8 @@ def test_scores_do_not_depend_on_the_rows_they_are_scored_with(name, monkeypatch
     X = rows()
     gen = model().fit(X)
     scores = gen.score_samples(X)
-    n = 5
-    for size in (1, 3):
+    n = 3
+    for size in (1, 2):
         parts = [gen.score_samples(X[k : k + size]) for k in range(0, n, size)]
         # The order of sums in a product of matrices depends on their size: rounding, and no more.
         np.testing.assert_allclose(np.concatenate(parts)[:n], scores[:n], rtol=0, atol=ROUNDING)
