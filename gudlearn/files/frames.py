@@ -156,7 +156,7 @@ class FrameCodec:
             If the content is none of its kind, or needs a package that is not installed.
         """
         if tag == "dtype":
-            return checked_dtype(content)
+            return _to_dtype(content)
         makers = {
             "pandas.dtype": self._to_pandas_dtype, "pandas.Index": self._to_index,
             "pandas.DataFrame": self._to_frame, "polars": self._to_polars,
@@ -233,6 +233,12 @@ class FrameCodec:
         pa = _package("pyarrow")
         fields = [pa.field(name, self._part(kind), bool(null)) for name, kind, null in content]
         return pa.schema(fields).empty_table()
+
+
+def _to_dtype(text):
+    """A dtype of columns or images, of which a file may hold no arrays: long floats, too."""
+    dtype = np.dtype(text) if isinstance(text, str) else np.dtype("V1")
+    return dtype if dtype.kind in "fc" else checked_dtype(text)
 
 
 def same(a, b):

@@ -85,7 +85,7 @@ PANDAS = [
     pd.StringDtype("python", na_value=np.nan), pd.DatetimeTZDtype("us", "Europe/Paris"),
     pd.DatetimeTZDtype("ns", "UTC"), pd.PeriodDtype("M"), pd.IntervalDtype("float64", "left"),
     pd.SparseDtype("float64", 0.0), pd.SparseDtype(int, 3), pd.Int8Dtype(), pd.BooleanDtype(),
-    pd.Float64Dtype(), np.dtype("O"), np.dtype("M8[ns]"), np.dtype("<U3"),
+    pd.Float64Dtype(), np.dtype("O"), np.dtype("M8[ns]"), np.dtype("<U3"), np.dtype("g"),
 ]  # fmt: skip
 LABELS = [
     pd.Index(["a", "b"], name="n"), pd.RangeIndex(2, 8, 2), pd.Index([1.5, np.nan]),
