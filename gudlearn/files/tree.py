@@ -271,7 +271,7 @@ class Reader:
 
 
 def _comes_back(content, value):
-    """Whether a value is read as it was: pandas and others have more of them than are known here."""
+    """Whether a value is read as it was: pandas has more kinds of values than are known here."""
     try:
         return same(Reader({}, {}).value(content), value)
     except (ValueError, TypeError, KeyError):
