@@ -14,7 +14,7 @@ import pytest
 import gudlearn
 from gudlearn.files import steps
 from gudlearn.io import ModelFileError
-from saved import continuous, fitted
+from saved import fitted
 
 BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
 with pytest.MonkeyPatch.context() as patch:
@@ -308,6 +308,16 @@ def test_damaged_files_are_refused_or_loaded_right(saved, tmp_path):
     assert max(line["seconds"] for line in found) < 10
 
 
+def test_the_benchmark_prints_a_line_for_each_way_of_damage(monkeypatch, capsys):
+    few = [fitted("numbers")[0], fitted("basis PCABasis(whiten=0.5)")[0]]
+    monkeypatch.setattr(damaged_files, "models", lambda: few)
+    monkeypatch.setattr(sys, "argv", ["damaged_files.py", "--files", "24"])
+    assert damaged_files.main() == 0
+    *ways, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert len(ways) == len(damage.BY_CHANCE + damage.BY_INTENT)
+    assert last["refused"] + last.get("loaded", 0) == last["files"] == 24
+
+
 def test_a_load_that_is_wrong_would_be_found(saved, tmp_path):
     def other(data, rng, foreign):
         return foreign
@@ -315,4 +325,3 @@ def test_a_load_that_is_wrong_would_be_found(saved, tmp_path):
     models = [saved("numbers"), saved("basis PCABasis(whiten=0.5)")]
     check = damaged_files.Checker(tmp_path)
     assert check(other, models[0], models[1], rng=None)["outcome"].startswith("wrong")
-    assert continuous(2).shape == (2, 3)
