@@ -141,9 +141,11 @@ def hostile_tree(data, rng, other):
     tree = json.loads(members["model.json"])
     for _ in range(rng.integers(1, 4)):
         places = _places(tree, [])
+        # Plain values, which break what is built of them and not the tree.
+        leaves = [(c, k) for c, k in places if not isinstance(c[k], dict | list) and k != "ref"]
+        if not leaves:
+            break
         if rng.random() < 0.5:
-            # Plain values, which break what is built of them and not the tree.
-            leaves = [(c, k) for c, k in places if not isinstance(c[k], dict | list) and k != "ref"]
             container, key = leaves[rng.integers(len(leaves))]
             container[key] = _PLAIN[rng.integers(len(_PLAIN))]
             continue
