@@ -1,11 +1,13 @@
 """Generative diffusion models of tables, images and fields, in scikit-learn's manner."""
 
+from gudlearn._versions import show_versions
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.classifier import GUDClassifier
 from gudlearn.data.schema import Schema
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
+from gudlearn.io import load, save
 from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.outliers import GUDOutlierDetector
 from gudlearn.pipeline import GenerativePipeline
@@ -70,4 +72,7 @@ __all__ = [
     "UNet",
     "VPSchedule",
     "WaveletBasis",
+    "load",
+    "save",
+    "show_versions",
 ]

@@ -1,7 +1,7 @@
-"""The command line: ``python -m gudlearn demo``.
+"""The command line: ``python -m gudlearn demo``, ``python -m gudlearn --version``.
 
-Fits the handwritten digits that come with scikit-learn, compares the log-probability of held-out
-rows with three baselines, and writes figures.
+The demo fits the handwritten digits that come with scikit-learn, compares the log-probability of
+held-out rows with three baselines, and writes figures.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from gudlearn._versions import own_version
 from gudlearn.generator import GUDGenerator
 from gudlearn.plotting import LossCurveDisplay, SampleGridDisplay, ScheduleDisplay
 
@@ -241,6 +242,7 @@ def make_parser():
     parser = argparse.ArgumentParser(
         prog="python -m gudlearn", description="Diffusion models in scikit-learn's manner."
     )
+    parser.add_argument("--version", action="version", version=f"gudlearn {own_version()}")
     commands = parser.add_subparsers(dest="command", title="commands")
     demo_parser = commands.add_parser(
         "demo",

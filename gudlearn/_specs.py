@@ -7,6 +7,7 @@ from sklearn.base import clone
 from torch import nn
 
 from gudlearn._atomic import unchanged_on_error
+from gudlearn._versions import Versioned
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.data.schema import Schema
 from gudlearn.networks import MLP, Transformer, UNet
@@ -172,7 +173,7 @@ def declare_target(generator, column, feature_type):
     generator.set_params(**changed)
 
 
-class NamedSpecs:
+class NamedSpecs(Versioned):
     """Mixin: ``set_params(schedule__softness=0.3)`` works also if schedule is a name."""
 
     def set_params(self, **params):
@@ -230,7 +231,7 @@ def _unknown_parameter(parameter, value, spec, name):
     )
 
 
-class NestedGenerator:
+class NestedGenerator(Versioned):
     """Mixin of estimators whose parameter ``generator`` is a generator, or None for a default one.
 
     A subclass defines ``_default_generator()``, and may define ``_NEEDS``: the name of an attribute

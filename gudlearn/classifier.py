@@ -128,7 +128,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         priors = self._check_priors(n_classes)
         method = self._chosen_method(generator, X)
         with unchanged_on_error(self):
-            model = _ByColumn(generator) if method == "joint" else _ByDensity(generator)
+            model = ByColumn(generator) if method == "joint" else ByDensity(generator)
             self._model = model.fit(self, X, y)
             self.method_, self.generator_ = method, generator
             self.classes_, self.temperature_ = self._model.classes, self._model.temperature
@@ -236,7 +236,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         return tags
 
 
-class _ByColumn:
+class ByColumn:
     """The class as a column of the table.
 
     Parameters
@@ -294,8 +294,8 @@ class _ByColumn:
         return np.stack(joint, axis=1) - np.log(self.frequencies)
 
 
-class _ByDensity:
-    """The density of the rows of each class; see `_ByColumn`."""
+class ByDensity:
+    """The density of the rows of each class; see `ByColumn`."""
 
     temperature = 1.0
 

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from gudlearn._constraints import Interval, StrOptions
+from gudlearn._versions import Versioned
 from gudlearn.nn.layers import n_heads
 from gudlearn.nn.mlp import ResidualMLP
 from gudlearn.nn.transformer import TransformerModule
@@ -25,7 +26,7 @@ _WIDTH, _N_BLOCKS = 128, 3
 _FOR_TARGETS = {"width": 256, "n_blocks": 2, "n_frequencies": 12}
 
 
-class MLP(BaseEstimator):
+class MLP(Versioned, BaseEstimator):
     """Residual multi-layer perceptron for rows of a table.
 
     Parameters
@@ -153,7 +154,7 @@ def _auto_dropout(dropout, n_rows):
     return dropout if dropout > 0.03 else 0.0
 
 
-class ImageNetwork(BaseEstimator, ABC):
+class ImageNetwork(Versioned, BaseEstimator, ABC):
     """Abstract base class of networks for images.
 
     The module that `build` returns maps feature maps (B, C, height, width) and an embedding (B, E)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._random import distinct_keys, keyed_uniform, row_keys
+from gudlearn._versions import Versioned
 from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.containers import cast_like, clip_to, rows_held_by
 from gudlearn.data.frames import in_order
@@ -65,7 +66,7 @@ def _can_sample(self):
     return all(hasattr(step, "inverse_transform") for _, step in flatten_steps(self.steps[:-1]))
 
 
-class GenerativePipeline(Pipeline):
+class GenerativePipeline(Versioned, Pipeline):
     r"""Pipeline of transformers and a density estimator, in the units of the data.
 
     scikit-learn's own Pipeline scores in the units of the transformed data, so that scores of

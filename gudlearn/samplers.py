@@ -9,10 +9,11 @@ from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator
 
+from gudlearn._versions import Versioned
 from gudlearn.diffusion.solvers import DDIMStep, DPMSolverStep, EulerMaruyamaStep, HeunStep
 
 
-class Sampler(BaseEstimator, ABC):
+class Sampler(Versioned, BaseEstimator, ABC):
     """Abstract base class of samplers, the specifications of solvers."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from small import continuous, small
 ROOT = Path(gudlearn.__file__).parent
 # From the lowest floor to the highest. Rooms on one floor do not import each other.
 FLOORS = [
-    ["_atomic", "_constraints", "_random"],
+    ["_atomic", "_constraints", "_random", "_versions"],
     ["diffusion"],
     ["nn"],
     ["bases", "schedules", "samplers", "networks"],
@@ -32,6 +32,8 @@ FLOORS = [
     ["classifier", "imputer", "outliers", "regressor"],
     ["callbacks", "metrics", "transformers"],
     ["plotting"],
+    ["files"],
+    ["io"],
     ["__init__", "__main__"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -221,7 +223,7 @@ def test_public_methods_of_the_generator_are_short_and_stand_in_its_file():
     # Nested parameters are set by a mixin of all estimators with specifications.
     assert public - set(own) == {"set_params"}
     assert {base.__name__ for base in kind.__mro__ if base.__module__.startswith("gudlearn.")} == {
-        "GUDGenerator", "NamedSpecs",
+        "GUDGenerator", "NamedSpecs", "Versioned",
     }  # fmt: skip
     for name in public & set(own):
         node = own[name]

@@ -17,6 +17,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from gudlearn._constraints import Interval, _check_feature_names_in, _fit_context
+from gudlearn._versions import Versioned
 from gudlearn.bases.batches import (
     batches,
     batches_about,
@@ -93,7 +94,7 @@ class Components:
         return Components(**fields)
 
 
-class Basis(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
+class Basis(Versioned, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """Abstract base class of all bases.
 
     A concrete basis stores its parameters, `whiten` among them, and implements the abstract

@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from gudlearn._versions import Versioned
 from gudlearn.data.bins import place_bins, resolve_bounds, resolve_width
 from gudlearn.data.column_types import FEATURE_TYPES, Rules
 from gudlearn.data.columns import nearest_name
@@ -20,7 +21,7 @@ from gudlearn.data.table_schema import TableSchema
 _MANY, _MOST_ROWS_AT_ONCE = 100, 2000
 
 
-class Schema(BaseEstimator):
+class Schema(Versioned, BaseEstimator):
     """Types of a table's columns, and what is looked for in them.
 
     Parameters

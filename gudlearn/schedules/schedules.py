@@ -16,6 +16,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from gudlearn._versions import Versioned
 from gudlearn.diffusion.paths import CosineGamma, VPGamma, WindowedGamma
 from gudlearn.schedules.order import order_values
 
@@ -60,7 +61,7 @@ class EndPoints:
         object.__setattr__(self, "gamma_1", gamma_1)
 
 
-class Schedule(BaseEstimator, ABC):
+class Schedule(Versioned, BaseEstimator, ABC):
     """Abstract base class of schedules, the specifications of paths."""
 
     def check_params(self):

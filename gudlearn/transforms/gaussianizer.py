@@ -8,13 +8,16 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gudlearn._constraints import Interval, _fit_context
+from gudlearn._versions import Versioned
 from gudlearn.preconditioning.fit_marginals import fit_mixtures
 
 _LOG_2PI = np.log(2 * np.pi)
 _HALF = np.log(0.5)
 
 
-class MarginalGaussianizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class MarginalGaussianizer(
+    Versioned, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     r"""Make each column standard normal by the distribution function of a fitted mixture.
 
     A smooth relative of QuantileTransformer: strictly increasing on the whole line, with a
