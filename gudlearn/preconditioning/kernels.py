@@ -68,9 +68,7 @@ class KernelDensities:
             for rows that are not in the set.
         """
         noise = gamma.exp()
-        itself = None
-        if self_index is not None:
-            itself = self_index[:, None] == torch.arange(len(self.rows), device=self_index.device)
+        itself = None if self_index is None else self_index[:, None]
         off = x * torch.rsqrt(torch.sigmoid(-gamma)) - self.mean
         means, variances = zip(
             *(self._posterior(off, noise, h**2 * self.variance, itself) for h in BANDWIDTHS),
@@ -79,7 +77,10 @@ class KernelDensities:
         return torch.stack(means, 1), torch.stack(variances, 1)
 
     def _posterior(self, off, noise, variance, itself):
-        """Mean and variance (B, D) for kernels of a variance (D,), from y - mean (B, D)."""
+        """Mean and variance (B, D) for kernels of a variance (D,), from y - mean (B, D).
+
+        ``itself`` (B, 1), or None, is the row of the set that is left out, -1 for none.
+        """
         precision = 1 / (variance + noise)
         terms = [precision * off, -0.5 * precision]
         if self.observed is not None:
@@ -89,7 +90,9 @@ class KernelDensities:
             terms.append(0.5 * (log_kernel + total.log() + off.square() / total))
         weight = torch.cat([t.expand_as(off) for t in terms], 1) @ self._moments.T
         if itself is not None:
-            weight = weight.masked_fill(itself, -torch.inf)
+            first = itself.clamp(min=0)
+            lowered = torch.where(itself < 0, weight.gather(1, first), -torch.inf)
+            weight.scatter_(1, first, lowered)
         sums = weight.softmax(1) @ self._moments
         first, second, *observed = sums.split(off.shape[1], 1)
         if observed:
