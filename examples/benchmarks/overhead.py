@@ -134,8 +134,8 @@ def bare_loop(trainer, x0, steps, optimizer):
     def loop():
         for _ in range(steps):
             loss = nll_integrand(denoise, trainer.path, x0, t, eps).sum(1).mean()
-            for part in optimizers:
-                part.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             loss.backward()
             for part in optimizers:
                 part.step()
