@@ -77,6 +77,8 @@ class Trainer:
     """
 
     MAX_GRADIENT_NORM = 1.0
+    # Evaluations of a table's network that take as long as the optimiser and the calls of a step.
+    EVALUATIONS_PER_STEP = 600
     # Rows that share a time where a joint distribution inverts a matrix for each time.
     ROWS_PER_TIME = 4
     AVERAGE = 0.998
@@ -227,6 +229,13 @@ class Trainer:
         # Reading a number makes a GPU wait, which takes longer than multiplying by 1.
         if self.device.type != "cpu" or scale < 1:
             torch._foreach_mul_(gradients, scale)
+
+    def cost_of_step(self, n_rows):
+        """Number of evaluations of the network, without gradient, that a step of n_rows costs."""
+        if sees_images(self.denoiser):
+            return 3 * n_rows
+        # Of a table's rows the closed-form part has no gradient; the rest is that of the weights.
+        return n_rows + self.EVALUATIONS_PER_STEP
 
     def batches(self, n_rows):
         """Indices of one epoch in random order, a tensor (n_steps, rows per step)."""
