@@ -170,7 +170,7 @@ def test_weights_survive_as_arrays():
 def test_settings_of_the_optimiser_follow_the_number_of_rows():
     gen = GUDGenerator(max_iter=0).fit(continuous())
     for n, batch, decay, loss_normalization in [
-        (50, 45, 0.1, 1.0), (1000, 225, 0.1, 1.0), (9999, 1024, 150 / 9000, 1.0),
+        (50, 45, 0.1, 1.0), (1000, 900, 0.1, 1.0), (9999, 1024, 150 / 9000, 1.0),
         (10_000, 1024, 150 / 9000, 0.5), (20_000, 1024, 0.01, 0.5),
     ]:  # fmt: skip
         trainer = make_trainer(gen, gen.state_, n, 0)
