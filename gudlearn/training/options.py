@@ -104,7 +104,7 @@ def n_reference(retrieval, images):
     return retrieval
 
 
-def n_epochs(max_iter, max_time, n_rows):
+def n_epochs(max_iter, max_time, n_rows, small_steps=False):
     """Number of epochs of a budget; None if only time limits it.
 
     Parameters
@@ -112,17 +112,29 @@ def n_epochs(max_iter, max_time, n_rows):
     max_iter : "auto" or int
     max_time : float or None
     n_rows : int
+    small_steps : bool
+        See `takes_small_steps`.
     """
     if max_iter != "auto":
         return int(max_iter)
     if max_time is not None:
         return None
     # Up to some thousand rows an epoch has one or two steps.
-    most = np.clip(1.5e6 / n_rows, _FEWEST_EPOCHS, _MOST_EPOCHS)
+    most = _FEWEST_EPOCHS if small_steps else _MOST_EPOCHS
+    most = np.clip(1.5e6 / n_rows, _FEWEST_EPOCHS, most)
     return int(min(most, 100 + n_rows, math.ceil(6e6 / n_rows)))
 
 
-def default_batch_size(n_train, images):
+def takes_small_steps(estimator, state):
+    """Whether a fit keeps to many steps of few rows.
+
+    With ``targets`` it is not known how few steps learn them. With a reference set the time of a
+    step is that of its rows.
+    """
+    return estimator.targets is not None or state.preconditioner.reference is not None
+
+
+def default_batch_size(n_train, images, small_steps=False):
     """Rows per step for a number of training rows.
 
     The optimiser and the calls of a step take as long as some hundred rows: all rows of a table of
@@ -131,7 +143,8 @@ def default_batch_size(n_train, images):
     """
     if images:
         return min(n_train, 32)
-    return min(n_train, int(np.clip(n_train**2 // 700, 64, 1024)))
+    size = n_train // 4 if small_steps else n_train**2 // 700
+    return min(n_train, int(np.clip(size, 64, 1024)))
 
 
 def resolve_network(network, n_rows, shape=None, predicts=False):
@@ -183,7 +196,7 @@ def make_trainer(estimator, state, n_rows, seed):
     if weight_decay == "auto":
         weight_decay = float(np.clip(150 / n_train, 0.01, 0.1))
     if batch_size == "auto":
-        batch_size = default_batch_size(n_train, images)
+        batch_size = default_batch_size(n_train, images, takes_small_steps(estimator, state))
     learning_rate = estimator.learning_rate_init
     if learning_rate == "auto":
         learning_rate = 6e-3 if images else 4e-3
