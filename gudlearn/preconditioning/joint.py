@@ -296,7 +296,8 @@ def _distinct(rows):
     """
     if rows.stride(0) == 0:
         return rows[:1], slice(None)
-    if rows.requires_grad:
+    # How many rows are distinct depends on data, which a compiler does not know.
+    if rows.requires_grad or torch.compiler.is_compiling():
         return rows, slice(None)
     # float32 roots, whatever the dtype: keys only have to tell rows apart.
     roots = torch.arange(1, rows.shape[1] + 1, dtype=torch.float32).sqrt()
