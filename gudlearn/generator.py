@@ -128,13 +128,15 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         above 0, else "posterior"; see :meth:`conditioning_method`.
     max_iter : int or "auto", default="auto"
         Number of epochs; 0 leaves the model untrained. "auto" is 100 plus the number of rows, at
-        most 500 epochs and 6 million rows seen; with ``max_time`` only the time is limited.
+        most 700 epochs (500 from 3000 rows, and with ``targets`` or ``retrieval``) and 6 million
+        rows seen; with ``max_time`` only the time is limited.
     max_time : float or None, default=None
         Seconds of training, preparation included. Training ends at the first of the two limits;
         the learning rate decays to zero by then.
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is a quarter of the training rows, between 64 (or all of them) and
-        1024; 32 for a network of images.
+        Rows per step. "auto" is a 700th of the square of the number of training rows, between
+        64 and 1024: all of 700 rows. A quarter of them with ``targets`` or ``retrieval``; 32 for
+        a network of images.
     accumulation_steps : int, default=1
         Number of parts in which a batch goes through the network. Their gradients are summed: the
         step is the same and needs less memory.

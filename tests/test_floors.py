@@ -108,7 +108,9 @@ def test_only_one_file_imports_private_parts_of_sklearn():
 # Private attributes of other packages' objects that there is no public name for.
 OTHERS = {
     "sys._getframe",
+    "torch._foreach_add_",
     "torch._foreach_lerp_",
+    "torch._foreach_mul_",
     "torch._foreach_norm",
     "torch.cpu._is_avx512_bf16_supported",
     "step._scaler",  # of scikit-learn's PowerTransformer

@@ -13,6 +13,9 @@ import torch
 from gudlearn.diffusion.categories import corrupt, reveal_weight
 from gudlearn.diffusion.noise import snr
 
+# Updates of the weights between two densities: they change slowly, and take a while to normalise.
+_UPDATES = 8
+
 
 def nll_integrand(denoise, path, x0, t, eps, bounded=False):
     """Return the integrand of the bound on the nll (small is good) per component, in nats; (B, D).
@@ -137,7 +140,7 @@ class AdaptiveTimes:
         self.memory = memory
         self._squares = torch.zeros(n_bins, device=device, dtype=dtype)
         self._counts = torch.zeros(n_bins, device=device, dtype=dtype)
-        self._strata = {}
+        self._strata, self._density, self._age = {}, None, 0
         # A Python bool: reading it does not synchronise with the device.
         self.started = False
 
@@ -151,23 +154,39 @@ class AdaptiveTimes:
         mean = (mean_square * filled).sum() / filled.sum().clamp(min=1)
         return torch.where(filled, mean_square, mean).sqrt().clamp(min=1e-12)
 
-    def sample(self, u):
-        """Draw one time in each of B strata, from uniforms u (B,).
+    def sample(self, u, n=None):
+        """Draw a time in each of G strata, from uniforms u (G,), for n rows; by default for G.
+
+        Neighbouring rows share a time: each stratum has n/G rows, rounded up but for the last.
 
         Returns
         -------
-        t, inverse_density, bins : Tensor of shape (B,)
+        t, inverse_density, bins : Tensor of shape (n,)
         density : TimeDensity
             The density of the times.
         """
-        n = len(u)
-        if n not in self._strata:
-            self._strata[n] = torch.arange(n, device=u.device, dtype=u.dtype)
-        density = TimeDensity(self.weights)
-        return *density((self._strata[n] + u) / n), density
+        n = len(u) if n is None else n
+        if (len(u), n) not in self._strata:
+            rows = torch.arange(n, device=u.device)
+            size = -(-n // len(u))
+            edges = torch.arange(len(u) + 1, device=u.device).mul(size).clamp(max=n)
+            start, width = (edges[:-1] / n).to(u.dtype), (edges.diff() / n).to(u.dtype)
+            self._strata[len(u), n] = start, width, rows // size
+        start, width, stratum = self._strata[len(u), n]
+        density = self._current_density()
+        t, inverse_density, bins = density(start + width * u)
+        return t[stratum], inverse_density[stratum], bins[stratum], density
+
+    def _current_density(self):
+        """The density of the weights of a few updates ago, at most."""
+        if self._density is None or self._age >= _UPDATES:
+            self._density, self._age = TimeDensity(self.weights), 0
+        return self._density
 
     def update(self, bins, losses):
         """Add losses (B,), observed in bins (B,), to the running mean."""
-        self.started = self.started or len(losses) > 0
+        if len(losses) and not self.started:
+            self.started, self._density = True, None
+        self._age += 1
         self._squares.mul_(self.memory).index_add_(0, bins, losses.detach() ** 2)
         self._counts.mul_(self.memory).index_add_(0, bins, torch.ones_like(losses))

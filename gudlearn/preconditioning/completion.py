@@ -24,6 +24,8 @@ _N_GAUSSIANS, _LEAST_GAIN = (2, 4, 8), 0.02
 _MOST_ROWS, _MOST_WORK = 4096, 8e6
 # With fewer rows, or more components, one Gaussian has to do.
 _LEAST_ROWS, _MOST_COMPONENTS = 100, 64
+# Of the fits; the rows drawn from them only have to be better than a first guess.
+_PRECISION = {"iterations": 10, "progress": 5e-3}
 # One row in this many is held out.
 _HELD_OUT = 5
 # Rows that are completed at once.
@@ -53,16 +55,19 @@ def fit_completion(Z, missing):
     rows = ObservedRows(Z[order], missing[order])
     held_out = np.arange(len(order)) % _HELD_OUT == 0
     train, test = (rows.take(np.flatnonzero(part)) for part in (~held_out, held_out))
-    n_best, best = 1, log_likelihood(test, fit_gaussians(train, 1)).numpy()
+    best = fit_gaussians(train, 1, **_PRECISION)
+    score_of_best = log_likelihood(test, best).numpy()
     for n_gaussians in _N_GAUSSIANS:
         if len(train) < n_gaussians * 2 * Z.shape[1]:
             break
-        score = log_likelihood(test, fit_gaussians(train, n_gaussians)).numpy()
-        gain = score - best
+        found = fit_gaussians(train, n_gaussians, **_PRECISION)
+        score = log_likelihood(test, found).numpy()
+        gain = score - score_of_best
         if not gain.mean() > max(_LEAST_GAIN, gain.std() / len(gain) ** 0.5):
             break
-        n_best, best = n_gaussians, score
-    return fit_gaussians(rows, n_best) if n_best > 1 else None
+        best, score_of_best = found, score
+    n_best = len(best.weights)
+    return fit_gaussians(rows, n_best, start=best, **_PRECISION) if n_best > 1 else None
 
 
 def completed_by_mixture(Z, missing, gaussians):

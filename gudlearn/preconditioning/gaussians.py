@@ -19,7 +19,6 @@ import torch
 from sklearn.cluster import KMeans
 
 _ITERATIONS = 60
-# An iteration that raises the mean log-likelihood of rows by less than this many nats is the last.
 _LEAST_PROGRESS = 1e-4
 # Least variance that is added to each column, as a fraction of its variance.
 _LEAST_VARIANCE = 1e-6
@@ -92,8 +91,10 @@ class ObservedRows:
         return torch.cat([torch.einsum("nij,nj->ni", inverse[i], part) for i, part in parts])
 
 
-def fit_gaussians(rows, n_gaussians, seed=0, iterations=_ITERATIONS):
-    """Fit a mixture by expectation-maximisation from the clusters of k-means.
+def fit_gaussians(
+    rows, n_gaussians, seed=0, iterations=_ITERATIONS, progress=_LEAST_PROGRESS, start=None
+):
+    """Fit a mixture by expectation-maximisation, by default from the clusters of k-means.
 
     Parameters
     ----------
@@ -103,19 +104,25 @@ def fit_gaussians(rows, n_gaussians, seed=0, iterations=_ITERATIONS):
         Of k-means.
     iterations : int
         Largest number of iterations.
+    progress : float
+        An iteration that raises the mean log-likelihood of rows by less than this many nats is the
+        last.
+    start : Gaussians or None
+        A mixture of as many Gaussians to start from.
 
     Returns
     -------
     Gaussians
     """
-    found, variance = _start(rows, n_gaussians, seed)
+    mean, variance, off = _moments(rows)
+    found = _of_clusters(rows, n_gaussians, seed, mean, variance, off) if start is None else start
     last = -np.inf
     for _ in range(iterations):
         inverses = [rows.inverse(covariance) for covariance in found.covariances]
         log_joint = _log_joint(rows, found, inverses)
         log_norm = torch.logsumexp(log_joint, 1)
         found = _maximised(rows, found, inverses, (log_joint - log_norm[:, None]).exp(), variance)
-        if float(log_norm.mean()) < last + _LEAST_PROGRESS:
+        if float(log_norm.mean()) < last + progress:
             break
         last = float(log_norm.mean())
     return found
@@ -160,24 +167,27 @@ def draw_missing(rows, gaussians, rng):
     return drawn.numpy()
 
 
-def _start(rows, n_gaussians, seed):
-    """Gaussians at the centres of k-means with one diagonal covariance; each column's variance."""
-    observed, Z = rows.observed, rows.Z
-    count = observed.sum(0).clamp(min=1)
-    mean = Z.sum(0) / count
-    off = (Z - mean) * observed
+def _moments(rows):
+    """Mean and variance (D,) of the observed values, and their deviations from the mean (n, D)."""
+    count = rows.observed.sum(0).clamp(min=1)
+    mean = rows.Z.sum(0) / count
+    off = (rows.Z - mean) * rows.observed
     variance = off.square().sum(0) / count
-    variance = torch.where(variance > 0, variance, torch.ones_like(variance))
+    return mean, torch.where(variance > 0, variance, torch.ones_like(variance)), off
+
+
+def _of_clusters(rows, n_gaussians, seed, mean, variance, off):
+    """Gaussians at the centres of k-means with one diagonal covariance."""
     scaled = (off / variance.sqrt()).clamp(-_FAR, _FAR)
     kmeans = KMeans(n_gaussians, n_init=_STARTS, random_state=seed).fit(scaled.numpy())
     labels = torch.from_numpy(kmeans.labels_).long()
-    centres = torch.from_numpy(kmeans.cluster_centers_).to(Z.dtype)
-    within = ((scaled - centres[labels]) * observed).square().sum(0) / count
+    centres = torch.from_numpy(kmeans.cluster_centers_).to(rows.Z.dtype)
+    count = rows.observed.sum(0).clamp(min=1)
+    within = ((scaled - centres[labels]) * rows.observed).square().sum(0) / count
     covariance = torch.diag(within.clamp(min=_LEAST_VARIANCE) * variance)
-    weights = torch.bincount(labels, minlength=n_gaussians).to(Z.dtype) / len(labels)
-    return Gaussians(
-        weights, mean + centres * variance.sqrt(), covariance.repeat(n_gaussians, 1, 1)
-    ), variance  # fmt: skip
+    weights = torch.bincount(labels, minlength=n_gaussians).to(rows.Z.dtype) / len(labels)
+    means = mean + centres * variance.sqrt()
+    return Gaussians(weights, means, covariance.repeat(n_gaussians, 1, 1))
 
 
 def _log_joint(rows, gaussians, inverses):

@@ -292,21 +292,23 @@ def marginal_distance(conditionals, n=None):
 def _distinct(rows):
     """Distinct rows of (B, D), and the index that restores all of them.
 
-    Rows that share their memory are one row; in training all rows differ.
+    Rows that share their memory are one row.
     """
     if rows.stride(0) == 0:
         return rows[:1], slice(None)
-    if not torch.is_grad_enabled():
-        # float32 roots, whatever the dtype: keys only have to tell rows apart.
-        roots = torch.arange(1, rows.shape[1] + 1, dtype=torch.float32).sqrt()
-        keys = _product(rows, roots.to(rows)[:, None])[:, 0]
-        keys, index = torch.unique(keys, return_inverse=True)
-        if len(keys) < len(rows):
-            first = torch.arange(len(rows), device=rows.device)
-            first = torch.zeros_like(keys, dtype=first.dtype).scatter_(0, index, first)
-            # Rows of one key may differ.
-            if torch.equal(rows[first[index]], rows):
-                return rows[first], index
+    # How many rows are distinct depends on data, which a compiler does not know.
+    if rows.requires_grad or torch.compiler.is_compiling():
+        return rows, slice(None)
+    # float32 roots, whatever the dtype: keys only have to tell rows apart.
+    roots = torch.arange(1, rows.shape[1] + 1, dtype=torch.float32).sqrt()
+    keys = (rows * roots.to(rows)).sum(1)
+    keys, index = torch.unique(keys, return_inverse=True)
+    if len(keys) < len(rows):
+        first = torch.arange(len(rows), device=rows.device)
+        first = torch.zeros_like(keys, dtype=first.dtype).scatter_(0, index, first)
+        # Rows of one key may differ.
+        if torch.equal(rows[first[index]], rows):
+            return rows[first], index
     return rows, slice(None)
 
 
@@ -317,6 +319,8 @@ def _products_by_index(matrices, index, rows):
         return _product(rows, matrices[0])
     if isinstance(index, slice):
         return torch.einsum("bij,bj->bi", matrices, rows)
+    if n_rows < 8 * n_matrices:
+        return torch.einsum("bij,bj->bi", matrices[index], rows)
     counts = torch.bincount(index, minlength=n_matrices)
     longest = int(counts.max())
     if longest * n_matrices > 2 * n_rows:

@@ -236,7 +236,9 @@ class GridMarginals:
         centre = torch.minimum(nearest.clamp(-1e9, 1e9).long(), count - 1 - self.REACH)
         centre = torch.maximum(centre, torch.full_like(centre, self.REACH))
         group = centre + self._offsets
-        log_w, m, v = self._groups[:, start + torch.minimum(group, count - 1)]
+        # Far faster than indexing by a tensor.
+        index = (start + torch.minimum(group, count - 1)).flatten()
+        log_w, m, v = self._groups.index_select(1, index).view(3, *group.shape)
         return log_w, m, v, group >= count
 
     def _log_joint(self, x, gamma):

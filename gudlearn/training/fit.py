@@ -14,7 +14,13 @@ from gudlearn.model.state import UNIFORM_TIMES, TimeWeights
 from gudlearn.model.warnings import warn_user
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
-from gudlearn.training.options import asks_for_all, make_trainer, n_epochs, targets_of
+from gudlearn.training.options import (
+    asks_for_all,
+    make_trainer,
+    n_epochs,
+    takes_small_steps,
+    targets_of,
+)
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
@@ -63,7 +69,10 @@ class Fit:
         """
         estimator, rows = self.estimator, self.rows
         _TRAINERS.pop(estimator, None)
-        budget.max_iter = n_epochs(estimator.max_iter, estimator.max_time, len(rows))
+        small_steps = takes_small_steps(estimator, self.state)
+        budget.max_iter = n_epochs(
+            estimator.max_iter, estimator.max_time, len(rows), small_steps
+        )
         if self.state.has_images:
             X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
         context = make_context(max_subtasks=budget.max_iter)

@@ -13,8 +13,8 @@ from gudlearn.nn.randomness import draws_from_global_state, use_generator
 # Number of validations in a budget, about.
 _EVALUATIONS = 30
 # Largest fraction of the work that they may be, unless one evaluates the network this often at
-# most; a step of training costs as much as three evaluations of its rows.
-_VALIDATION, _CHEAP, _COST_OF_STEP = 0.05, 4096, 3
+# most.
+_VALIDATION, _CHEAP = 0.05, 1024
 
 
 @dataclass
@@ -198,7 +198,7 @@ class _Run:
             rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
             batch = source.take(rows, trainer.generator)
             losses.append(trainer.step(batch, rate, source.imputed))
-            self._trained += len(rows)
+            self._trained += trainer.cost_of_step(len(rows))
             # On a GPU only every 16th step, and the end of the epoch, wait for a loss.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 self._guard(losses[-1], batch.x0)
@@ -214,8 +214,7 @@ class _Run:
         if self.validation is None or self.patience is not None:
             return True
         cost = self.validation.n_evaluations
-        work = _COST_OF_STEP * self._trained
-        return cost <= _CHEAP or self._validated + cost <= _VALIDATION * work
+        return cost <= _CHEAP or self._validated + cost <= _VALIDATION * self._trained
 
     def _stopped(self):
         """Whether a callback asks to stop, or patience has run out."""

@@ -23,6 +23,8 @@ _MANY_ROWS = 10_000
 _RATE_OF_PARTS = 0.3
 # The same if some columns will be asked for given the others.
 _RATE_OF_TARGETS = 0.8
+# Limits of the default number of epochs.
+_FEWEST_EPOCHS, _MOST_EPOCHS = 500, 700
 # Rows of a table that are kept as the reference set with retrieval="auto".
 _MOST_REFERENCE = 2048
 
@@ -117,7 +119,7 @@ def n_reference(retrieval, images):
     return retrieval
 
 
-def n_epochs(max_iter, max_time, n_rows):
+def n_epochs(max_iter, max_time, n_rows, small_steps=False):
     """Number of epochs of a budget; None if only time limits it.
 
     Parameters
@@ -125,12 +127,39 @@ def n_epochs(max_iter, max_time, n_rows):
     max_iter : "auto" or int
     max_time : float or None
     n_rows : int
+    small_steps : bool
+        See `takes_small_steps`.
     """
     if max_iter != "auto":
         return int(max_iter)
     if max_time is not None:
         return None
-    return int(min(500, 100 + n_rows, math.ceil(6e6 / n_rows)))
+    # Up to some thousand rows an epoch has one or two steps.
+    most = _FEWEST_EPOCHS if small_steps else _MOST_EPOCHS
+    most = np.clip(1.5e6 / n_rows, _FEWEST_EPOCHS, most)
+    return int(min(most, 100 + n_rows, math.ceil(6e6 / n_rows)))
+
+
+def takes_small_steps(estimator, state):
+    """Whether a fit keeps to many steps of few rows.
+
+    With ``targets`` it is not known how few steps learn them. With a reference set the time of a
+    step is that of its rows.
+    """
+    return estimator.targets is not None or state.preconditioner.reference is not None
+
+
+def default_batch_size(n_train, images, small_steps=False):
+    """Rows per step for a number of training rows.
+
+    The optimiser and the calls of a step take as long as some hundred rows: all rows of a table of
+    700 in each of 700 steps teach as much as quarters of them in 2000 steps, in half of the time.
+    With few rows small batches give enough steps.
+    """
+    if images:
+        return min(n_train, 32)
+    size = n_train // 4 if small_steps else n_train**2 // 700
+    return min(n_train, int(np.clip(size, 64, 1024)))
 
 
 def resolve_network(network, n_rows, shape=None, predicts=False):
@@ -183,8 +212,7 @@ def make_trainer(estimator, state, n_rows, seed):
     if weight_decay == "auto":
         weight_decay = float(np.clip(150 / n_train, 0.01, 0.1))
     if batch_size == "auto":
-        least, most = (32, 32) if images else (64, 1024)
-        batch_size = int(np.clip(n_train // 4, min(n_train, least), most))
+        batch_size = default_batch_size(n_train, images, takes_small_steps(estimator, state))
     learning_rate = estimator.learning_rate_init
     if learning_rate == "auto":
         learning_rate = 6e-3 if images else 4e-3

@@ -77,6 +77,10 @@ class Trainer:
     """
 
     MAX_GRADIENT_NORM = 1.0
+    # Evaluations of a table's network that take as long as the optimiser and the calls of a step.
+    EVALUATIONS_PER_STEP = 600
+    # Rows that share a time where a joint distribution inverts a matrix for each time.
+    ROWS_PER_TIME = 4
     AVERAGE = 0.998
     # Targets that are a smaller fraction of a row are weighted like this fraction.
     LEAST_PART = 0.2
@@ -98,8 +102,8 @@ class Trainer:
         self._optimizers = make_optimizers(
             denoiser, self._parameters, optimizer, learning_rate, weight_decay
         )
-        self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self.times = AdaptiveTimes(device=self.device)
+        self._rows_per_time = 1 if denoiser.distribution is None else self.ROWS_PER_TIME
         # The same denoiser with the moving average of the weights, which are the result.
         self.averaged = denoiser.averaging(copy.deepcopy(denoiser.network)).eval()
         self._average = [p.detach() for p in self.averaged.parameters()]
@@ -134,10 +138,9 @@ class Trainer:
             Loss of each row, and the bin of its time, see `AdaptiveTimes.update`.
         """
         x0, missing = batch.x0, batch.missing
-        u = torch.rand(
-            len(x0), generator=self.generator, device=self.device, dtype=torch.float32
-        )
-        t, inverse_density, bins, density = self.times.sample(u)
+        n_times = -(-len(x0) // self._rows_per_time)
+        u = torch.rand(n_times, generator=self.generator, device=self.device, dtype=torch.float32)
+        t, inverse_density, bins, density = self.times.sample(u, len(x0))
         eps = torch.empty_like(x0).normal_(generator=self.generator)
         denoise = self._denoise_batch(batch)
         if not self.masks.rate and missing is None:
@@ -193,10 +196,8 @@ class Trainer:
             Mean loss of the batch in nats per target component.
         """
         self.denoiser.train()
-        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         loss = 0.0
         n_rows = len(batch.x0)
         for part in torch.arange(n_rows, device=self.device).tensor_split(self.n_parts):
@@ -206,9 +207,9 @@ class Trainer:
                 (fraction * part_loss).backward()
                 loss = loss + fraction * mean
                 self.times.update(bins, terms)
-        torch.nn.utils.clip_grad_norm_(self._parameters, self.MAX_GRADIENT_NORM, foreach=True)
+        self._clip_gradients()
         for optimizer in self._optimizers:
-            optimizer.step()
+            optimizer.step(factor)
         with torch.no_grad():
             decay = min(self.AVERAGE, (1 + self.steps) / (10 + self.steps))
             torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
@@ -216,6 +217,25 @@ class Trainer:
                 average.copy_(now)
         self.steps += 1
         return loss
+
+    @torch.no_grad()
+    def _clip_gradients(self):
+        """Scale all gradients if their norm is above the largest one."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if not gradients:
+            return
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        scale = (self.MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1)
+        # Reading a number makes a GPU wait, which takes longer than multiplying by 1.
+        if self.device.type != "cpu" or scale < 1:
+            torch._foreach_mul_(gradients, scale)
+
+    def cost_of_step(self, n_rows):
+        """Number of evaluations of the network, without gradient, that a step of n_rows costs."""
+        if sees_images(self.denoiser):
+            return 3 * n_rows
+        # Of a table's rows the closed-form part has no gradient; the rest is that of the weights.
+        return n_rows + self.EVALUATIONS_PER_STEP
 
     def batches(self, n_rows):
         """Indices of one epoch in random order, a tensor (n_steps, rows per step)."""

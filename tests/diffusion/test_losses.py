@@ -139,3 +139,20 @@ def test_one_time_falls_into_each_stratum():
     u = torch.rand(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t, *_ = AdaptiveTimes(dtype=torch.float64).sample(u)
     torch.testing.assert_close((64 * t).long(), torch.arange(64))
+
+
+@pytest.mark.parametrize("n", [1, 4, 10, 225])
+def test_rows_that_share_times_are_unbiased_in_equal_parts(n):
+    generator = torch.Generator().manual_seed(0)
+    times, n_times = AdaptiveTimes(n_bins=8, dtype=torch.float64), -(-n // 4)
+    times.update(torch.arange(8), torch.linspace(1, 9, 8).double())
+    estimates = []
+    for _ in range(400):
+        u = torch.rand(n_times, generator=generator, dtype=torch.float64)
+        t, inverse, _, density = times.sample(u, n)
+        assert len(t) == n and len(t.unique()) == n_times
+        torch.testing.assert_close(density.height(t), 1 / inverse)
+        estimates.append((t**2 * inverse).mean())
+    estimates = torch.stack(estimates)
+    error = estimates.std() / len(estimates) ** 0.5
+    assert abs(float(estimates.mean()) - 1 / 3) < 5 * float(error)

@@ -86,24 +86,32 @@ def global_state_stays():
 @pytest.mark.parametrize("p", [0.1, 1 / 3, 0.8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(37, 129), (4, 8, 9, 9)], ids=str)
-@pytest.mark.parametrize("autocast", [False, True])
-def test_dropout_is_torchs_given_the_same_state(p, dtype, shape, autocast):
+def test_dropout_drops_entries_and_keeps_their_mean(p, dtype, shape):
     x = normal(*shape).to(dtype)
     if x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
-    layer, generator = Dropout(p), seeded()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        expected = with_global_seed(F.dropout, x, p)
-        from_global = with_global_seed(layer, x)
-        use_generator(layer, generator)
-        found = layer(x)
-    for out in (found, from_global):
-        assert torch.equal(out, expected)
-        assert (out.dtype, out.stride()) == (expected.dtype, expected.stride())
-    # The next draw agrees, too: both generators have moved equally far.
-    both = seeded()
-    with_global_seed(lambda: F.dropout(x, p) is both.set_state(torch.random.get_rng_state()))
-    assert torch.equal(generator.get_state(), both.get_state())
+    layer = Dropout(p)
+    expected = with_global_seed(F.dropout, x, p)
+    assert torch.equal(with_global_seed(layer, x), expected)
+    use_generator(layer, seeded())
+    found, again = layer(x), layer(x)
+    assert (found.dtype, found.stride()) == (expected.dtype, expected.stride())
+    # The probability is a multiple of 1/256, so that the factor is, too.
+    kept, fraction = found != 0, round(256 * (1 - p)) / 256
+    rounding = torch.finfo(dtype).eps
+    torch.testing.assert_close(found[kept], x[kept] / fraction, rtol=2 * rounding, atol=0)
+    assert abs(float(kept.double().mean()) - fraction) < 5 * (p * (1 - p) / x.numel()) ** 0.5
+    assert not torch.equal(found, again)
+    use_generator(layer, seeded())
+    assert torch.equal(layer(x), found)
+
+
+def test_dropout_drops_all_entries_equally_often():
+    layer = Dropout(0.5)
+    use_generator(layer, seeded())
+    # Entries are bytes of words of eight: no byte may lack a bit.
+    kept = (layer(torch.ones(5000, 8)) != 0).double().mean(0)
+    assert (kept - 0.5).abs().max() < 5 * (0.25 / 5000) ** 0.5
 
 
 def test_dropout_draws_nothing_in_evaluation_or_at_zero():
@@ -115,13 +123,15 @@ def test_dropout_draws_nothing_in_evaluation_or_at_zero():
 
 
 @every_network
-def test_a_private_generator_draws_what_the_global_one_would(name):
+def test_a_private_generator_replaces_the_global_one(name):
     network, inputs = make(name)
     expected = with_global_seed(network, *inputs)
     use_generator(network, seeded())
-    assert torch.equal(network(*inputs), expected)
+    found = network(*inputs)
     # A second call draws other numbers.
-    assert not torch.equal(network(*inputs), expected)
+    assert not torch.equal(network(*inputs), found)
+    use_generator(network, seeded())
+    assert torch.equal(network(*inputs), found)
     use_generator(network, None)
     assert torch.equal(with_global_seed(network, *inputs), expected)
 

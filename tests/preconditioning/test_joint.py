@@ -99,19 +99,23 @@ def test_matrices_of_equal_noise_levels_are_inverted_once(monkeypatch):
     inverted = []
     inverse = joint_module._inverse
     monkeypatch.setattr(joint_module, "_inverse", lambda m: inverted.append(len(m)) or inverse(m))
-    apart = gaussian.condition(x, gamma)
+    # Rows are not compared where the gradient in their noise levels is asked for.
+    apart = gaussian.condition(x, gamma.clone().requires_grad_())
+    apart = apart._replace(**{k: v.detach() for k, v in apart._asdict().items() if k != "index"})
+    in_training = gaussian.condition(x, gamma)
     with torch.no_grad():
         found = gaussian.condition(x, gamma)
         # The same rows of the third kind among other rows, at other noise levels.
         others = torch.cat([gamma[mask == 2], torch.rand(40, 4)])
         beside = gaussian.condition(torch.cat([x[mask == 2], x[:40]]), others)
-    assert inverted == [50, 3, 41]
+    assert inverted == [50, 3, 3, 41]
     for name in ("y", "mean", "precision", "variance", "distance"):
         part, expected, alone = (getattr(c, name) for c in (found, apart, beside))
         torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
         same = alone[: int((mask == 2).sum())]
         torch.testing.assert_close(part[mask == 2], same, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.covariance[found.index], apart.covariance)
+    torch.testing.assert_close(in_training.mean, apart.mean, rtol=1e-4, atol=1e-5)
 
 
 def test_rows_of_one_key_that_differ_stay_apart():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gudlearn import MLP, GUDGenerator, SequentialSchedule, SoftConditioningSchedule, VPSchedule
-from gudlearn.training.options import n_epochs, resolve_network
+from gudlearn.training.options import default_batch_size, make_trainer, n_epochs, resolve_network
 from small import continuous, dependent, small
 
 # Untrained, with independent components: the product of the marginals.
@@ -114,11 +114,26 @@ def test_early_stopping_needs_validation_rows():
 
 
 def test_default_epochs_and_dropout_follow_the_number_of_rows():
-    assert [n_epochs("auto", None, n) for n in (10, 400, 20_000, 600_000)] == [110, 500, 300, 10]
+    sizes = (10, 400, 1000, 3000, 20_000, 600_000)
+    assert [n_epochs("auto", None, n) for n in sizes] == [110, 500, 700, 500, 300, 10]
+    # Few steps of many rows cost less than many of few, but not fewer than some hundred.
+    batches = [default_batch_size(n, False) for n in (9, 60, 270, 900, 5000)]
+    assert batches == [9, 60, 104, 900, 1024]
+    assert [default_batch_size(n, True) for n in (9, 900)] == [9, 32]
+    assert n_epochs("auto", None, 1000, small_steps=True) == 500
+    assert default_batch_size(900, False, small_steps=True) == 225
     assert n_epochs("auto", 5, 10) is None
     dropout = [resolve_network("auto", n).dropout for n in (100, 3000, 20_000)]
     assert dropout == [0.2, 0.1, 0.0]
     assert resolve_network(MLP(dropout=0.4), 100).dropout == 0.4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "batch_size"), [({}, 900), ({"targets": 0}, 225), ({"retrieval": 50}, 225)]
+)
+def test_targets_and_retrieval_keep_to_small_steps(parameters, batch_size):
+    gen = small(max_iter=0, **parameters).fit(continuous(60))
+    assert make_trainer(gen, gen.state_, 1000, 0).batch_size == batch_size
 
 
 def test_default_sampler_takes_more_steps_for_sequential_components():

@@ -49,15 +49,15 @@ def test_the_best_weights_are_kept():
 @pytest.mark.parametrize(
     "n_evaluations, patience, expected",
     [
-        (500, None, [0, 20]),
-        (500, 99, list(range(21))),
+        (1500, None, [0, 20]),
+        (1500, 99, list(range(21))),
         (400, None, list(range(21))),
     ],
 )
 def test_costly_validations_are_few_unless_patience_counts_them(
     monkeypatch, n_evaluations, patience, expected
 ):
-    # Three evaluations of 256 rows an epoch: 5 % of 20 epochs are 768.
+    # Four steps of 64 rows an epoch, each of 600 evaluations more: 5 % of 20 epochs are 2656.
     monkeypatch.setattr("gudlearn.training.loop._CHEAP", 400)
     scores = Scores(itertools.count(), n_evaluations)
     budget = Budget(20, None)
@@ -69,9 +69,9 @@ def test_costly_validations_are_few_unless_patience_counts_them(
 
 def test_costly_validations_are_spread_over_the_budget(monkeypatch):
     monkeypatch.setattr("gudlearn.training.loop._CHEAP", 0)
-    scores = Scores(itertools.count(), 188)
+    scores = Scores(itertools.count(), 650)
     log = run_epochs(toy_trainer(), Source(toy_rows(256)), Budget(25, None), validation=scores)
-    # 188 (k + 1) <= 0.05 * 3 * 256 epochs.
+    # 650 (k + 1) <= 0.05 * 4 * (64 + 600) epochs.
     assert log.validation_epochs == [0, 10, 15, 20, 25]
 
 
