@@ -186,7 +186,7 @@ def test_guidance_exaggerates_what_distinguishes_a_class():
     y = np.arange(2000) % 2
     X = pd.DataFrame({"kind": np.where(rng.random(2000) < np.where(y, 0.8, 0.2), "a", "b"),
                       "x": rng.normal(size=2000)})  # fmt: skip
-    gen = small(class_conditional=True, max_iter=15, validation_fraction=0).fit(X, y)
+    gen = small(class_conditional=True, max_iter=50, validation_fraction=0).fit(X, y)
     found = [
         [(gen.sample(1000, label, guidance=w)["kind"] == "a").mean() for label in (0, 1)]
         for w in (0, 1, 4)

@@ -21,8 +21,9 @@ from small import continuous, few_draws, small
 DEFAULTS = {
     GUDClassifier: GUDGenerator(),
     GUDImputer: GUDGenerator(
-        sampler=DPMSolver(steps=20), retrieval="auto", bin_width=None, schema=Schema(atoms=False)
-    ),
+        sampler=DPMSolver(steps=20), retrieval="auto", bin_width=None,
+        schema=Schema(atoms=False, gaussianize=False),
+    ),  # fmt: skip
     GUDOutlierDetector: GUDGenerator(),
     GUDRegressor: GUDGenerator(),
 }
@@ -70,8 +71,8 @@ def test_a_row_of_density_zero_under_every_class_has_the_priors():
 def test_the_default_generator_of_an_imputer_has_a_reference_set():
     imputer = GUDImputer(random_state=3).set_params(generator__max_iter=0).fit(continuous())
     model = imputer.generator_
-    found = model.retrieval, model.sampler.steps, model.conditional_rate, model.random_state
-    assert found == ("auto", 20, 0.5, 3)
+    found = model.retrieval, model.sampler.steps, model.targets, model.random_state
+    assert found == ("auto", 20, "all", 3)
     assert model.uses_reference_set
 
 

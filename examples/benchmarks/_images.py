@@ -11,8 +11,6 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gudlearn import (
     LinearSchedule,
@@ -24,6 +22,7 @@ from gudlearn import (
     UNet,
     WaveletBasis,
 )
+from gudlearn.training.trainer import Trainer
 
 N_CHOICE = 2000
 BASES = ("auto", "identity", "pca", "fourier", "haar", "haar3")
@@ -122,17 +121,18 @@ def coarse_columns(shape, n_levels, n_channels):
 
 @contextmanager
 def counted_steps():
-    """Count the steps of AdamW, one in each training step, in a list of one number."""
-    count = [0]
+    """Count the steps of training in a list of one number."""
+    count, step = [0], Trainer.step
 
-    def after_step(optimizer, args, kwargs):
-        count[0] += isinstance(optimizer, torch.optim.AdamW)
+    def counted(trainer, *args, **kwargs):
+        count[0] += 1
+        return step(trainer, *args, **kwargs)
 
-    handle = register_optimizer_step_post_hook(after_step)
+    Trainer.step = counted
     try:
         yield count
     finally:
-        handle.remove()
+        Trainer.step = step
 
 
 class Checkpoint:

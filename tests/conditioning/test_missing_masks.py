@@ -108,27 +108,27 @@ def skewed(n, seed=0):
 
 
 def test_means_are_learned_from_one_evaluation_and_draw_nothing():
-    X, _ = skewed(2000)
+    X, _ = skewed(1000)
     model = small(targets="all", max_iter=30, schema=Schema(gaussianize=False)).fit(X)
     x = np.linspace(-0.8, 0.8, 9)
     rows = np.column_stack([x, np.full(9, np.nan)])
     found = model.conditional_mean(rows, n_samples=1, random_state=1)
     # The mean of an exponential variable to the power 3/2 is the gamma function of 5/2, 1.33, its
     # median 0.58. Its standard deviation is 2.06: five standard errors of a local mean.
-    np.testing.assert_allclose(found[:, 1], x + 1.329, atol=5 * 2.06 / 400**0.5)
+    np.testing.assert_allclose(found[:, 1], x + 1.329, atol=5 * 2.06 / 200**0.5)
     again = model.conditional_mean(rows, n_samples=50, random_state=2)
     np.testing.assert_array_equal(found, again)
 
 
 def test_probabilities_are_learned_from_one_evaluation():
     rng = np.random.default_rng(0)
-    a = rng.normal(size=1500)
-    kind = np.where(rng.random(1500) < norm.cdf(2 * a), "u", "v")
-    X = pd.DataFrame({"a": a, "b": a + rng.normal(size=1500), "kind": kind})
+    a = rng.normal(size=800)
+    kind = np.where(rng.random(800) < norm.cdf(2 * a), "u", "v")
+    X = pd.DataFrame({"a": a, "b": a + rng.normal(size=800), "kind": kind})
     model = small(targets="all", max_iter=40).fit(X)
     rows = pd.DataFrame({"a": [-1.0, 0.0, 1.0], "b": np.nan})
     found = model.conditional_proba(rows.assign(kind=None), "kind", n_samples=1)
-    np.testing.assert_allclose(found["u"], norm.cdf([-2, 0, 2]), atol=0.15)
+    np.testing.assert_allclose(found["u"], norm.cdf([-2, 0, 2]), atol=0.2)
     again = model.conditional_proba(rows.assign(kind=None), "kind", n_samples=9, random_state=3)
     pd.testing.assert_frame_equal(found, again)
 
