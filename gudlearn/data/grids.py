@@ -12,8 +12,8 @@ _ULPS = {8: 8.0}
 _RESOLVED = 64
 _TRIAL = 64
 
-# An atom holds at least this fraction of the observed values, at the two ends of a column and
-# elsewhere, at least so many rows, and so many times as many as the values next to it.
+# An atom holds at least a fraction of the observed values, at the two ends of a column and
+# elsewhere, a number of rows, and a multiple of the rows that the values next to it have.
 END_FRACTION, INNER_FRACTION, LEAST_ROWS, RATIO = 0.002, 0.01, 5, 10
 MOST_ATOMS = 16
 # Neighbours on each side that an atom is compared with, and the fewest distinct values to compare.

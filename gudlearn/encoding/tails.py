@@ -11,7 +11,7 @@ _SHAPES = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0
 _SCALES = 2.0 ** np.linspace(-3, 3, 25)
 # Log-prior density of a shape is minus this times it: a few values beyond say little about it.
 _PRIOR = 2.0
-# The shape is fitted to this many times the values beyond the threshold, and to at least so many,
+# The shape is fitted to a multiple of the values beyond the threshold, to a least number of them,
 # but to no more than one in eight of all.
 _WIDER, _LEAST_VALUES, _LARGEST_FRACTION = 3, 30, 8
 _MOST_VALUES = 256

@@ -14,13 +14,7 @@ from gudlearn.model.state import UNIFORM_TIMES, TimeWeights
 from gudlearn.model.warnings import warn_user
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
-from gudlearn.training.options import (
-    asks_for_all,
-    make_trainer,
-    n_epochs,
-    takes_small_steps,
-    targets_of,
-)
+from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
@@ -149,8 +143,7 @@ class Fit:
     def _imputation(self, rows, source, held_out):
         """The `Imputation` of missing values of training rows; None if there is none."""
         imputable = self.state.encoding.imputable(rows)
-        for_all = asks_for_all(self.estimator.targets)
-        if imputable is None or not self.state.conditional_rate or for_all:
+        if imputable is None or not self.state.conditional_rate:
             return None
         model = model_in_training(self.state, self.trainer)
         return Imputation(model, rows, source, self.seed, held_out)
