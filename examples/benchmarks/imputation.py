@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _results import append
+from _results import read as read_results
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
@@ -173,7 +175,7 @@ def measure(name, method, seed, options):
 
 def report(path):
     """Print means and average ranks over the sets for which every method has results."""
-    table = pd.DataFrame(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+    table = pd.DataFrame(read_results(path))
     metrics = ["MinMAE", "AvgMAE", "W1", "downstream", "MAE", "RMSE"]
     mean = table.groupby(["set", "method"])[metrics].mean()
     complete = mean.unstack("method").dropna().index
@@ -199,11 +201,7 @@ def main():
     parser.add_argument("--report", action="store_true", help="print the results of the file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    done = set()
-    if options.out.exists():
-        for line in options.out.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            done.add((entry["set"], entry["method"], entry["seed"]))
+    done = {(e["set"], e["method"], e["seed"]) for e in read_results(options.out)}
     for name in () if options.report else options.sets:
         for seed in options.seeds:
             for method in options.methods:
@@ -215,8 +213,7 @@ def main():
                     print(f"{method} is left out: {error}")
                     continue
                 print(json.dumps(result), flush=True)
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(result) + "\n")
+                append(options.out, result)
     report(options.out)
 
 

@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from _results import append
+from _results import read as read_results
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -154,7 +156,7 @@ def measure(name, pattern, method, seed, options):
 
 def report(path):
     """Print errors, average ranks and seconds where every method has results."""
-    table = pd.DataFrame(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
+    table = pd.DataFrame(read_results(path))
     keys = ["set", "pattern"]
     mean = table.groupby([*keys, "method"])[["MAE", "RMSE", "seconds"]].mean().unstack("method")
     mean = mean.dropna()
@@ -182,11 +184,8 @@ def main():
     parser.add_argument("--report", action="store_true", help="print the results of the file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    done = set()
-    if options.out.exists():
-        for line in options.out.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            done.add(tuple(entry[key] for key in ("set", "pattern", "method", "seed", "rows")))
+    keys = "set", "pattern", "method", "seed", "rows"
+    done = {tuple(entry[key] for key in keys) for entry in read_results(options.out)}
     for name in () if options.report else options.sets:
         n_rows = len(read(name, options.data, options.rows, 0))
         for seed in options.seeds:
@@ -200,8 +199,7 @@ def main():
                         print(f"{method} is left out: {error}")
                         continue
                     print(json.dumps(result), flush=True)
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(result) + "\n")
+                    append(options.out, result)
     report(options.out)
 
 

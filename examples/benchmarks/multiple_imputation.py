@@ -14,13 +14,14 @@ for single imputation by means. Lines of JSON; a run continues where an earlier 
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from _results import append
+from _results import read as read_results
 from scipy.stats import t as student
 
 from gudlearn import GUDImputer
@@ -91,8 +92,7 @@ def measure(repeat, options):
 
 def report(path):
     """Print coverage, mean estimate and mean width by method."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    table = []
+    lines, table = read_results(path), []
     for name in ("all values", "complete rows", "means", "gudlearn"):
         estimate = np.array([line[name]["estimate"] for line in lines])
         half = np.array([line[name]["half"] for line in lines])
@@ -116,16 +116,11 @@ def main():
     parser.add_argument("--report", action="store_true", help="print the results of the file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    done = set()
-    if options.out.exists():
-        lines = options.out.read_text(encoding="utf-8").splitlines()
-        done = {json.loads(line)["repeat"] for line in lines}
+    done = {result["repeat"] for result in read_results(options.out)}
     for repeat in () if options.report else range(options.first, options.first + options.repeats):
         if repeat in done:
             continue
-        result = measure(repeat, options)
-        with options.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
+        append(options.out, measure(repeat, options))
     report(options.out)
 
 

@@ -22,7 +22,6 @@ of its seeds. With `--out` each result is a JSON line, and a second run skips wh
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -33,6 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _mixed import loader
+from _results import append, read
 from _where import machine
 from sklearn.datasets import load_digits, load_wine
 from sklearn.ensemble import IsolationForest
@@ -193,13 +193,6 @@ def split(directory, name, protocol, rows, seed):
 # ---------------------------------------------------------------- results
 
 
-def read(path):
-    """Results of a file."""
-    if path is None or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
 def key(result):
     """Return the identity of a result."""
     return tuple(result[k] for k in ("protocol", "set", "method", "seed", "rows"))
@@ -235,9 +228,7 @@ def run(options):
                     figures = f"AUC {result['auc']:.4f}, {result['seconds']:.1f} s"
                     print(f"{label}: {figures}", flush=True)
                     results.append(result)
-                    if options.out is not None:
-                        with options.out.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps(result) + "\n")
+                    append(options.out, result)
     return results, failures
 
 

@@ -20,7 +20,6 @@ run skips what the file has.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -30,6 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _mixed import loader, read_frame
+from _results import append, read
 from _where import machine
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -181,10 +181,7 @@ FIGURES = {
 
 def run(options):
     """Run what is not in the file of results yet; all results, and the number of failures."""
-    results, failures = [], 0
-    if options.out is not None and options.out.exists():
-        lines = options.out.read_text(encoding="utf-8").splitlines()
-        results = [json.loads(line) for line in lines if line.strip()]
+    results, failures = read(options.out), 0
     done = {(r["part"], r["set"], r["split"], r["method"]) for r in results}
     for part in options.only:
         for name in options.sets or SETS[part]:
@@ -205,9 +202,7 @@ def run(options):
                     line |= {"budget": options.seconds, **figures, "machine": machine()}
                     results.append(line)
                     print_line(line)
-                    if options.out is not None:
-                        with options.out.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps(line) + "\n")
+                    append(options.out, line)
     return results, failures
 
 

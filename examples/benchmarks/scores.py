@@ -12,7 +12,6 @@ run skips what the file has.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _mixed import loader
+from _results import append, read
 from _where import machine
 from threadpoolctl import threadpool_limits
 
@@ -92,9 +92,8 @@ def arguments(argv=None):
 
 def main(argv=None):
     """Run what the file does not have, and print all."""
-    options, results = arguments(argv), []
-    if options.out is not None and options.out.exists():
-        results = [json.loads(line) for line in options.out.read_text("utf-8").splitlines()]
+    options = arguments(argv)
+    results = read(options.out)
     done = {result["table"] for result in results}
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -103,9 +102,7 @@ def main(argv=None):
                 continue
             found = list(measure(options, name))
             results += found
-            if options.out is not None:
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(result) + "\n" for result in found)
+            append(options.out, *found)
     print("| table | columns | n_draws | ms a row | standard error of a row | mean score |")
     print("|---" * 6 + "|")
     for r in results:

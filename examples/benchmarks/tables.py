@@ -24,7 +24,6 @@ run skips what the file has.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 import time
@@ -45,6 +44,7 @@ from _mixed import (
     split,
 )
 from _peers import tuned_gmm
+from _results import append, read
 from _where import machine
 from threadpoolctl import threadpool_limits
 
@@ -246,13 +246,6 @@ def jobs(options):
                     yield part, name, seconds, seed
 
 
-def read(path):
-    """Results of a file."""
-    if path is None or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
 def key(result):
     """Return the identity of a fit."""
     return result["part"], result["table"], float(result["seconds"]), result["split"]
@@ -277,9 +270,7 @@ def run(options):
             failures += 1
             continue
         results += found
-        if options.out is not None:
-            with options.out.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(result) + "\n" for result in found)
+        append(options.out, *found)
     return results, failures
 
 
