@@ -5,6 +5,7 @@ from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, Wa
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.classifier import GUDClassifier
 from gudlearn.data.schema import Schema
+from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
 from gudlearn.io import load, save
@@ -68,6 +69,7 @@ __all__ = [
     "SequentialSchedule",
     "SoftConditioningSchedule",
     "SoftnessDisplay",
+    "Training",
     "Transformer",
     "UNet",
     "VPSchedule",

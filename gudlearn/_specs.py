@@ -10,6 +10,7 @@ from gudlearn._atomic import unchanged_on_error
 from gudlearn._versions import Versioned
 from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, WaveletBasis
 from gudlearn.data.schema import Schema
+from gudlearn.execution import Training
 from gudlearn.networks import MLP, Transformer, UNet
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
 from gudlearn.schedules import (
@@ -44,16 +45,17 @@ SPECS = {
         "euler-maruyama": EulerMaruyama,
     },
     "schema": {"auto": Schema},
+    "training": {"auto": Training},
 }
 # Meaning of "auto", without and with nested parameters.
 _AUTO = {
     "basis": "identity", "schedule": "linear", "network": "mlp", "sampler": "dpm-solver",
-    "schema": "auto",
+    "schema": "auto", "training": "auto",
 }  # fmt: skip
 _AUTO_NESTED = {**_AUTO, "schedule": "soft"}
 _METHODS = {
     "basis": "describe", "schedule": "build", "network": "build", "sampler": "build",
-    "schema": "build",
+    "schema": "build", "training": "check_params",
 }  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def resolve(parameter, value, nested=False):
 
     Parameters
     ----------
-    parameter : {"basis", "schedule", "network", "sampler", "schema"}
+    parameter : {"basis", "schedule", "network", "sampler", "schema", "training"}
     value : str or specification
     nested : bool
         Whether nested parameters will be set on the specification.

@@ -53,6 +53,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         The types of a table's columns, which "auto" finds: see :class:`gudlearn.Schema`. Categories
         are masked, numbers diffuse; values that repeat far more often than their neighbours are
         point masses.
+    training : "auto" or Training, default="auto"
+        How a fit runs, see :class:`gudlearn.Training`.
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
@@ -250,10 +252,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
     _parameter_constraints = {
         "basis": [str, HasMethods("fit")],
-        "schedule": [str, HasMethods("build")],
+        **dict.fromkeys(["schedule", "sampler", "schema"], [str, HasMethods("build")]),
         "network": [str, HasMethods("build"), callable],
-        "sampler": [str, HasMethods("build")],
-        "schema": [str, HasMethods("build")],
+        "training": [str, HasMethods("check_params")],
         "bin_width": [str, None, Real, "array-like"],
         "shape": [None, tuple, list],
         "bin_range": [None, "array-like"],
@@ -294,6 +295,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         sampler="auto",
         *,
         schema="auto",
+        training="auto",
         shape=None,
         bin_width="auto",
         bin_range=None,
@@ -330,6 +332,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         self.network = network
         self.sampler = sampler
         self.schema = schema
+        self.training = training
         self.shape = shape
         self.bin_width = bin_width
         self.bin_range = bin_range

@@ -19,7 +19,7 @@ FLOORS = [
     ["_atomic", "_constraints", "_random", "_versions"],
     ["diffusion"],
     ["nn"],
-    ["bases", "schedules", "samplers", "networks"],
+    ["bases", "schedules", "samplers", "networks", "execution"],
     ["conditioning"],
     ["data"],
     ["_specs"],

@@ -16,6 +16,7 @@ from gudlearn import (
     LinearSchedule,
     PCABasis,
     SoftConditioningSchedule,
+    Training,
     VPSchedule,
 )
 from gudlearn._specs import SPECS, resolve
@@ -42,6 +43,20 @@ def test_a_name_is_resolved_to_its_specification(parameter, name):
 )
 def test_auto_means_the_documented_specification(parameter, kind):
     assert type(resolve(parameter, "auto")) is kind
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"checkpoint": 3}, TypeError, "checkpoint=3 must be None or the path"),
+        ({"checkpoint_interval": 0}, ValueError, "checkpoint_interval=0 must be a positive number"),
+        ({"checkpoint_interval": "1"}, ValueError, "checkpoint_interval='1' must be a positive"),
+    ],
+)
+def test_bad_parameters_of_training_are_refused_before_any_work(parameters, error, message):
+    gen = small(training=Training(**parameters))
+    with pytest.raises(error, match=message):
+        gen.fit(np.zeros((0, 2)))
 
 
 def test_a_specification_is_cloned():

@@ -38,6 +38,7 @@ from gudlearn.encoding.mixed_basis import MixedBasis
 from gudlearn.encoding.splines import IncreasingSpline
 from gudlearn.encoding.tails import Tail
 from gudlearn.encoding.warp import Curve, MarginalWarp
+from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
 from gudlearn.model.state import Classes, History, ModelState, TimeWeights
@@ -107,7 +108,7 @@ ESTIMATORS = {
     BlockBasis: _BASIS + "blocks_:list",
     Pipeline: "",
     MissingIndicator: _INPUT + "features_:array _n_features:int _precomputed:bool",
-    **dict.fromkeys([Schema, MLP, UNet, Transformer], ""),
+    **dict.fromkeys([Schema, Training, MLP, UNet, Transformer], ""),
     **dict.fromkeys([DDIM, Ancestral, Heun, DPMSolver, EulerMaruyama], ""),
     **dict.fromkeys(
         [LinearSchedule, CosineSchedule, VPSchedule, SoftConditioningSchedule, SequentialSchedule],

@@ -43,6 +43,7 @@ def check_specs(estimator):
     resolve("network", estimator.network)
     resolve("basis", estimator.basis)
     resolve("schema", estimator.schema).check_params()
+    resolve("training", estimator.training).check_params()
     resolve_device(estimator.device)
     if hasattr(schedule, "check_params"):
         schedule.check_params()
