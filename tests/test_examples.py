@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from gudlearn import GUDGenerator, UNet, WaveletBasis
 from small import few_draws, small
@@ -338,3 +339,72 @@ def test_the_table_has_errors_over_seeds(images_benchmark, tmp_path, capsys):
     assert "| basis | a = 0 | a = 2 |" in printed
     assert "| pca | 3.1000 ± 0.1000 |  |" in printed
     assert "| identity |  | 4.0000 (1 seed) |" in printed
+
+
+def test_the_gpu_script_says_that_there_is_no_device(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    gpu = importlib.import_module("gpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert gpu.main([]) == 0
+    assert capsys.readouterr().out == "no CUDA device\n"
+
+
+def test_the_gpu_script_runs_on_the_cpu(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    gpu, out = importlib.import_module("gpu"), tmp_path / "gpu.jsonl"
+    command = ["--device", "cpu", "--quick", "--out", str(out), "--only"]
+    assert gpu.main([*command, "parity", "steps", "memory"]) == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["part"] for line in found] == ["parity"] * 2 + ["steps"]
+    assert all(line["difference"] == 0 for line in found[:2])
+    assert found[2]["ratio"] > 0 and found[2]["sampled_per_second"] > 0
+    # A difference beyond the limit is a failure.
+    monkeypatch.setattr(gpu, "PARITY", -1.0)
+    assert gpu.main([*command, "parity"]) == 1
+
+
+def test_imputations_are_pooled_by_rubins_rules(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    pooled = importlib.import_module("multiple_imputation").pooled
+    found = [(np.array([b]), np.array([1.0])) for b in (1.0, 2.0, 3.0)]
+    estimate, half = pooled(found, 100)
+    # Variances 1 within and 1 between, so 7/3 in all, 4/7 of it for what is missing; degrees of
+    # freedom 2 (7/4)^2 of the imputations and 98/100 97 (3/7) of the rows.
+    freedom = 1 / (1 / 6.125 + 1 / (0.98 * 97 * 3 / 7))
+    np.testing.assert_allclose(estimate, 2.0)
+    np.testing.assert_allclose(half, student.ppf(0.95, freedom) * np.sqrt(7 / 3))
+    # Equal estimates are one estimate.
+    same, one = pooled(found[:1] * 3, 100), pooled(found[:1], 100)
+    np.testing.assert_allclose(same, one, rtol=0.01)
+
+
+def test_the_benchmark_of_multiple_imputation_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script, out = importlib.import_module("multiple_imputation"), tmp_path / "results.jsonl"
+    command = ["script", "--rows", "60", "--imputations", "2", "--max-iter", "1", "--out", str(out)]
+    for repeats in ("1", "2", "2"):
+        monkeypatch.setattr(sys, "argv", [*command, "--repeats", repeats])
+        script.main()
+        assert len(out.read_text().splitlines()) == int(repeats)
+    assert "2 repeats; the standard error of a coverage is 0.212" in capsys.readouterr().out
+
+
+def test_the_benchmark_of_patterns_hides_what_it_says(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script, out = importlib.import_module("imputation_patterns"), tmp_path / "results.jsonl"
+    X, rng = np.random.default_rng(0).normal(size=(4000, 6)), np.random.default_rng(1)
+    driven = script.driven(X, rng).mean(0)
+    # Five standard errors of a share of 4000.
+    assert sorted(driven)[0] == 0 and np.abs(np.sort(driven)[1:] - 0.3).max() < 0.04
+    spans = script.spans(X, rng)
+    assert set(spans.sum(1)) == {0, 2} and abs(spans.any(1).mean() - 1 / 3) < 0.04
+    assert abs(script.cells(X, rng).mean() - 0.15) < 0.02
+    command = ["script", "--sets", "breast_cancer", "--rows", "40", "--patterns", "cells", "spans"]
+    command += ["--methods", "BayesianRidge", "KNN", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", command)
+    for _ in range(2):
+        script.main()
+        assert len(out.read_text().splitlines()) == 4
+    assert "2 sets and patterns" in capsys.readouterr().out
+    # The default imputer is the one that is judged.
+    assert type(script.by_gudlearn(0)).__name__ == "GUDImputer"

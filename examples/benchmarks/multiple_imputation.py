@@ -62,9 +62,8 @@ def pooled(found, n):
     between = estimates.var(0, ddof=1)
     total = within + (1 + 1 / m) * between
     fraction = (1 + 1 / m) * between / total
-    old = (m - 1) / fraction**2
     observed = (complete + 1) / (complete + 3) * complete * (1 - fraction)
-    freedom = old * observed / (old + observed)
+    freedom = 1 / (fraction**2 / (m - 1) + 1 / observed)
     return estimates.mean(0), student.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(total)
 
 

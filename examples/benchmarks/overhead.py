@@ -107,18 +107,24 @@ def image_step(options):
 
 def compare_steps(generator, X, n_epochs, options, target=1.15):
     """Compare epochs of `fit` with a bare loop of the same number of steps."""
+    batch_size, seconds, bare_seconds, ratio = time_steps(generator, X, n_epochs, options.blocks)
+    show(
+        f"training step, batch {batch_size}, {generator.optimizer}, {generator.network_}, "
+        f"{type(generator.basis_).__name__}",
+        1e3 * seconds, 1e3 * bare_seconds, "ms", ratio, target,
+    )  # fmt: skip
+
+
+def time_steps(generator, X, n_epochs, blocks):
+    """Rows of a step of `fit`, its seconds, those of a bare loop, and their median ratio."""
     trainer, (batch, *_) = spied(Trainer, "step", lambda: generator.fit(X))
     rows = rows_on_device(generator.state_, Rows.of(X.reshape(len(X), -1)), trainer, False)
     steps = n_epochs * len(trainer.batches(len(rows)))
     bare = bare_loop(trainer, batch.x0, steps, generator.optimizer)
     seconds, bare_seconds, ratio = compare(
-        lambda: run_epochs(trainer, rows, Budget(n_epochs, None)), bare, options.blocks
+        lambda: run_epochs(trainer, rows, Budget(n_epochs, None)), bare, blocks
     )
-    show(
-        f"training step, batch {len(batch.x0)}, {generator.optimizer}, {generator.network_}, "
-        f"{type(generator.basis_).__name__}",
-        1e3 * seconds / steps, 1e3 * bare_seconds / steps, "ms", ratio, target,
-    )  # fmt: skip
+    return len(batch.x0), seconds / steps, bare_seconds / steps, ratio
 
 
 def patches(n):
@@ -136,9 +142,10 @@ def bare_loop(trainer, x0, steps, optimizer):
     n_same = 1 if denoiser.distribution is None else trainer.ROWS_PER_TIME
     t = (torch.arange(len(x0)) // n_same * n_same + 0.5) / len(x0)
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    t, eps, kind = t.to(x0.device), eps.to(x0.device), x0.device.type
 
     def denoise(x, gamma):
-        with torch.autocast("cpu", trainer.autocast, enabled=trainer.autocast is not None):
+        with torch.autocast(kind, trainer.autocast, enabled=trainer.autocast is not None):
             return denoiser(x, gamma)
 
     def loop():
@@ -149,6 +156,8 @@ def bare_loop(trainer, x0, steps, optimizer):
             loss.backward()
             for part in optimizers:
                 part.step()
+        # A device that works beside Python has ended when a number is read.
+        return float(loss.detach())
 
     return loop
 
