@@ -12,10 +12,10 @@ _ULPS = {8: 8.0}
 _RESOLVED = 64
 _TRIAL = 64
 
-# An atom holds at least a fraction of the observed values, at the two ends of a column and
-# elsewhere, a number of rows, and a multiple of the rows that the values next to it have.
-END_FRACTION, INNER_FRACTION, LEAST_ROWS, RATIO = 0.002, 0.01, 5, 10
-MOST_ATOMS = 16
+# An atom holds at least a fraction of the observed values, a number of rows, and a multiple of the
+# rows that the values next to it have.
+LEAST_FRACTION, LEAST_ROWS, RATIO = 0.002, 5, 10
+MOST_ATOMS = 32
 # Neighbours on each side that an atom is compared with, and the fewest distinct values to compare.
 _NEIGHBOURS = 3
 _LEAST_DISTINCT = 30
@@ -100,7 +100,7 @@ def grid_rule(distinct, n, width):
 
 
 def find_atoms(distinct, counts):
-    """Mask (m,) of the values that repeat far more often than their neighbours; at most 16.
+    """Mask (m,) of the values that repeat far more often than their neighbours; at most 32.
 
     Parameters
     ----------
@@ -119,9 +119,7 @@ def find_atoms(distinct, counts):
     if len(distinct) < _LEAST_DISTINCT:
         return atoms
     n = counts.sum()
-    least = np.full(len(distinct), max(LEAST_ROWS, INNER_FRACTION * n))
-    least[[0, -1]] = max(LEAST_ROWS, END_FRACTION * n)
-    candidates = np.flatnonzero(counts >= least)
+    candidates = np.flatnonzero(counts >= max(LEAST_ROWS, LEAST_FRACTION * n))
     candidates = candidates[np.argsort(-counts[candidates], kind="stable")]
     # One atom may hide the next, for instance the codes -9, -8 and -7: look again after each.
     found = len(candidates) > 0

@@ -461,6 +461,12 @@ ATOMS = {
         lambda r, x: np.where(r.random(2000) < 0.3, 0, r.integers(1000, 70_000, 2000)), [0]
     ),
     "999 of cents": (lambda r, x: np.where(r.random(2000) < 0.1, 999, np.round(x, 2)), [999]),
+    "sums in hundreds": (
+        lambda r, x: np.where(
+            r.random(2000) < 0.4, 500 * r.integers(1, 21, 2000), r.integers(1, 20_000, 2000)
+        ),
+        [*range(500, 10_500, 500)],
+    ),
     "normal": (lambda r, x: x, []),
     "cents": (lambda r, x: np.round(x, 2), []),
     "Poisson": (lambda r, x: r.poisson(500, 2000), []),
