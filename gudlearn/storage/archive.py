@@ -15,7 +15,7 @@ import secrets
 import zipfile
 from pathlib import Path
 
-from gudlearn.files.errors import ModelFileError
+from gudlearn.storage.errors import ModelFileError
 
 #: Number of this layout. A reader refuses higher numbers, and reads all lower ones.
 SCHEMA = 1
