@@ -174,7 +174,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     compile : bool, default=False
         Whether training runs through ``torch.compile``.
     verbose : int, default=0
-        Above 0, print the validation score at each evaluation.
+        1 shows one line while ``fit`` runs, which is rewritten (outside a terminal a line at each
+        evaluation): epochs or seconds, loss, held-out bits per dimension, time left. 2 prints a
+        line at each evaluation. Above 0, sampling and scoring of more than five seconds show how
+        far they are, too.
     random_state : int, RandomState instance or None, default=None
         Controls fit and the noise inside scores, and samples unless ``sample`` is given its own;
         with an int every call of ``sample`` gives the same rows.
@@ -473,7 +476,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         check_is_fitted(self)
         key = int(self.random_state) if isinstance(self.random_state, Integral) else 0
         options = {"device": self.device, "precision": self.precision, "dtype": dtype}
-        return fitted_model(self.state_, key=key, **options)
+        return fitted_model(self.state_, key=key, verbose=self.verbose, **options)
 
     def sampling(self):
         """Sampling without the container of X, for tools that are built around a generator.
