@@ -22,7 +22,8 @@ class Training(Versioned, BaseEstimator):
         stays, and the same call gives the result at once. ``fit`` refuses a file of another fit,
         and leaves it as it is. None writes nothing. ``partial_fit`` writes none.
     checkpoint_interval : float, default=30
-        Seconds between checkpoints, also within an epoch.
+        Seconds between checkpoints, also within an epoch. If writing one takes longer than a
+        hundredth of that, they are fewer, so that they take a hundredth of the time.
 
     Notes
     -----

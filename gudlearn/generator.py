@@ -392,14 +392,20 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Raises
         ------
         ValueError
-            For bad parameters or data; what was fitted before is then unchanged.
+            For bad parameters or data, or a checkpoint of another fit; what was fitted before is
+            then unchanged.
+        OSError
+            If a checkpoint cannot be written before training; what was fitted is unchanged.
         FloatingPointError
             If the loss stops being finite; the last good weights are kept.
+        KeyboardInterrupt
+            With Ctrl-C. In training the best weights so far are kept, and a warning says so.
 
         Warns
         -----
         UserWarning
-            If ``max_time`` has passed before training began.
+            If ``max_time`` has passed before training began, or a checkpoint could not be written
+            while the network was trained.
         """
         budget = Budget(None, self.max_time)
         with unchanged_on_error(self):

@@ -105,6 +105,20 @@ def test_only_one_file_imports_private_parts_of_sklearn():
     assert private <= {"_constraints.py"}
 
 
+# Progress, and commands whose purpose is to print.
+PRINTING = {"model/progress.py", "_versions.py", "__main__.py"}
+
+
+def test_one_file_prints_while_it_computes():
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Name) and node.id == "print"
+    }
+    assert printing == PRINTING
+
+
 # Private attributes of other packages' objects that there is no public name for.
 OTHERS = {
     "sys._getframe",

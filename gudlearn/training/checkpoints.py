@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -28,6 +28,8 @@ LAYOUT = archive.Layout("checkpoint", 1)
 _STATE = "state.json"
 # Rows, or images, whose components show that the data are encoded as before.
 _ROWS, _IMAGES = 256, 8
+# Least time between two checkpoints, in multiples of the time to write one.
+_LEAST_WAIT = 99
 _CURE = (
     "Nothing was changed. Make the call of fit that wrote it, pass another path, or delete the "
     "file to train from the start."
@@ -56,7 +58,7 @@ class Checkpoint:
     def __init__(self, path, interval, identity, seed):
         self.path, self.interval, self.run = os.path.abspath(path), interval, None
         self._identity, self._seed = identity, seed
-        self._written, self._failed = time.monotonic(), False
+        self._written, self._cost, self._failed = time.monotonic(), 0.0, False
 
     def open(self, shapes, prepared, size):
         """Read the file, or write the first one.
@@ -113,8 +115,9 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def due(self):
-        """Whether it is time for the next checkpoint."""
-        return time.monotonic() - self._written >= self.interval
+        """Whether it is time for the next checkpoint: at most a hundredth of a fit writes them."""
+        wait = max(self.interval, _LEAST_WAIT * self._cost)
+        return time.monotonic() - self._written >= wait
 
     def write(self, state):
         """Write the state of a run. If the disk refuses, warn once; the old file stays.
@@ -136,6 +139,7 @@ class Checkpoint:
         self.begin()
 
     def _write(self, run):
+        begin = time.monotonic()
         content, tensors = trees.pack(run)
         tree = {
             "identity": self._identity, "seed": self._seed, "shapes": self._shapes,
@@ -144,6 +148,7 @@ class Checkpoint:
         members = {_STATE: archive.to_json(tree), archive.TENSORS: arrays.dumps(tensors)}
         with archive.replaced(self.path) as file:
             archive.pack_into(file, "GUDGenerator", library_versions(), members, LAYOUT)
+        self._cost = time.monotonic() - begin
 
 
 def _read(path):
@@ -237,8 +242,10 @@ def explained_interrupt(checkpoint, n_epochs):
         cure = "Pass training=Training(checkpoint=...) to go on where a fit was interrupted."
         if checkpoint is not None:
             cure = f"The same call of fit goes on from checkpoint={checkpoint.path!r}."
-        warn_user(
-            f"fit was interrupted after {n_epochs()} epochs. This generator works, with the best "
-            f"weights so far. {cure}"
-        )
+        # An interrupt is one also where warnings are errors.
+        with suppress(UserWarning):
+            warn_user(
+                f"fit was interrupted after {n_epochs()} epochs. This generator works, with the "
+                f"best weights so far. {cure}"
+            )
         raise

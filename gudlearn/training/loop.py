@@ -32,7 +32,7 @@ class Budget:
 
     max_iter: int | None
     max_time: float | None
-    start: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def seconds(self):
