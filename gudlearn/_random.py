@@ -317,11 +317,17 @@ def seeded_global_state(seed, device="cpu"):
         As returned by `derive_seed`.
     device : torch.device or str, default="cpu"
         The generator of a CUDA device is seeded beside that of the CPU.
+
+    Yields
+    ------
+    list of torch.Generator
+        The generators that were seeded.
     """
     device = torch.device(device)
     cuda = [device] if device.type == "cuda" else []
     with _GLOBAL_STATE, torch.random.fork_rng(devices=cuda):
-        torch.random.default_generator.manual_seed(seed)
-        for device in cuda:
-            torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-        yield
+        generators = [torch.random.default_generator]
+        generators += [torch.cuda.default_generators[device.index or 0] for device in cuda]
+        for generator in generators:
+            generator.manual_seed(seed)
+        yield generators

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from gudlearn._versions import Versioned
+from gudlearn.storage import archive
 
 
 class Training(Versioned, BaseEstimator):
@@ -15,10 +16,19 @@ class Training(Versioned, BaseEstimator):
     Parameters
     ----------
     checkpoint : None, str or path-like, default=None
-        File to which training is written while it runs. The same ``fit`` with a file that exists
-        goes on where that training was. None writes nothing.
+        File to which ``fit`` writes training while it runs. If the process ends, the same call of
+        ``fit`` (parameters, data, version of gudlearn) goes on from there, to the same bits with
+        ``max_iter``, and with the seconds that were left of ``max_time``. After training the file
+        stays, and the same call gives the result at once. ``fit`` refuses a file of another fit,
+        and leaves it as it is. None writes nothing. ``partial_fit`` writes none.
     checkpoint_interval : float, default=30
-        Seconds between checkpoints.
+        Seconds between checkpoints, also within an epoch. If writing one takes longer than a
+        hundredth of that, they are fewer, so that they take a hundredth of the time.
+
+    Notes
+    -----
+    With ``random_state=None`` the file keeps the seed that was drawn. Sampler, likelihood and other
+    parameters that may be set after ``fit`` may differ.
 
     Examples
     --------
@@ -33,7 +43,7 @@ class Training(Versioned, BaseEstimator):
         self.checkpoint_interval = checkpoint_interval
 
     def check_params(self):
-        """Raise an error if a parameter has a bad value."""
+        """Raise an error if a parameter has a bad value, or the checkpoint cannot be written."""
         checkpoint, interval = self.checkpoint, self.checkpoint_interval
         if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
             raise TypeError(
@@ -44,3 +54,15 @@ class Training(Versioned, BaseEstimator):
             raise ValueError(
                 f"checkpoint_interval={interval!r} must be a positive number of seconds. Pass one."
             )
+        if checkpoint is not None:
+            _check_writable(checkpoint)
+
+
+def _check_writable(checkpoint):
+    try:
+        archive.check_writable(checkpoint)
+    except OSError as error:
+        raise OSError(
+            f"checkpoint={os.fspath(checkpoint)!r} cannot be written: {error}. Pass the path of a "
+            "file in a folder that exists and may be written to."
+        ) from error

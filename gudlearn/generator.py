@@ -174,7 +174,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     compile : bool, default=False
         Whether training runs through ``torch.compile``.
     verbose : int, default=0
-        Above 0, print the validation score at each evaluation.
+        1 shows one line while ``fit`` runs, which is rewritten (outside a terminal a line at each
+        evaluation): epochs or seconds, loss, held-out bits per dimension, time left. 2 prints a
+        line at each evaluation. Above 0, sampling and scoring of more than five seconds show how
+        far they are, too.
     random_state : int, RandomState instance or None, default=None
         Controls fit and the noise inside scores, and samples unless ``sample`` is given its own;
         with an int every call of ``sample`` gives the same rows.
@@ -389,14 +392,20 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Raises
         ------
         ValueError
-            For bad parameters or data; what was fitted before is then unchanged.
+            For bad parameters or data, or a checkpoint of another fit; what was fitted before is
+            then unchanged.
+        OSError
+            If a checkpoint cannot be written before training; what was fitted is unchanged.
         FloatingPointError
             If the loss stops being finite; the last good weights are kept.
+        KeyboardInterrupt
+            With Ctrl-C. In training the best weights so far are kept, and a warning says so.
 
         Warns
         -----
         UserWarning
-            If ``max_time`` has passed before training began.
+            If ``max_time`` has passed before training began, or a checkpoint could not be written
+            while the network was trained.
         """
         budget = Budget(None, self.max_time)
         with unchanged_on_error(self):
@@ -473,7 +482,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         check_is_fitted(self)
         key = int(self.random_state) if isinstance(self.random_state, Integral) else 0
         options = {"device": self.device, "precision": self.precision, "dtype": dtype}
-        return fitted_model(self.state_, key=key, **options)
+        return fitted_model(self.state_, key=key, verbose=self.verbose, **options)
 
     def sampling(self):
         """Sampling without the container of X, for tools that are built around a generator.

@@ -4,11 +4,11 @@ import os
 import zipfile
 
 from gudlearn._versions import library_versions
-from gudlearn.files import archive, arrays
 from gudlearn.files.checks import check_parts
-from gudlearn.files.errors import ModelFileError
 from gudlearn.files.registry import TYPES
 from gudlearn.files.tree import Reader, Writer
+from gudlearn.storage import archive, arrays
+from gudlearn.storage.errors import ModelFileError
 
 __all__ = ["ModelFileError", "load", "save"]
 

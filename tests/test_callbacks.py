@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, ours, and verbose."""
+"""scikit-learn's callbacks, and ours."""
 
 import numpy as np
 import pandas as pd
@@ -171,20 +171,3 @@ def test_a_clone_keeps_callbacks():
 def test_bad_parameters_of_the_monitor_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}=.* must be a whole number of at least 1"):
         LikelihoodMonitor(**{name: value})
-
-
-def test_verbose_prints_one_line_for_each_evaluation(capsys):
-    gen = small(max_iter=3, verbose=1).fit(continuous())
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(gen.validation_scores_) > 1
-    entries = zip(lines, gen.validation_iters_, gen.validation_scores_, strict=True)
-    for line, n_epochs, score in entries:
-        assert line == f"epoch {n_epochs}: validation {score:.4f} nats/dim"
-
-
-def test_nothing_is_printed_by_default(capsys):
-    X = continuous()
-    gen = small().fit(X)
-    gen.sample(2)
-    gen.score(X)
-    assert capsys.readouterr() == ("", "")

@@ -408,3 +408,15 @@ def test_the_benchmark_of_patterns_hides_what_it_says(monkeypatch, tmp_path, cap
     assert "2 sets and patterns" in capsys.readouterr().out
     # The default imputer is the one that is judged.
     assert type(script.by_gudlearn(0)).__name__ == "GUDImputer"
+
+
+def test_a_killed_fit_goes_on_in_the_benchmark_of_checkpoints(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("checkpoints")
+    argv = ["--quick", "--kills", "1", "--kinds", "table", "--seconds", "1", "--interval", "0.1"]
+    assert script.main([*argv, "--out", str(tmp_path / "results.jsonl")]) == 0
+    kills, cost = map(json.loads, capsys.readouterr().out.splitlines())
+    assert kills["kills"] == 1 and kills["failed"] == kills["left_files"] == 0
+    assert kills["identical"] == kills["fits"]
+    assert cost["checkpoints"] >= 1 and 0 < cost["percent"] < 50
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2

@@ -16,7 +16,7 @@ from small import continuous, small
 ROOT = Path(gudlearn.__file__).parent
 # From the lowest floor to the highest. Rooms on one floor do not import each other.
 FLOORS = [
-    ["_atomic", "_constraints", "_random", "_versions"],
+    ["_atomic", "_constraints", "_random", "_versions", "storage"],
     ["diffusion"],
     ["nn"],
     ["bases", "schedules", "samplers", "networks", "execution"],
@@ -103,6 +103,20 @@ def test_only_one_file_imports_private_parts_of_sklearn():
         if name.startswith("sklearn.") and any(p.startswith("_") for p in name.split("."))
     }
     assert private <= {"_constraints.py"}
+
+
+# Progress, and commands whose purpose is to print.
+PRINTING = {"model/progress.py", "_versions.py", "__main__.py"}
+
+
+def test_one_file_prints_while_it_computes():
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Name) and node.id == "print"
+    }
+    assert printing == PRINTING
 
 
 # Private attributes of other packages' objects that there is no public name for.

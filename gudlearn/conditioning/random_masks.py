@@ -66,6 +66,14 @@ class RandomMasks:
         groups = torch.from_numpy(groups).to(device)
         return cls(groups, grid, rate, log_variances.to(device, torch.float32), favoured)
 
+    def state_dict(self):
+        """What later batches depend on, a dict of plain values."""
+        return {"carried": self._carried}
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` returned."""
+        self._carried = state["carried"]
+
     def path(self, path, n_rows, generator, missing=None):
         """Return the path of a batch, with random states for each row.
 

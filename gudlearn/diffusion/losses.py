@@ -79,11 +79,14 @@ class TimeDensity:
 
     Attributes
     ----------
+    weights : Tensor of shape (n_bins,)
+        As given.
     probabilities : Tensor of shape (n_bins,)
         Probability of each bin.
     """
 
     def __init__(self, weights):
+        self.weights = weights
         probabilities = 0.9 * weights / weights.sum() + 0.1 / len(weights)
         self.probabilities = probabilities
         self._edges = torch.cat([probabilities.new_zeros(1), probabilities.cumsum(0)])
@@ -143,6 +146,22 @@ class AdaptiveTimes:
         self._strata, self._density, self._age = {}, None, 0
         # A Python bool: reading it does not synchronise with the device.
         self.started = False
+
+    def state_dict(self):
+        """What was learned so far, a dict of tensors and plain values."""
+        density = None if self._density is None else self._density.weights
+        return {
+            "squares": self._squares, "counts": self._counts, "density": density,
+            "age": self._age, "started": self.started,
+        }  # fmt: skip
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` returned."""
+        self._squares.copy_(state["squares"])
+        self._counts.copy_(state["counts"])
+        density = state["density"]
+        self._density = None if density is None else TimeDensity(density.to(self._squares))
+        self._age, self.started = state["age"], state["started"]
 
     @property
     def weights(self):

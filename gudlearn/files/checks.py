@@ -8,10 +8,10 @@ import math
 import numpy as np
 
 from gudlearn.bases.base import Basis
-from gudlearn.files.errors import ModelFileError
 from gudlearn.model.build import build_denoiser
 from gudlearn.model.state import ModelState
 from gudlearn.networks import MLP, Transformer, UNet
+from gudlearn.storage.errors import ModelFileError
 
 
 def check_parts(objects):

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pandas as pd
 
-from gudlearn.files.arrays import checked_dtype
-from gudlearn.files.errors import ModelFileError
 from gudlearn.files.values import checked_zone
+from gudlearn.storage.arrays import checked_dtype
+from gudlearn.storage.errors import ModelFileError
 
 _NULLABLE = {
     str(dtype): dtype

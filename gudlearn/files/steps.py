@@ -4,7 +4,7 @@ import io
 import zipfile
 from importlib.util import find_spec
 
-from gudlearn.files.errors import ModelFileError
+from gudlearn.storage.errors import ModelFileError
 
 _INSTALL = "pip install 'gudlearn[files]'"
 

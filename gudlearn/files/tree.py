@@ -11,8 +11,7 @@ import math
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from gudlearn.files import arrays, steps, values
-from gudlearn.files.errors import ModelFileError
+from gudlearn.files import steps, values
 from gudlearn.files.frames import FrameCodec, same
 from gudlearn.files.registry import (
     ESTIMATORS,
@@ -25,6 +24,8 @@ from gudlearn.files.registry import (
     required,
     stored,
 )
+from gudlearn.storage import arrays
+from gudlearn.storage.errors import ModelFileError
 
 # Objects in a model, with those that are shared counted each time.
 _LARGEST = 10**7

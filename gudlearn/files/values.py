@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
 
-from gudlearn.files.arrays import checked_dtype, is_stored
-from gudlearn.files.errors import ModelFileError
+from gudlearn.storage.arrays import checked_dtype, is_stored
+from gudlearn.storage.errors import ModelFileError
 
 _BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 _TIMES = (datetime.datetime, datetime.date, datetime.time)

@@ -22,7 +22,7 @@ from gudlearn.preconditioning.categories import CategoryMarginals
 _MODELS = weakref.WeakKeyDictionary()
 
 
-def fitted_model(state, *, device="auto", precision="auto", key=0, dtype=None):
+def fitted_model(state, *, device="auto", precision="auto", key=0, dtype=None, verbose=0):
     """The model of a state in the units of the data.
 
     Parameters
@@ -34,13 +34,15 @@ def fitted_model(state, *, device="auto", precision="auto", key=0, dtype=None):
         Key of the noise inside scores.
     dtype : torch.dtype or None
         None is float64 for a table, float32 for images.
+    verbose : int
+        Above 0, long computations show how far they are.
 
     Returns
     -------
     FittedModel
     """
     components = _component_model(state, resolve_device(device), precision, dtype)
-    return FittedModel(state.encoding, state.preconditioner, components, key)
+    return FittedModel(state.encoding, state.preconditioner, components, key, verbose)
 
 
 def _component_model(state, device, precision, dtype):

@@ -9,6 +9,7 @@ import torch
 from gudlearn._random import mix, seed_keys
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.draws import BLOCK
+from gudlearn.model.progress import Progress
 
 # Draws of time and noise per row in a score: 6 per component, within these limits and a limit of
 # noisy values in total; fewer in proportion to the variance that the joint Gaussian leaves; up to
@@ -109,11 +110,13 @@ class FittedModel:
     components : ComponentModel
     key : int
         Key of the noise inside scores.
+    verbose : int
+        Above 0, long computations show how far they are.
     """
 
-    def __init__(self, encoding, preconditioner, components, key=0):
+    def __init__(self, encoding, preconditioner, components, key=0, verbose=0):
         self.encoding, self.preconditioner = encoding, preconditioner
-        self.components, self.key = components, key
+        self.components, self.key, self.verbose = components, key, verbose
 
     # Scores
 
@@ -248,12 +251,13 @@ class FittedModel:
         images = self.components.sees_images
         size = _IMAGE_SCORE_CHUNK if images else _SCORE_CHUNK
         results = []
-        with torch.no_grad():
+        with torch.no_grad(), Progress("scored", len(rows), self.verbose) as progress:
             for start in range(0, len(rows), size):
                 index = np.arange(start, start + size if images else min(start + size, len(rows)))
                 index = index.clip(max=len(rows) - 1)
                 others = (None if a is None else a[index] for a in by_row)
                 results.append(function(rows.take(index), *others))
+                progress(start + size)
         return np.concatenate(results)[: len(rows)]
 
     def _encoded(self, rows, draw=0):
@@ -342,8 +346,10 @@ class FittedModel:
             Index of the first row.
         """
 
-        def draw(keys, labels, conditioned):
-            z = self.components.sample(keys, sampler, labels, guidance, **conditioned)
+        def draw(keys, labels, conditioned, progress):
+            # A chunk of images may take minutes.
+            record = progress.of_part(len(keys), sampler.steps) if self.verbose else None
+            z = self.components.sample(keys, sampler, labels, guidance, record, **conditioned)
             within = self._within(conditioned)
             return self.encoding.decode(z.double().cpu().numpy(), keys, within)
 
@@ -367,7 +373,7 @@ class FittedModel:
             Probabilities of the levels of all categories that vary, column by column.
         """
 
-        def estimate(keys, labels, conditioned):
+        def estimate(keys, labels, conditioned, progress):
             estimate = self.components.conditional_mean
             # Means of columns that are mapped back are means of samples.
             drawn = self.encoding.warp is not None
@@ -389,7 +395,7 @@ class FittedModel:
         parameters as in `sample`. Those of observed categories are not their values.
         """
 
-        def estimate(keys, labels, conditioned):
+        def estimate(keys, labels, conditioned, progress):
             out = self.components.probabilities(
                 keys, conditioned["observed"], labels, guidance
             )
@@ -398,15 +404,16 @@ class FittedModel:
         return self._each_sample(estimate, n_samples, seed, labels, condition)
 
     def _each_sample(self, function, n_samples, seed, labels, condition, start=0):
-        """Apply a function of keys, labels and conditions to chunks of samples."""
+        """Apply a function of keys, labels, conditions and a `Progress` to chunks of samples."""
         chunks = []
-        with torch.no_grad():
+        with torch.no_grad(), Progress("sampled", n_samples, self.verbose) as progress:
             for keys, chunk_labels in self._sample_chunks(n_samples, seed, labels, start):
                 conditioned = {}
                 if condition is not None:
                     index = start + np.arange(len(keys)) + len(keys) * len(chunks)
                     keys, conditioned = condition.keys(index, keys), condition.of(self, index)
-                chunks.append(function(keys, chunk_labels, conditioned))
+                chunks.append(function(keys, chunk_labels, conditioned, progress))
+                progress(len(keys) * len(chunks))
         return np.concatenate(chunks)[:n_samples]
 
     def _sample_chunks(self, n_samples, seed, labels, first=0):

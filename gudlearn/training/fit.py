@@ -12,6 +12,7 @@ from gudlearn.model.device import to_arrays
 from gudlearn.model.fitted import FittedModel
 from gudlearn.model.state import UNIFORM_TIMES, TimeWeights
 from gudlearn.model.warnings import warn_user
+from gudlearn.training.checkpoints import explained_interrupt, open_checkpoint, starting_seed
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
@@ -46,8 +47,11 @@ class Fit:
     def __init__(self, estimator, rows, seed, keep):
         self.estimator, self.rows, self.keep = estimator, rows, keep
         self.state = estimator.state_
-        self.seed = derive_seed(estimator.random_state) if seed is None else seed
+        self.seed = starting_seed(estimator) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
+        self.checkpoint = open_checkpoint(
+            estimator, self.state, rows, self.trainer, self.seed, continued=seed is None
+        )
 
     def run(self, X, budget, make_context):
         """Train, and call scikit-learn's callbacks.
@@ -73,7 +77,8 @@ class Fit:
         context.call_on_fit_task_begin(estimator=estimator, X=X)
         before = self.state.history.n_epochs
         if self.trainer is not None:
-            self._train(budget, self._after_epoch(context, X))
+            with explained_interrupt(self.checkpoint, lambda: self.state.history.n_epochs - before):
+                self._train(budget, self._after_epoch(context, X))
         if self.trainer is not None and budget.max_iter != 0:
             self._warn_untrained(before)
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=dict)
@@ -126,7 +131,7 @@ class Fit:
             verbose=estimator.verbose,
             hooks=Hooks(
                 after_epoch, self._imputation(train, source, validation and (held_out, validation)),
-                state.encoding.extreme_column, self._keep_log,
+                state.encoding.extreme_column, self._keep_log, self.checkpoint,
             ),
             units=loss_units(untrained, train, estimator.loss_weighting, state.has_images),
         )  # fmt: skip

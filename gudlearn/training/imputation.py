@@ -47,6 +47,8 @@ class Imputation:
         parts = [(rows, source)] if held_out is None else [(rows, source), held_out]
         self._parts = [(rows, part) for rows, part in parts if rows.observed is not None]
         self._moments, self._last = list(_MOMENTS), 0
+        # Drawn values of each part, (n_missing,), once there are any.
+        self._drawn = None
         steps = min(_STEPS / active_fraction(fitted.components.path), _MOST_STEPS)
         self._sampler = DPMSolver(steps=int(np.ceil(steps)))
 
@@ -73,9 +75,26 @@ class Imputation:
             return False
         self._moments = [moment for moment in self._moments[1:] if moment > spent]
         self._last = n_epochs
+        self._drawn = []
         for rows, part in self._parts:
-            part.impute(self._completed(rows, part.labels, self.seed + n_epochs))
+            complete = self._completed(rows, part.labels, self.seed + n_epochs)
+            self._drawn.append(complete[rows.missing])
+            part.impute(complete)
         return True
+
+    def state_dict(self):
+        """Imputed values, and when the next are due, a dict of arrays and plain values."""
+        return {"moments": self._moments, "last": self._last, "drawn": self._drawn}
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` returned, and impute its values."""
+        self._moments, self._last, self._drawn = state["moments"], state["last"], state["drawn"]
+        if self._drawn is None:
+            return
+        for (rows, part), drawn in zip(self._parts, self._drawn, strict=True):
+            complete = rows.filled(self.fitted.encoding.fill_values).copy()
+            complete[rows.missing] = drawn
+            part.impute(complete)
 
     def _completed(self, rows, labels, seed):
         """Values of rows, with draws of the missing ones; labels are a tensor (n,) or None."""

@@ -9,6 +9,7 @@ import torch
 
 from gudlearn._random import seeded_global_state
 from gudlearn.nn.randomness import draws_from_global_state, use_generator
+from gudlearn.training.reports import make_report
 
 # Number of validations in a budget, about.
 _EVALUATIONS = 30
@@ -31,7 +32,16 @@ class Budget:
 
     max_iter: int | None
     max_time: float | None
-    start: float = field(default_factory=time.monotonic)
+    start: float = field(default_factory=lambda: time.monotonic())
+
+    @property
+    def seconds(self):
+        """Seconds since ``start``."""
+        return time.monotonic() - self.start
+
+    def resume(self, seconds):
+        """Count on from a number of seconds."""
+        self.start = time.monotonic() - seconds
 
     def spent(self, epochs):
         """Fraction of the budget that is spent after a number of epochs, at least 0."""
@@ -39,7 +49,7 @@ class Budget:
         if self.max_iter is not None:
             fractions.append(epochs / self.max_iter if self.max_iter else 1.0)
         if self.max_time is not None:
-            fractions.append((time.monotonic() - self.start) / self.max_time)
+            fractions.append(self.seconds / self.max_time)
         return max(fractions)
 
 
@@ -53,19 +63,20 @@ def private_randomness(trainer):
     """Let layers that draw random numbers, such as dropout, draw from a private generator.
 
     Layers of other packages, and compiled networks, draw from torch's global state: it is seeded
-    for them, and restored.
+    for them, and restored. Yields a list of the generators in use.
     """
     generator, network = trainer.generator, trainer.denoiser.network
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     if not trainer.compiled and not draws_from_global_state(network):
-        use_generator(network, torch.Generator(generator.device).manual_seed(seed))
+        private = torch.Generator(generator.device).manual_seed(seed)
+        use_generator(network, private)
         try:
-            yield
+            yield [private]
         finally:
             use_generator(network, None)
         return
-    with seeded_global_state(seed, generator.device):
-        yield
+    with seeded_global_state(seed, generator.device) as generators:
+        yield generators
 
 
 @dataclass
@@ -101,12 +112,15 @@ class Hooks:
         Name of the column whose values are most extreme, for the message of a non-finite loss.
     keep : callable (log) -> None, or None
         Called when the run ends, also if it ends by an error.
+    checkpoint : Checkpoint or None
+        To which the run is written, and from which it goes on.
     """
 
     after_epoch: object = None
     impute: object = None
     extreme_column: object = None
     keep: object = None
+    checkpoint: object = None
 
 
 def run_epochs(
@@ -128,6 +142,7 @@ def run_epochs(
         Evaluations without an improvement of tol after which to stop.
     tol : float
     verbose : int
+        See `make_report`.
     hooks : Hooks or None
     units : (factor, offset)
         A loss is multiplied by the factor, and the offset is added, before it is recorded.
@@ -143,13 +158,13 @@ def run_epochs(
     """
     run = _Run(trainer, source, budget, validation, patience, tol, verbose, hooks or Hooks(), units)
     try:
-        with private_randomness(trainer):
-            run.evaluate()
-            run.log.first = run.log.best_score, run.log.best_state
-            run.epochs()
-            if run.log.reset or run.log.validation_epochs[-1:] != [len(run.log.losses)]:
-                run.evaluate()
+        with private_randomness(trainer) as generators:
+            run.start(generators)
+            if not run.done:
+                run.epochs()
+                run.finish()
     finally:
+        run.report.close()
         if run.hooks.keep is not None and run.log.best_state is not None:
             run.hooks.keep(run.log)
     return run.log
@@ -163,16 +178,82 @@ class _Run:
     ):
         self.trainer, self.source, self.budget, self.hooks = trainer, source, budget, hooks
         self.validation, self.patience, self.tol = validation, patience, tol
-        self.verbose, self.units, self.log = verbose, units, Log()
+        self.units, self.log, self.report = units, Log(), make_report(verbose, budget)
         self.endless = budget.max_iter is None and budget.max_time is None
-        self._trained, self._validated = 0, 0
+        self.done = False
+        self._trained, self._validated, self._next_evaluation = 0, 0, 1 / _EVALUATIONS
+        # Generators of layers; how the current epoch began, and losses of its steps so far.
+        self._generators, self._epoch_start, self._losses = [], None, []
+
+    def start(self, generators):
+        """Score the first state, or go on from a checkpoint.
+
+        Parameters
+        ----------
+        generators : list of torch.Generator
+            Those of the layers.
+        """
+        self._generators = generators
+        checkpoint = self.hooks.checkpoint
+        if checkpoint is not None and checkpoint.run is not None:
+            self.load_state_dict(checkpoint.run)
+            self.report.resume(len(self.log.losses))
+        else:
+            self.evaluate()
+            self.log.first = self.log.best_score, self.log.best_state
+        if checkpoint is not None:
+            checkpoint.begin()
+
+    def finish(self):
+        """Score the last state, and write that the run is done."""
+        if self.log.reset or self.log.validation_epochs[-1:] != [len(self.log.losses)]:
+            self.evaluate()
+        self.done = True
+        if self.hooks.checkpoint is not None:
+            self.hooks.checkpoint.write(self.state_dict())
+
+    def state_dict(self):
+        """Everything that a run between two steps goes on from; tensors are not copied."""
+        impute, validation = self.hooks.impute, self.validation
+        return {
+            "trainer": self.trainer.state_dict(),
+            "generators": [generator.get_state() for generator in self._generators],
+            "log": vars(self.log),
+            "impute": None if impute is None else impute.state_dict(),
+            "validation": None if validation is None else validation.state_dict(),
+            "epoch": {
+                "start": self._epoch_start,
+                "losses": torch.stack(self._losses) if self._losses else None,
+            },
+            "work": [self._trained, self._validated, self._next_evaluation],
+            "seconds": self.budget.seconds,
+            "done": self.done,
+        }
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` of the same run returned."""
+        self.trainer.load_state_dict(state["trainer"])
+        for generator, of_generator in zip(self._generators, state["generators"], strict=True):
+            generator.set_state(of_generator)
+        self.log = Log(**state["log"])
+        # First: a validation encodes imputed rows again.
+        if self.hooks.impute is not None:
+            self.hooks.impute.load_state_dict(state["impute"])
+        if self.validation is not None:
+            self.validation.load_state_dict(state["validation"])
+        self._epoch_start, losses = state["epoch"]["start"], state["epoch"]["losses"]
+        self._losses = [] if losses is None else list(losses.to(self.trainer.device))
+        self._trained, self._validated, self._next_evaluation = state["work"]
+        self.budget.resume(state["seconds"])
+        self.done = state["done"]
 
     def epochs(self):
         """Train epoch by epoch while the budget lasts."""
         log, impute = self.log, self.hooks.impute
-        spent, next_evaluation = self.budget.spent(0), 1 / _EVALUATIONS
+        spent = self.budget.spent(len(log.losses))
         while spent < 1:
-            if impute is not None and impute(spent, len(log.losses)):
+            under_way = self._epoch_start is not None
+            if not under_way and impute is not None and impute(spent, len(log.losses)):
                 log.reset = True
             mean_loss = self._epoch()
             if mean_loss is None:
@@ -180,19 +261,20 @@ class _Run:
             factor, offset = self.units
             log.losses.append(factor * float(mean_loss) + offset)
             spent = 1.0 if self.endless else self.budget.spent(len(log.losses))
-            if spent >= next_evaluation and self._may_evaluate():
+            if spent >= self._next_evaluation and self._may_evaluate():
                 self.evaluate()
-                next_evaluation = spent + 1 / _EVALUATIONS
+                self._next_evaluation = spent + 1 / _EVALUATIONS
             if self._stopped():
                 break
 
     def _epoch(self):
         """Mean loss of one epoch, or of its steps within the budget; None if there is none."""
-        trainer, source = self.trainer, self.source
-        source.begin_epoch(trainer.steps)
-        index, losses = trainer.batches(len(source)), []
-        for k, rows in enumerate(index):
-            spent = self.budget.spent(len(self.log.losses) + k / len(index))
+        trainer, source, batch = self.trainer, self.source, None
+        index, losses = self._begin_epoch(), self._losses
+        for k in range(len(losses), len(index)):
+            rows, epochs = index[k], len(self.log.losses) + k / len(index)
+            self._record(epochs)
+            spent = self.budget.spent(epochs)
             if spent >= 1:
                 break
             rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
@@ -202,12 +284,34 @@ class _Run:
             # On a GPU only every 16th step, and the end of the epoch, wait for a loss.
             if trainer.device.type == "cpu" or trainer.steps % 16 == 0:
                 self._guard(losses[-1], batch.x0)
+        self._epoch_start, self._losses = None, []
         if not losses:
             return None
         mean_loss = torch.stack(losses).mean()
         # The last step may have made weights non-finite that no loss has been computed from yet.
-        self._guard(mean_loss + 0 * trainer.weight_norm(), batch.x0)
+        self._guard(mean_loss + 0 * trainer.weight_norm(), None if batch is None else batch.x0)
         return mean_loss
+
+    def _begin_epoch(self):
+        """Indices of the batches of an epoch, or again those of the epoch that is under way."""
+        trainer, generator, now = self.trainer, self.trainer.generator, None
+        if self._epoch_start is None:
+            self._epoch_start = {"steps": trainer.steps, "generator": generator.get_state()}
+        else:
+            now = generator.get_state()
+            generator.set_state(self._epoch_start["generator"])
+        self.source.begin_epoch(self._epoch_start["steps"])
+        index = trainer.batches(len(self.source))
+        if now is not None:
+            generator.set_state(now)
+        return index
+
+    def _record(self, epochs):
+        """Show progress, and write a checkpoint if it is time for one."""
+        self.report.step(epochs)
+        checkpoint = self.hooks.checkpoint
+        if checkpoint is not None and checkpoint.due():
+            checkpoint.write(self.state_dict())
 
     def _may_evaluate(self):
         """Whether evaluations stay a small part of the work; small ones do, and patience counts."""
@@ -235,6 +339,7 @@ class _Run:
             log.stale, log.reset = 0, False
         if self.validation is None:
             log.best_state = state
+            self.report.evaluation(log)
             return
         score = self.validation.score(self.trainer)
         self._validated += self.validation.n_evaluations
@@ -244,8 +349,7 @@ class _Run:
         log.stale = 0 if progress else log.stale + 1
         if log.best_score is None or score > log.best_score:
             log.best_score, log.best_state = score, state
-        if self.verbose:
-            print(f"epoch {n_epochs}: validation {score:.4f} nats/dim")
+        self.report.evaluation(log)
 
     def _score_of(self, state):
         """Score of other weights than the averaged ones, which stay; None without validation."""
@@ -263,7 +367,7 @@ class _Run:
         if math.isfinite(loss):
             return
         cause = "see X"
-        if self.hooks.extreme_column is not None:
+        if self.hooks.extreme_column is not None and rows is not None:
             column = self.hooks.extreme_column(rows)
             cause = f"the values of column {column!r} are the most extreme"
         raise FloatingPointError(

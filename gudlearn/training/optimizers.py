@@ -37,6 +37,16 @@ class AdamW:
             torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters
         ]
 
+    def state_dict(self):
+        """Moments and numbers of steps, a dict of lists of tensors."""
+        return {"means": self._means, "squares": self._squares, "steps": self._steps}
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` of an optimiser of such parameters returned."""
+        for held, name in ((self._means, "means"), (self._squares, "squares"),
+                           (self._steps, "steps")):  # fmt: skip
+            _copy(held, state[name])
+
     @torch.no_grad()
     def step(self, factor=1.0):
         """Update all parameters that have a gradient, with the learning rate times a factor."""
@@ -73,6 +83,14 @@ class Muon:
             shapes.setdefault(matrix.shape, []).append(matrix)
         self._groups = [(same, torch.zeros_like(torch.stack(same))) for same in shapes.values()]
 
+    def state_dict(self):
+        """Momentum of each group of matrices of one shape."""
+        return {"momentum": [momentum for _, momentum in self._groups]}
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` of an optimiser of such matrices returned."""
+        _copy([momentum for _, momentum in self._groups], state["momentum"])
+
     @torch.no_grad()
     def step(self, factor=1.0):
         """Update all matrices, with the learning rate times a factor; all need a gradient."""
@@ -84,6 +102,12 @@ class Muon:
             size = _RMS * max(update.shape[1:]) ** 0.5
             torch._foreach_mul_(matrices, 1 - rate * self.weight_decay)
             torch._foreach_add_(matrices, list(update.unbind()), alpha=-rate * size)
+
+
+def _copy(tensors, values):
+    """Copy values into tensors, in place."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 def orthogonalized(matrices):

@@ -20,6 +20,7 @@ from gudlearn.model.device import resolve_device, to_arrays
 from gudlearn.model.state import UNIFORM_TIMES, Classes, ModelState
 from gudlearn.networks import ImageNetwork
 from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
+from gudlearn.training.checkpoints import starting_seed
 from gudlearn.training.options import (
     asks_for_all,
     conditional_rate,
@@ -93,7 +94,7 @@ def first_state(estimator, X, y, whole):
     preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
     if encoding.ends.active.any():
         encoding.path(schedule)
-    seed = derive_seed(estimator.random_state)
+    seed = starting_seed(estimator) if whole else derive_seed(estimator.random_state)
     reference = _reference_set(estimator, encoding, rows, container, seed)
     preconditioner = preconditioner.with_reference(reference)
     n_classes = 0 if classes is None else len(classes.labels)

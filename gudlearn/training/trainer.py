@@ -114,6 +114,29 @@ class Trainer:
         self._buffers = [(average, now) for average, (name, now) in pairs if name in kept]
         self.steps = 0
 
+    def state_dict(self):
+        """All that steps change, a dict of tensors, which are not copied, and plain values."""
+        return {
+            "network": self.denoiser.network.state_dict(),
+            "averaged": self.averaged.network.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "times": self.times.state_dict(),
+            "masks": self.masks.state_dict(),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` of a trainer of the same parameters returned."""
+        self.denoiser.network.load_state_dict(state["network"])
+        self.averaged.network.load_state_dict(state["averaged"])
+        for optimizer, of_optimizer in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(of_optimizer)
+        self.times.load_state_dict(state["times"])
+        self.masks.load_state_dict(state["masks"])
+        self.generator.set_state(state["generator"])
+        self.steps = state["steps"]
+
     def follow(self, path, conditional_rate):
         """Continue on another path, with another fraction of partially observed rows."""
         self.path = path.to(self.device, torch.float32)

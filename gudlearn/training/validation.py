@@ -55,6 +55,15 @@ class Validation:
         """Score the same rows with missing values imputed, X (n, F), in all of their values."""
         self.x0, self.constant, self.missing, self.n_dimensions = self._encode(X)
 
+    def state_dict(self):
+        """What scores depend on beside rows and weights, a dict."""
+        return {"density": None if self._density is None else self._density.weights}
+
+    def load_state_dict(self, state):
+        """Take what `state_dict` returned."""
+        density = state["density"]
+        self._density = None if density is None else TimeDensity(density.to(self.x0.device))
+
     def score(self, trainer):
         """Mean log-likelihood of the held-out rows under a trainer's averaged weights.
 

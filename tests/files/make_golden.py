@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import gudlearn
-from gudlearn.files.archive import SCHEMA
+from gudlearn.storage.archive import SCHEMA
 from saved import golden_rows, mixed
 from small import small
 

@@ -8,7 +8,7 @@ import pytest
 
 import gudlearn
 from gudlearn import _random
-from gudlearn.files.archive import SCHEMA
+from gudlearn.storage.archive import SCHEMA
 from saved import golden_rows
 
 FOLDER = Path(__file__).parent / "golden"

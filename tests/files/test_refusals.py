@@ -216,7 +216,7 @@ def test_booleans_and_texts_have_valid_bytes(refused, saved):
     def beyond(tree):
         tree["objects"].append({"array": "text", "dtype": "<U1", "shape": [1]})
 
-    from gudlearn.files import arrays
+    from gudlearn.storage import arrays
 
     text = {"text": np.frombuffer(b"\0\0\x11\0", np.uint8)}
     members["arrays.safetensors"] = arrays.dumps(text)

@@ -10,10 +10,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from gudlearn.files import arrays
-from gudlearn.files.archive import from_json, to_json
 from gudlearn.files.frames import same
 from gudlearn.files.tree import Reader, Writer
+from gudlearn.storage import arrays
+from gudlearn.storage.archive import from_json, to_json
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 INTERVALS = pd.interval_range(0, 3, closed="left")

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import safetensors.numpy
 
-from gudlearn.files.errors import ModelFileError
+from gudlearn.storage.errors import ModelFileError
 
 # Types that safetensors holds as they are, and kinds of those that are stored as bytes.
 _DIRECT = {np.dtype(code) for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}

@@ -1,4 +1,4 @@
-"""The zip file of a model: its members, their hashes, and how it reaches the disk.
+"""Zip files of models and checkpoints: members, their hashes, and how they reach the disk.
 
 Members are stored and not compressed. What the directory of a file declares can therefore be
 compared with its length before anything is read: a file needs no more memory than its length, and
@@ -11,16 +11,32 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
-from gudlearn.files.errors import ModelFileError
+from gudlearn.storage.errors import ModelFileError
 
-#: Number of this layout. A reader refuses higher numbers, and reads all lower ones.
+#: Number of the layout of models. A reader refuses higher numbers, and reads all lower ones.
 SCHEMA = 1
-FORMAT = "gudlearn model"
 MANIFEST, MODEL, TENSORS = "manifest.json", "model.json", "arrays.safetensors"
+
+
+class Layout(NamedTuple):
+    """What kind of file it is, as the manifest says, and the highest number of its layout."""
+
+    noun: str
+    schema: int
+
+    @property
+    def format(self):
+        """Text in the manifest."""
+        return f"gudlearn {self.noun}"
+
+
+MODELS = Layout("model", SCHEMA)
 
 _MOST_MEMBERS, _LONGEST_MANIFEST = 1000, 1 << 20
 # Of every member: equal models have equal files.
@@ -41,7 +57,7 @@ def from_json(data):
     )  # fmt: skip
 
 
-def pack(kind, versions, members):
+def pack(kind, versions, members, layout=MODELS):
     """Bytes of the file of some members.
 
     Parameters
@@ -51,28 +67,35 @@ def pack(kind, versions, members):
     versions : dict of str to str
         Versions of the libraries that it was made with.
     members : dict of str to bytes
+    layout : Layout
     """
+    buffer = io.BytesIO()
+    pack_into(buffer, kind, versions, members, layout)
+    return buffer.getbuffer()
+
+
+def pack_into(file, kind, versions, members, layout=MODELS):
+    """Write some members to a binary file object; the other parameters are those of `pack`."""
     manifest = {
-        "format": FORMAT, "schema": SCHEMA, "kind": kind, "versions": versions,
+        "format": layout.format, "schema": layout.schema, "kind": kind, "versions": versions,
         "members": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in members.items()
         },
     }  # fmt: skip
     text = json.dumps(manifest, indent=1).encode("ascii")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data in {MANIFEST: text, **members}.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), data)
-    return buffer.getbuffer()
 
 
-def unpack(file):
+def unpack(file, layout=MODELS):
     """The manifest and the members of a file, checked.
 
     Parameters
     ----------
     file : binary file object
+    layout : Layout
 
     Returns
     -------
@@ -86,8 +109,8 @@ def unpack(file):
     length = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         infos = {info.filename: info for info in archive.infolist()}
-        _check_sizes(archive, infos, length)
-        manifest = _checked_manifest(from_json(archive.read(MANIFEST)))
+        _check_sizes(archive, infos, length, layout)
+        manifest = _checked_manifest(from_json(archive.read(MANIFEST)), layout)
         declared = manifest["members"]
         if set(declared) | {MANIFEST} != set(infos):
             raise ModelFileError("its members are not those that its manifest names")
@@ -108,14 +131,25 @@ def write(path, data):
     path : str or Path
     data : bytes-like
     """
-    path = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise IsADirectoryError(f"path={str(path)!r} is a folder. Pass the name of a file.")
-    # In the same folder, since a file cannot be moved to another disk in one step.
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    with replaced(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replaced(path):
+    """A binary file object that takes the place of a file when the block ends, or of none.
+
+    If the block raises, or the process dies, the old file stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    path = _place(path)
+    temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -128,6 +162,52 @@ def write(path, data):
     _sync_folder(path.parent)
 
 
+def check_writable(path):
+    """Raise an OSError if a file cannot be written; none is written, and none is changed.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    path = _place(path)
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{str(path)!r} may not be written")
+    temporary = _temporary(path)
+    open(temporary, "xb").close()
+    os.unlink(temporary)
+
+
+def remove_leftovers(path):
+    """Remove what processes that were killed while they wrote a file have left next to it.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    path = _place(path)
+    pattern = re.compile(re.escape(_stem(path)) + r"[0-9a-f]{16}")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            if pattern.fullmatch(name):
+                os.unlink(path.with_name(name))
+
+
+def _place(path):
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"path={str(path)!r} is a folder. Pass the name of a file.")
+    return path
+
+
+def _stem(path):
+    return f".{path.name[:100]}."
+
+
+def _temporary(path):
+    # In the same folder, since a file cannot be moved to another disk in one step.
+    return path.with_name(_stem(path) + secrets.token_hex(8))
+
+
 def _sync_folder(folder):
     # Windows cannot open a folder, and needs not.
     with contextlib.suppress(OSError):
@@ -138,12 +218,12 @@ def _sync_folder(folder):
             os.close(descriptor)
 
 
-def _check_sizes(archive, infos, length):
-    """Refuse a file that is not a model's, or would need more memory than its length."""
+def _check_sizes(archive, infos, length, layout):
+    """Refuse a file that is of another kind, or would need more memory than its length."""
     if len(infos) != len(archive.infolist()) or len(infos) > _MOST_MEMBERS:
         raise ModelFileError("it has too many members, or two of one name")
     if MANIFEST not in infos:
-        raise ModelFileError("it holds no manifest, so it is no model of gudlearn")
+        raise ModelFileError(f"it holds no manifest, so it is no {layout.noun} of gudlearn")
     stored = all(
         info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
         for info in infos.values()
@@ -155,17 +235,21 @@ def _check_sizes(archive, infos, length):
         raise ModelFileError("its manifest is too long")
 
 
-def _checked_manifest(manifest):
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelFileError("its manifest is not that of a model of gudlearn")
+def _checked_manifest(manifest, layout):
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != layout.format:
+        what = f"a {found[:50]}" if isinstance(found, str) else "something else"
+        raise ModelFileError(
+            f"its manifest is not that of a {layout.noun} of gudlearn, but of {what}"
+        )
     schema = manifest.get("schema")
     if type(schema) is not int or schema < 1:
         raise ModelFileError(f"its schema {schema!r} is no number of one")
-    if schema > SCHEMA:
+    if schema > layout.schema:
         version = manifest.get("versions", {}).get("gudlearn")
         raise ModelFileError(
-            f"its schema {schema} is newer than {SCHEMA}, the newest that this version of gudlearn "
-            f"reads: install gudlearn {version} or later"
+            f"its schema {schema} is newer than {layout.schema}, the newest that this version of "
+            f"gudlearn reads: install gudlearn {version} or later"
         )
     return manifest
 

@@ -1,0 +1,1 @@
+"""Archives of arrays and JSON on the disk."""

@@ -1,0 +1,251 @@
+"""Checkpoints: the file from which an interrupted fit goes on.
+
+A checkpoint holds all that changes while a network is trained: weights and their moving average,
+moments of the optimisers, states of random generators, the density of times, losses and scores,
+the best weights so far, imputed values, the position in the epoch and the seconds that were spent.
+What fit prepares before, from the data and the seed, is prepared again.
+"""
+
+import hashlib
+import os
+import time
+import zipfile
+from contextlib import contextmanager, suppress
+
+import numpy as np
+
+from gudlearn._random import derive_seed
+from gudlearn._specs import resolve
+from gudlearn._versions import library_versions, own_version
+from gudlearn.model.device import sees_images
+from gudlearn.model.warnings import warn_user
+from gudlearn.storage import archive, arrays, trees
+from gudlearn.storage.errors import ModelFileError
+from gudlearn.training.fingerprints import differences, fingerprint
+
+#: Layout of these files. A version of gudlearn reads its own only.
+LAYOUT = archive.Layout("checkpoint", 1)
+_STATE = "state.json"
+# Rows, or images, whose components show that the data are encoded as before.
+_ROWS, _IMAGES = 256, 8
+# Least time between two checkpoints, in multiples of the time to write one.
+_LEAST_WAIT = 99
+_CURE = (
+    "Nothing was changed. Make the call of fit that wrote it, pass another path, or delete the "
+    "file to train from the start."
+)
+
+
+class Checkpoint:
+    """The file of a fit.
+
+    Parameters
+    ----------
+    path : str or path-like
+    interval : float
+        Seconds between checkpoints.
+    identity : dict of str to str
+        What the fit depends on, see `fingerprint`.
+    seed : int
+        Of the fit.
+
+    Attributes
+    ----------
+    run : dict or None
+        State of the run in the file; None if there is none, or none has begun.
+    """
+
+    def __init__(self, path, interval, identity, seed):
+        self.path, self.interval, self.run = os.path.abspath(path), interval, None
+        self._identity, self._seed = identity, seed
+        self._written, self._cost, self._failed = time.monotonic(), 0.0, False
+
+    def open(self, shapes, prepared, size):
+        """Read the file, or write the first one.
+
+        Parameters
+        ----------
+        shapes : dict of str to list of int
+            Shapes of the weights.
+        prepared : str
+            Hash of what fit has prepared.
+        size : dict
+            Written into the first file, which needs nearly as much space as later ones.
+
+        Raises
+        ------
+        ValueError
+            If the file is no checkpoint, damaged, or that of another fit; it is left as it is.
+        OSError
+            If there is none, and it cannot be written.
+        """
+        self._shapes, self._prepared = shapes, prepared
+        archive.remove_leftovers(self.path)
+        found = _read(self.path)
+        if found is None:
+            try:
+                self._write({"begun": size})
+            except OSError as error:
+                raise OSError(
+                    f"checkpoint={self.path!r} cannot be written: {error}. Nothing was trained. "
+                    "Make room, or pass the path of another file."
+                ) from error
+            return
+        self._compare(found)
+        self.run = found["run"].get("state")
+
+    def _compare(self, found):
+        """Raise if what was found is of another fit."""
+        different = differences(self._identity, found["identity"])
+        if not different and found["shapes"] != self._shapes:
+            different = ["the network has weights of other shapes"]
+        if different:
+            raise ValueError(
+                f"checkpoint={self.path!r} is that of another fit: {'; '.join(different)}. {_CURE}"
+            )
+        if found["prepared"] != self._prepared:
+            warn_user(
+                f"checkpoint={self.path!r}: what fit prepares from X is not what it was to the "
+                "bit, on another machine, with another number of threads, or with other versions "
+                "of libraries. Training goes on, to a result that differs by rounding."
+            )
+
+    def begin(self):
+        """Start to count the seconds to the next checkpoint."""
+        self._written = time.monotonic()
+
+    def due(self):
+        """Whether it is time for the next checkpoint: at most a hundredth of a fit writes them."""
+        wait = max(self.interval, _LEAST_WAIT * self._cost)
+        return time.monotonic() - self._written >= wait
+
+    def write(self, state):
+        """Write the state of a run. If the disk refuses, warn once; the old file stays.
+
+        Parameters
+        ----------
+        state : dict
+            See `trees.pack`.
+        """
+        try:
+            self._write({"state": state})
+        except OSError as error:
+            if not self._failed:
+                warn_user(
+                    f"checkpoint={self.path!r} could not be written: {error}. Training goes on in "
+                    "memory and tries again; the last checkpoint is as it was."
+                )
+            self._failed = True
+        self.begin()
+
+    def _write(self, run):
+        begin = time.monotonic()
+        content, tensors = trees.pack(run)
+        tree = {
+            "identity": self._identity, "seed": self._seed, "shapes": self._shapes,
+            "prepared": self._prepared, "run": content,
+        }  # fmt: skip
+        members = {_STATE: archive.to_json(tree), archive.TENSORS: arrays.dumps(tensors)}
+        with archive.replaced(self.path) as file:
+            archive.pack_into(file, "GUDGenerator", library_versions(), members, LAYOUT)
+        self._cost = time.monotonic() - begin
+
+
+def _read(path):
+    """What a file holds, a dict; None if there is no file."""
+    try:
+        with open(path, "rb") as file:
+            manifest, members = archive.unpack(file, LAYOUT)
+            version = manifest["versions"]["gudlearn"]
+            if version == own_version():
+                tree = archive.from_json(members[_STATE])
+                tensors = arrays.loads(members[archive.TENSORS])
+                run = trees.unpack(tree["run"], tensors)
+                tree["identity"].items(), int(tree["seed"])
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise
+    # Whatever is wrong inside is the file's fault.
+    except Exception as error:
+        known = isinstance(error, ModelFileError | zipfile.BadZipFile)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"checkpoint={path!r} cannot be read: {reason[:300].rstrip('.')}. {_CURE}"
+        ) from error
+    if version != own_version():
+        raise ValueError(
+            f"checkpoint={path!r} was written by gudlearn {version}, and this is {own_version()}: "
+            f"training would go on differently. {_CURE}"
+        )
+    return {**tree, "run": run}
+
+
+def starting_seed(estimator):
+    """The seed of a fit: with ``random_state=None`` that of the checkpoint, if there is one.
+
+    Parameters
+    ----------
+    estimator : GUDGenerator
+    """
+    path = resolve("training", estimator.training).checkpoint
+    if estimator.random_state is None and path is not None and estimator.max_iter != 0:
+        found = _read(os.path.abspath(path))
+        if found is not None:
+            return found["seed"]
+    return derive_seed(estimator.random_state)
+
+
+def open_checkpoint(estimator, state, rows, trainer, seed, continued):
+    """The `Checkpoint` of a fit, opened; None if it has none, or nothing to train.
+
+    Parameters
+    ----------
+    estimator : GUDGenerator
+    state : ModelState
+        From which training starts.
+    rows : Rows
+    trainer : Trainer or None
+    seed : int
+    continued : bool
+        Whether training starts from the weights of an earlier fit.
+    """
+    spec = resolve("training", estimator.training)
+    if spec.checkpoint is None or trainer is None or estimator.max_iter == 0:
+        return None
+    identity = fingerprint(estimator, state, rows, seed, trainer.device, continued)
+    checkpoint = Checkpoint(spec.checkpoint, spec.checkpoint_interval, identity, seed)
+    weights = trainer.denoiser.network.state_dict()
+    shapes = {name: list(value.shape) for name, value in weights.items()}
+    first = rows.take(slice(0, _IMAGES if sees_images(trainer.denoiser) else _ROWS))
+    z = estimator.fitted_model().encode(first).cpu().numpy()
+    prepared = hashlib.sha256(np.ascontiguousarray(z).data)
+    for value in state.weights.values():
+        prepared.update(np.ascontiguousarray(value).data)
+    checkpoint.open(shapes, prepared.hexdigest(), trainer.state_dict())
+    return checkpoint
+
+
+@contextmanager
+def explained_interrupt(checkpoint, n_epochs):
+    """Say what becomes of a fit that Ctrl-C ends in the block; the interrupt goes on.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint or None
+    n_epochs : callable () -> int
+        Epochs that were trained.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        cure = "Pass training=Training(checkpoint=...) to go on where a fit was interrupted."
+        if checkpoint is not None:
+            cure = f"The same call of fit goes on from checkpoint={checkpoint.path!r}."
+        # An interrupt is one also where warnings are errors.
+        with suppress(UserWarning):
+            warn_user(
+                f"fit was interrupted after {n_epochs()} epochs. This generator works, with the "
+                f"best weights so far. {cure}"
+            )
+        raise
