@@ -1,13 +1,16 @@
 """How a fit runs: checkpoints."""
 
 import os
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from gudlearn._versions import Versioned
 from gudlearn.storage import archive
+
+#: Ways in which the processes of a training come about.
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_fork")
 
 
 class Training(Versioned, BaseEstimator):
@@ -24,6 +27,16 @@ class Training(Versioned, BaseEstimator):
     checkpoint_interval : float, default=30
         Seconds between checkpoints, also within an epoch. If writing one takes longer than a
         hundredth of that, they are fewer, so that they take a hundredth of the time.
+    devices : int, default=1
+        Processes on this machine that train together, each on a GPU or a share of the cores (extra
+        ``distributed``). Each has all rows and takes its part of every batch, so that the result is
+        that of one process with ``accumulation_steps`` as large, up to rounding. ``partial_fit``,
+        samples and scores run in one process.
+    strategy : {"auto", "ddp", "ddp_spawn", "ddp_fork"}, default="auto"
+        How processes come about, as in Lightning Fabric. "ddp": ``torchrun`` or SLURM has started
+        them, on one machine or on several, and every one of them calls ``fit``. "ddp_spawn":
+        ``fit`` starts them, in a script guarded by ``if __name__ == "__main__"``. "ddp_fork" works
+        in notebooks. "auto" is "ddp" under ``torchrun`` and SLURM, and "ddp_spawn" elsewhere.
 
     Notes
     -----
@@ -38,9 +51,11 @@ class Training(Versioned, BaseEstimator):
     60
     """
 
-    def __init__(self, checkpoint=None, checkpoint_interval=30):
+    def __init__(self, checkpoint=None, checkpoint_interval=30, devices=1, strategy="auto"):
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
+        self.devices = devices
+        self.strategy = strategy
 
     def check_params(self):
         """Raise an error if a parameter has a bad value, or the checkpoint cannot be written."""
@@ -54,8 +69,21 @@ class Training(Versioned, BaseEstimator):
             raise ValueError(
                 f"checkpoint_interval={interval!r} must be a positive number of seconds. Pass one."
             )
+        self._check_devices()
         if checkpoint is not None:
             _check_writable(checkpoint)
+
+    def _check_devices(self):
+        whole = isinstance(self.devices, Integral) and not isinstance(self.devices, bool)
+        if not (whole and self.devices >= 1):
+            raise ValueError(
+                f"devices={self.devices!r} must be a whole number of at least 1. Pass one."
+            )
+        if self.strategy not in STRATEGIES:
+            raise ValueError(
+                f"strategy={self.strategy!r} is not known. Known: "
+                f"{', '.join(map(repr, STRATEGIES))}."
+            )
 
 
 def _check_writable(checkpoint):

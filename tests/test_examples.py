@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import t as student
 
 from gudlearn import GUDGenerator, UNet, WaveletBasis
@@ -420,3 +421,19 @@ def test_a_killed_fit_goes_on_in_the_benchmark_of_checkpoints(tmp_path, monkeypa
     assert kills["identical"] == kills["fits"]
     assert cost["checkpoints"] >= 1 and 0 < cost["percent"] < 50
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_benchmark_of_processes_runs_and_expects(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    processes = importlib.import_module("processes")
+    n_threads = torch.get_num_threads()
+    command = ["--devices", "1", "--rows", "200", "--width", "8", "--batch-size", "50"]
+    processes.main([*command, "--epochs", "1", "2"])
+    torch.set_num_threads(n_threads)
+    assert "'devices': 1" in capsys.readouterr().out
+    # Of two devices each sends and receives all gradients once, twice over half of the bytes.
+    two = processes.expected(2, 1e6, 0.1, 1e7, strong=False)
+    assert two == pytest.approx(0.1 / (0.1 + 0.1 + 2 * processes.LATENCY))
+    assert processes.expected(1, 1e6, 0.1, 1e7, strong=True) == 1
+    processes.main(["--expect"])
+    assert "1024" in capsys.readouterr().out

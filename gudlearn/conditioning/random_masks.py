@@ -123,13 +123,22 @@ class RandomMasks:
 
     def _masked_rows(self, n, generator):
         """Return the indices of the masked rows; evenly spaced, like the times of the rows."""
-        self._carried += n * self.rate
-        n_masked = min(int(self._carried), n)
-        self._carried -= n_masked
+        n_masked = self._number_masked(n)
         device = self.groups.device
         offset = torch.rand(1, generator=generator, device=device, dtype=torch.float32).double()
         position = (torch.arange(n_masked, device=device) + offset) * (n / max(n_masked, 1))
         return position.long().clamp(max=n - 1)
+
+    def _number_masked(self, n):
+        """The fraction of n rows as a whole number; what is left over is carried on."""
+        self._carried += n * self.rate
+        n_masked = min(int(self._carried), n)
+        self._carried -= n_masked
+        return n_masked
+
+    def skip(self, n):
+        """Count n rows of a batch whose states another process draws."""
+        self._number_masked(n)
 
     def _draw(self, n, generator):
         """Return state, start and width of n masked rows; each (n, D)."""

@@ -59,6 +59,8 @@ class Checkpoint:
         self.path, self.interval, self.run = os.path.abspath(path), interval, None
         self._identity, self._seed = identity, seed
         self._written, self._cost, self._failed = time.monotonic(), 0.0, False
+        #: Whether this process writes; of several that train together one does.
+        self.writes = True
 
     def open(self, shapes, prepared, size):
         """Read the file, or write the first one.
@@ -116,6 +118,8 @@ class Checkpoint:
 
     def due(self):
         """Whether it is time for the next checkpoint: at most a hundredth of a fit writes them."""
+        if not self.writes:
+            return False
         wait = max(self.interval, _LEAST_WAIT * self._cost)
         return time.monotonic() - self._written >= wait
 
@@ -127,6 +131,8 @@ class Checkpoint:
         state : dict
             See `trees.pack`.
         """
+        if not self.writes:
+            return
         try:
             self._write({"state": state})
         except OSError as error:

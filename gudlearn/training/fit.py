@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from gudlearn._random import derive_seed
+from gudlearn._specs import resolve
 from gudlearn.model.build import make_component_model
 from gudlearn.model.device import to_arrays
 from gudlearn.model.fitted import FittedModel
@@ -16,6 +17,7 @@ from gudlearn.training.checkpoints import explained_interrupt, open_checkpoint, 
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
+from gudlearn.training.ranks import make_fabric, run_on_ranks
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import hold_out, n_held_out
 from gudlearn.training.trainer import Batch
@@ -78,10 +80,23 @@ class Fit:
         before = self.state.history.n_epochs
         if self.trainer is not None:
             with explained_interrupt(self.checkpoint, lambda: self.state.history.n_epochs - before):
-                self._train(budget, self._after_epoch(context, X))
+                self._train_on_devices(budget, self._after_epoch(context, X))
         if self.trainer is not None and budget.max_iter != 0:
             self._warn_untrained(before)
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=dict)
+
+    def _train_on_devices(self, budget, after_epoch):
+        """Train in this process, or in several."""
+        training = resolve("training", self.estimator.training)
+        fabric = make_fabric(self.trainer.device, training.devices, training.strategy)
+        if fabric is None:
+            self.train(budget, after_epoch)
+            return
+        limits = budget.max_iter, budget.max_time, budget.seconds
+        self.state = run_on_ranks(
+            fabric, train_on_rank, self.estimator, self.rows, self.seed, limits
+        )
+        self.keep(self.state)
 
     def _warn_untrained(self, before):
         if self.state.history.n_epochs == before:
@@ -107,7 +122,15 @@ class Fit:
 
         return after_epoch
 
-    def _train(self, budget, after_epoch):
+    def train(self, budget, after_epoch=None):
+        """Train in this process, alone or as one rank of several.
+
+        Parameters
+        ----------
+        budget : Budget
+        after_epoch : callable or None
+            See `Hooks`.
+        """
         if budget.max_iter == 0:
             if self.state.preconditioner.joint() is not None:
                 self._measure_times(self._source(self.rows))
@@ -160,6 +183,36 @@ class Fit:
         )
         self.state = replace(self.state, time_weights=times)
         self.keep(self.state)
+
+
+def train_on_rank(ranks, estimator, rows, seed, limits):
+    """Train as one rank of several, and return the `ModelState`.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    estimator : GUDGenerator
+        Prepared, not trained.
+    rows : Rows
+    seed : int
+    limits : (max_iter, max_time, seconds)
+        The budget, and the seconds of it that were spent.
+    """
+    max_iter, max_time, seconds = limits
+    if ranks.device.type == "cuda":
+        estimator.set_params(device=str(ranks.device))
+    if ranks.index > 0:
+        estimator.set_params(verbose=0)
+    fit = Fit(estimator, rows, seed, lambda state: None)
+    fit.trainer.ranks = ranks
+    if fit.checkpoint is not None:
+        fit.checkpoint.writes = ranks.index == 0
+    # All ranks have read a checkpoint before one writes the next.
+    ranks.agreed(0.0)
+    budget = Budget(max_iter, max_time, ranks=ranks)
+    budget.resume(seconds)
+    fit.train(budget)
+    return fit.state
 
 
 class PartialFit:

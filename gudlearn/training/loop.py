@@ -9,6 +9,7 @@ import torch
 
 from gudlearn._random import seeded_global_state
 from gudlearn.nn.randomness import draws_from_global_state, use_generator
+from gudlearn.training.ranks import OneRank
 from gudlearn.training.reports import make_report
 
 # Number of validations in a budget, about.
@@ -28,11 +29,14 @@ class Budget:
         Epochs.
     max_time : float or None
         Seconds since ``start``.
+    ranks : OneRank or Ranks
+        The processes that share the budget: the clock is the first one's.
     """
 
     max_iter: int | None
     max_time: float | None
     start: float = field(default_factory=lambda: time.monotonic())
+    ranks: object = field(default_factory=OneRank)
 
     @property
     def seconds(self):
@@ -49,7 +53,7 @@ class Budget:
         if self.max_iter is not None:
             fractions.append(epochs / self.max_iter if self.max_iter else 1.0)
         if self.max_time is not None:
-            fractions.append(self.seconds / self.max_time)
+            fractions.append(self.ranks.agreed(self.seconds / self.max_time))
         return max(fractions)
 
 
@@ -159,6 +163,7 @@ def run_epochs(
     run = _Run(trainer, source, budget, validation, patience, tol, verbose, hooks or Hooks(), units)
     try:
         with private_randomness(trainer) as generators:
+            trainer.layer_generators = generators
             run.start(generators)
             if not run.done:
                 run.epochs()

@@ -12,6 +12,7 @@ from gudlearn.diffusion.losses import AdaptiveTimes, nll_integrand, noise_loss
 from gudlearn.model.device import sees_images
 from gudlearn.nn.denoiser import LabelledDenoiser
 from gudlearn.training.optimizers import make_optimizers
+from gudlearn.training.ranks import OneRank
 
 
 class Batch(NamedTuple):
@@ -66,7 +67,8 @@ class Trainer:
     compiled : bool
         Whether the denoiser runs through ``torch.compile``.
     n_parts : int
-        Number of parts in which a batch goes through the network; their gradients are summed.
+        Number of parts in which a rank's part of a batch goes through the network; gradients are
+        summed. Noise is drawn for each part: two parts on one rank are one part on each of two.
     masks : RandomMasks
         Which components of each row are target, observed or missing.
     loss_normalization : float in [0, 1]
@@ -113,6 +115,10 @@ class Trainer:
         pairs = zip(self.averaged.network.buffers(), buffers, strict=True)
         self._buffers = [(average, now) for average, (name, now) in pairs if name in kept]
         self.steps = 0
+        #: The processes that divide each batch, an object of `gudlearn.training.ranks`.
+        self.ranks = OneRank()
+        #: Generators of the network's layers, while it is trained.
+        self.layer_generators = []
 
     def state_dict(self):
         """All that steps change, a dict of tensors, which are not copied, and plain values."""
@@ -221,15 +227,18 @@ class Trainer:
         self.denoiser.train()
         for parameter in self._parameters:
             parameter.grad = None
-        loss = 0.0
         n_rows = len(batch.x0)
-        for part in torch.arange(n_rows, device=self.device).tensor_split(self.n_parts):
+        loss = torch.zeros((), device=self.device)
+        terms, bins = torch.zeros((2, n_rows), device=self.device)
+        for part in self._own_parts(n_rows):
             fraction = len(part) / n_rows
-            if fraction:
-                part_loss, mean, terms, bins = self.batch_loss(batch.part(part), imputed)
-                (fraction * part_loss).backward()
-                loss = loss + fraction * mean
-                self.times.update(bins, terms)
+            part_loss, mean, of_rows, of_bins = self.batch_loss(batch.part(part), imputed)
+            (fraction * part_loss).backward()
+            loss = loss + fraction * mean
+            terms[part], bins[part] = of_rows.detach().to(terms.dtype), of_bins.to(bins.dtype)
+        if self.ranks.size > 1:
+            loss, terms, bins = self._sum_over_ranks(loss, terms, bins)
+        self.times.update(bins.long(), terms)
         self._clip_gradients()
         for optimizer in self._optimizers:
             optimizer.step(factor)
@@ -240,6 +249,53 @@ class Trainer:
                 average.copy_(now)
         self.steps += 1
         return loss
+
+    def _own_parts(self, n_rows):
+        """Indices of this rank's parts of a batch, each with random numbers of its own."""
+        n_parts = self.n_parts * self.ranks.size
+        parts = torch.arange(n_rows, device=self.device).tensor_split(n_parts)
+        if n_parts == 1:
+            yield from parts
+            return
+        generators = [self.generator, *self.layer_generators]
+        seeds = torch.randint(
+            2**62, (n_parts, len(generators)), generator=self.generator, device=self.device
+        ).tolist()
+        after = [generator.get_state() for generator in generators]
+        for place, part in enumerate(parts):
+            if place // self.n_parts != self.ranks.index:
+                self.masks.skip(len(part))
+                continue
+            if not len(part):
+                continue
+            for generator, seed in zip(generators, seeds[place], strict=True):
+                generator.manual_seed(seed)
+            yield part
+        for generator, state in zip(generators, after, strict=True):
+            generator.set_state(state)
+
+    @torch.no_grad()
+    def _sum_over_ranks(self, *others):
+        """Sum gradients over ranks, in place, and other tensors, which are returned."""
+        has_gradient = [p.grad is not None for p in self._parameters]
+        gradients = [
+            p.grad if here else torch.zeros_like(p)
+            for p, here in zip(self._parameters, has_gradient, strict=True)
+        ]
+        n_ranks = torch.tensor(has_gradient, dtype=torch.float32, device=self.device)
+        parts = [*gradients, n_ranks, *others]
+        vector = self.ranks.total(torch.cat([part.flatten() for part in parts]))
+        summed = [
+            part.view(like.shape)
+            for part, like in zip(vector.split([p.numel() for p in parts]), parts, strict=True)
+        ]
+        n_parameters = len(gradients)
+        anywhere = summed[n_parameters].tolist()
+        for parameter, gradient, n in zip(
+            self._parameters, summed[:n_parameters], anywhere, strict=True
+        ):
+            parameter.grad = gradient if n else None
+        return summed[n_parameters + 1 :]
 
     @torch.no_grad()
     def _clip_gradients(self):

@@ -1,0 +1,180 @@
+"""Several processes train what one process trains with as many parts of a batch."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from gudlearn import MLP, GUDGenerator, Training
+from gudlearn.data.rows import Rows
+from gudlearn.training.fit import train_on_rank
+from gudlearn.training.loop import Budget
+from gudlearn.training.ranks import OneRank, make_fabric
+from small import continuous, small, with_missing
+
+NETWORK = MLP(width=16, n_blocks=1, dropout=0.1)
+LAUNCHED = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+
+
+class Threads:
+    """Ranks that are threads, and meet at a barrier."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, index, size, barrier, board):
+        self.index, self.size, self._barrier, self._board = index, size, barrier, board
+
+    def total(self, vector):
+        self._board[self.index] = vector
+        self._barrier.wait()
+        total = sum(self._board[k] for k in range(self.size))
+        self._barrier.wait()
+        return total
+
+    def agreed(self, value):
+        if self.index == 0:
+            self._board["first"] = value
+        self._barrier.wait()
+        value = self._board["first"]
+        self._barrier.wait()
+        return value
+
+
+def on_threads(estimators, rows, size, max_time=None):
+    """States that ranks end with, each with an estimator of its own."""
+    barrier, board, states = threading.Barrier(size, timeout=60), {}, [None] * size
+
+    def run(index):
+        ranks, estimator = Threads(index, size, barrier, board), estimators[index]
+        limits = (None if max_time else estimator.max_iter), max_time, 0.0
+        states[index] = train_on_rank(ranks, estimator, rows, 0, limits)
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return states
+
+
+def untrained(X, **parameters):
+    """A generator that is prepared for training, and not trained."""
+    settings = {"network": NETWORK, "batch_size": 20, "max_iter": 3, **parameters}
+    gen = small(**{**settings, "max_iter": 0}).fit(X)
+    return gen.set_params(max_iter=settings["max_iter"])
+
+
+@pytest.mark.parametrize(("size", "n_parts"), [(2, 1), (3, 1), (2, 2)])
+def test_ranks_learn_what_one_process_learns_from_as_many_parts(size, n_parts):
+    X = with_missing(continuous(62), 0.2)
+    rows = Rows.of(X)
+    alone = untrained(X, accumulation_steps=size * n_parts)
+    expected = train_on_rank(Alone(), alone, rows, 0, (3, None, 0.0))
+    estimators = [untrained(X, accumulation_steps=n_parts) for _ in range(size)]
+    states = on_threads(estimators, rows, size)
+    for state in states:
+        assert state.history.losses == pytest.approx(expected.history.losses, rel=1e-5)
+        for name, value in expected.weights.items():
+            np.testing.assert_allclose(state.weights[name], value, rtol=0, atol=1e-5)
+    # All ranks have the same weights, to the bit.
+    for name, value in states[0].weights.items():
+        np.testing.assert_array_equal(states[1].weights[name], value)
+    # They learned something, and other parts are other noise.
+    once = train_on_rank(Alone(), untrained(X), rows, 0, (3, None, 0.0))
+    assert np.abs(once.history.losses[0] - expected.history.losses[0]) > 1e-4
+
+
+class Alone(OneRank):
+    device = torch.device("cpu")
+
+
+def test_the_first_rank_says_when_the_time_is_over():
+    board, barrier = {}, threading.Barrier(2, timeout=60)
+    spent = {}
+
+    def run(index):
+        budget = Budget(None, 100.0, ranks=Threads(index, 2, barrier, board))
+        budget.resume(25.0 + 50.0 * index)
+        spent[index] = budget.spent(0)
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert spent[0] == spent[1] == pytest.approx(0.25, abs=0.2)
+
+
+def test_a_fit_on_two_processes_is_that_of_one_with_two_parts():
+    pytest.importorskip("lightning_fabric")
+    X, environment = continuous(60), dict(os.environ)
+    settings = {"network": NETWORK, "batch_size": 20, "max_iter": 3}
+    alone = small(**settings, accumulation_steps=2).fit(X)
+    two = small(**settings, training=Training(devices=2)).fit(X)
+    np.testing.assert_allclose(two.loss_curve_, alone.loss_curve_, rtol=1e-5)
+    samples = alone.sample(20, random_state=1)
+    np.testing.assert_allclose(two.sample(20, random_state=1), samples, rtol=0, atol=1e-3)
+    assert dict(os.environ) == environment
+
+
+class Fatal(torch.nn.Module):
+    """A network that ends its process in training."""
+
+    def __init__(self, n_components, n_channels):
+        super().__init__()
+        self.layer = torch.nn.Linear(n_components, n_components)
+
+    def forward(self, inputs, gamma):
+        if self.training:
+            os._exit(7)
+        return self.layer(gamma)
+
+
+def test_a_process_that_dies_is_an_error():
+    pytest.importorskip("lightning_fabric")
+    gen = small(network=Fatal, training=Training(devices=2))
+    with pytest.raises(RuntimeError, match="One of the 2 processes .* exit code 7"):
+        gen.fit(continuous(60))
+
+
+@pytest.mark.parametrize(
+    ("training", "environment", "message"),
+    [
+        (Training(devices=10_000), {}, "devices=10000 is more than the .* cores of this machine"),
+        (Training(strategy="ddp"), {}, "this one was started alone. Start them"),
+        (Training(devices=1, strategy="ddp"), {"WORLD_SIZE": "1"}, "was started alone"),
+    ],
+)
+def test_processes_that_are_not_there_are_refused(training, environment, message, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        small(training=training).fit(continuous(60))
+
+
+def test_the_number_of_processes_is_that_of_torchrun(monkeypatch):
+    pytest.importorskip("lightning_fabric")
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
+    cpu = torch.device("cpu")
+    with pytest.raises(ValueError, match="devices=3, but 2 processes were started"):
+        make_fabric(cpu, 3, "auto")
+    # A fit that does not ask for it trains alone.
+    assert make_fabric(cpu, 1, "auto") is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"devices": 0}, "devices=0 must be a whole number of at least 1"),
+        ({"devices": 1.5}, "devices=1.5 must be a whole number"),
+        ({"devices": True}, "devices=True must be a whole number"),
+        ({"strategy": "fsdp"}, "strategy='fsdp' is not known. Known: 'auto', 'ddp'"),
+    ],
+)
+def test_bad_devices_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        GUDGenerator(training=Training(**parameters)).fit(continuous())
