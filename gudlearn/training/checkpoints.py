@@ -48,6 +48,10 @@ class Checkpoint:
         What the fit depends on, see `fingerprint`.
     seed : int
         Of the fit.
+    shapes : dict of str to list of int
+        Shapes of the weights.
+    prepared : str
+        Hash of what fit has prepared.
 
     Attributes
     ----------
@@ -55,22 +59,18 @@ class Checkpoint:
         State of the run in the file; None if there is none, or none has begun.
     """
 
-    def __init__(self, path, interval, identity, seed):
+    def __init__(self, path, interval, identity, seed, shapes, prepared):
         self.path, self.interval, self.run = os.path.abspath(path), interval, None
-        self._identity, self._seed = identity, seed
+        self._identity, self._seed, self._shapes, self._prepared = identity, seed, shapes, prepared
         self._written, self._cost, self._failed = time.monotonic(), 0.0, False
 
-    def open(self, shapes, prepared, size):
+    def open(self, content):
         """Read the file, or write the first one.
 
         Parameters
         ----------
-        shapes : dict of str to list of int
-            Shapes of the weights.
-        prepared : str
-            Hash of what fit has prepared.
-        size : dict
-            Written into the first file, which needs nearly as much space as later ones.
+        content : dict
+            What the first file holds: nearly as much as later ones, so that there is room for them.
 
         Raises
         ------
@@ -79,12 +79,11 @@ class Checkpoint:
         OSError
             If there is none, and it cannot be written.
         """
-        self._shapes, self._prepared = shapes, prepared
         archive.remove_leftovers(self.path)
         found = _read(self.path)
         if found is None:
             try:
-                self._write({"begun": size})
+                self._write({"begun": content})
             except OSError as error:
                 raise OSError(
                     f"checkpoint={self.path!r} cannot be written: {error}. Nothing was trained. "
@@ -213,8 +212,6 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     spec = resolve("training", estimator.training)
     if spec.checkpoint is None or trainer is None or estimator.max_iter == 0:
         return None
-    identity = fingerprint(estimator, state, rows, seed, trainer.device, continued)
-    checkpoint = Checkpoint(spec.checkpoint, spec.checkpoint_interval, identity, seed)
     weights = trainer.denoiser.network.state_dict()
     shapes = {name: list(value.shape) for name, value in weights.items()}
     first = rows.take(slice(0, _IMAGES if sees_images(trainer.denoiser) else _ROWS))
@@ -222,7 +219,12 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     prepared = hashlib.sha256(np.ascontiguousarray(z).data)
     for value in state.weights.values():
         prepared.update(np.ascontiguousarray(value).data)
-    checkpoint.open(shapes, prepared.hexdigest(), trainer.state_dict())
+    checkpoint = Checkpoint(
+        spec.checkpoint, spec.checkpoint_interval,
+        fingerprint(estimator, state, rows, seed, trainer.device, continued), seed, shapes,
+        prepared.hexdigest(),
+    )  # fmt: skip
+    checkpoint.open(trainer.state_dict())
     return checkpoint
 
 

@@ -411,8 +411,8 @@ def test_checkpoints_take_a_hundredth_of_the_time(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr("gudlearn.training.checkpoints.time", clock)
-    checkpoint = Checkpoint(tmp_path / "fit.ckpt", 10, {}, 0)
-    checkpoint.open({}, "", {})
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt", 10, {}, 0, {}, "")
+    checkpoint.open({})
     pack_into = archive.pack_into
 
     def slow(*arguments):
