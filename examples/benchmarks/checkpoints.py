@@ -47,8 +47,8 @@ def table(n):
 def kinds(quick):
     """Parameters and data of each kind of fit, by name."""
     images, network = load_digits().images, UNet(width=8 if quick else 16, n_blocks=1)
-    epochs = (15, 2) if quick else (120, 8)
-    n = 200 if quick else 1000
+    epochs = (10, 2) if quick else (120, 8)
+    n = 100 if quick else 1000
     return {
         "table": ({"max_iter": epochs[0]}, table(n)),
         "images": ({"max_iter": epochs[1], "network": network, "random_flips": True}, images[:n]),

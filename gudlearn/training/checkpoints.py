@@ -152,32 +152,35 @@ class Checkpoint:
 
 def _read(path):
     """What a file holds, a dict; None if there is no file."""
-    try:
-        with open(path, "rb") as file:
-            manifest, members = archive.unpack(file, LAYOUT)
-            version = manifest["versions"]["gudlearn"]
-            if version == own_version():
-                tree = archive.from_json(members[_STATE])
-                tensors = arrays.loads(members[archive.TENSORS])
-                run = trees.unpack(tree["run"], tensors)
-                tree["identity"].items(), int(tree["seed"])
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return None
-    except OSError:
-        raise
-    # Whatever is wrong inside is the file's fault.
-    except Exception as error:
-        known = isinstance(error, ModelFileError | zipfile.BadZipFile)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"checkpoint={path!r} cannot be read: {reason[:300].rstrip('.')}. {_CURE}"
-        ) from error
+    with open(path, "rb") as file:
+        try:
+            version, tree = _unpacked(file)
+        # Whatever is wrong inside is the file's fault.
+        except Exception as error:
+            known = isinstance(error, ModelFileError | zipfile.BadZipFile)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"checkpoint={path!r} cannot be read: {reason[:300].rstrip('.')}. {_CURE}"
+            ) from error
     if version != own_version():
         raise ValueError(
             f"checkpoint={path!r} was written by gudlearn {version}, and this is {own_version()}: "
             f"training would go on differently. {_CURE}"
         )
-    return {**tree, "run": run}
+    return tree
+
+
+def _unpacked(file):
+    """The version of gudlearn that has written a file, and what it holds if it is this one."""
+    manifest, members = archive.unpack(file, LAYOUT)
+    version = manifest["versions"]["gudlearn"]
+    if version != own_version():
+        return version, None
+    tree = archive.from_json(members[_STATE])
+    tree["run"] = trees.unpack(tree["run"], arrays.loads(members[archive.TENSORS]))
+    return version, tree
 
 
 def starting_seed(estimator):
