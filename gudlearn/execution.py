@@ -49,6 +49,18 @@ class Training(Versioned, BaseEstimator):
     >>> gen = GUDGenerator(training=Training(checkpoint_interval=60))
     >>> gen.get_params()["training__checkpoint_interval"]
     60
+
+    The second call of ``fit`` reads the result of the first, or goes on if that was interrupted:
+
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_iris
+    >>> X = load_iris().data
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training = Training(checkpoint=os.path.join(folder, "iris.ckpt"))
+    ...     gen = GUDGenerator(max_iter=2, training=training, random_state=0)
+    ...     first, second = gen.fit(X).loss_curve_, gen.fit(X).loss_curve_
+    >>> first == second
+    True
     """
 
     def __init__(self, checkpoint=None, checkpoint_interval=30, devices=1, strategy="auto"):

@@ -48,6 +48,10 @@ class Checkpoint:
         What the fit depends on, see `fingerprint`.
     seed : int
         Of the fit.
+    shapes : dict of str to list of int
+        Shapes of the weights.
+    prepared : str
+        Hash of what fit has prepared.
 
     Attributes
     ----------
@@ -55,24 +59,20 @@ class Checkpoint:
         State of the run in the file; None if there is none, or none has begun.
     """
 
-    def __init__(self, path, interval, identity, seed):
+    def __init__(self, path, interval, identity, seed, shapes, prepared):
         self.path, self.interval, self.run = os.path.abspath(path), interval, None
-        self._identity, self._seed = identity, seed
+        self._identity, self._seed, self._shapes, self._prepared = identity, seed, shapes, prepared
         self._written, self._cost, self._failed = time.monotonic(), 0.0, False
         #: Whether this process writes; of several that train together one does.
         self.writes = True
 
-    def open(self, shapes, prepared, size):
+    def open(self, content):
         """Read the file, or write the first one.
 
         Parameters
         ----------
-        shapes : dict of str to list of int
-            Shapes of the weights.
-        prepared : str
-            Hash of what fit has prepared.
-        size : dict
-            Written into the first file, which needs nearly as much space as later ones.
+        content : dict
+            What the first file holds: nearly as much as later ones, so that there is room for them.
 
         Raises
         ------
@@ -81,12 +81,11 @@ class Checkpoint:
         OSError
             If there is none, and it cannot be written.
         """
-        self._shapes, self._prepared = shapes, prepared
         archive.remove_leftovers(self.path)
         found = _read(self.path)
         if found is None:
             try:
-                self._write({"begun": size})
+                self._write({"begun": content})
             except OSError as error:
                 raise OSError(
                     f"checkpoint={self.path!r} cannot be written: {error}. Nothing was trained. "
@@ -159,32 +158,35 @@ class Checkpoint:
 
 def _read(path):
     """What a file holds, a dict; None if there is no file."""
-    try:
-        with open(path, "rb") as file:
-            manifest, members = archive.unpack(file, LAYOUT)
-            version = manifest["versions"]["gudlearn"]
-            if version == own_version():
-                tree = archive.from_json(members[_STATE])
-                tensors = arrays.loads(members[archive.TENSORS])
-                run = trees.unpack(tree["run"], tensors)
-                tree["identity"].items(), int(tree["seed"])
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return None
-    except OSError:
-        raise
-    # Whatever is wrong inside is the file's fault.
-    except Exception as error:
-        known = isinstance(error, ModelFileError | zipfile.BadZipFile)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"checkpoint={path!r} cannot be read: {reason[:300].rstrip('.')}. {_CURE}"
-        ) from error
+    with open(path, "rb") as file:
+        try:
+            version, tree = _unpacked(file)
+        # Whatever is wrong inside is the file's fault.
+        except Exception as error:
+            known = isinstance(error, ModelFileError | zipfile.BadZipFile)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"checkpoint={path!r} cannot be read: {reason[:300].rstrip('.')}. {_CURE}"
+            ) from error
     if version != own_version():
         raise ValueError(
             f"checkpoint={path!r} was written by gudlearn {version}, and this is {own_version()}: "
             f"training would go on differently. {_CURE}"
         )
-    return {**tree, "run": run}
+    return tree
+
+
+def _unpacked(file):
+    """The version of gudlearn that has written a file, and what it holds if it is this one."""
+    manifest, members = archive.unpack(file, LAYOUT)
+    version = manifest["versions"]["gudlearn"]
+    if version != own_version():
+        return version, None
+    tree = archive.from_json(members[_STATE])
+    tree["run"] = trees.unpack(tree["run"], arrays.loads(members[archive.TENSORS]))
+    return version, tree
 
 
 def starting_seed(estimator):
@@ -219,8 +221,6 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     spec = resolve("training", estimator.training)
     if spec.checkpoint is None or trainer is None or estimator.max_iter == 0:
         return None
-    identity = fingerprint(estimator, state, rows, seed, trainer.device, continued)
-    checkpoint = Checkpoint(spec.checkpoint, spec.checkpoint_interval, identity, seed)
     weights = trainer.denoiser.network.state_dict()
     shapes = {name: list(value.shape) for name, value in weights.items()}
     first = rows.take(slice(0, _IMAGES if sees_images(trainer.denoiser) else _ROWS))
@@ -228,7 +228,12 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     prepared = hashlib.sha256(np.ascontiguousarray(z).data)
     for value in state.weights.values():
         prepared.update(np.ascontiguousarray(value).data)
-    checkpoint.open(shapes, prepared.hexdigest(), trainer.state_dict())
+    checkpoint = Checkpoint(
+        spec.checkpoint, spec.checkpoint_interval,
+        fingerprint(estimator, state, rows, seed, trainer.device, continued), seed, shapes,
+        prepared.hexdigest(),
+    )  # fmt: skip
+    checkpoint.open(trainer.state_dict())
     return checkpoint
 
 

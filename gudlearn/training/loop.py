@@ -201,7 +201,8 @@ class _Run:
         self._generators = generators
         checkpoint = self.hooks.checkpoint
         if checkpoint is not None and checkpoint.run is not None:
-            self.load_state_dict(checkpoint.run)
+            state, checkpoint.run = checkpoint.run, None
+            self.load_state_dict(state)
             self.report.resume(len(self.log.losses))
         else:
             self.evaluate()

@@ -1,6 +1,7 @@
 """Checkpoints: a fit that ends at any step goes on to the same bits, and nothing is lost."""
 
 import copy
+import functools
 import itertools
 import os
 import stat
@@ -13,7 +14,7 @@ from sklearn.base import clone
 from torch import nn
 
 import gudlearn
-from gudlearn import GUDClassifier, GUDGenerator, GUDImputer, Training
+from gudlearn import GUDImputer, Training
 from gudlearn.model.state import ModelState
 from gudlearn.storage import archive
 from gudlearn.training.checkpoints import Checkpoint
@@ -54,8 +55,8 @@ FITS = {
     "dequantised": (
         {"bin_width": [1.0, 0.5, 1.0], "basis": "pca", "accumulation_steps": 2}, whole(60)
     ),
-    "imputed": ({"max_iter": 60, "batch_size": 30}, MISSING),
-    "imputed, early": ({"max_iter": 60, "early_stopping": True, "tol": 5.0}, MISSING),
+    "imputed": ({"max_iter": 40, "batch_size": 30}, MISSING),
+    "imputed, early": ({"max_iter": 40, "early_stopping": True, "tol": 5.0}, MISSING),
     "categories": ({}, mixed()),
     "targets": ({"targets": "all"}, MISSING),
     "retrieval": ({"retrieval": 20}, continuous(60)),
@@ -79,6 +80,12 @@ def fit(case, path=None, **parameters):
     """A fitted generator of a case."""
     X = FITS[case][1]
     return settings(case, path, **parameters).fit(X, np.arange(len(X)) % 2)
+
+
+@functools.cache
+def alone(case):
+    """The fit of a case that was never interrupted."""
+    return fit(case)
 
 
 def assert_equal(found, expected):
@@ -114,10 +121,10 @@ def interrupted(monkeypatch, case, path, n, **parameters):
 
 @every_fit
 def test_an_interrupted_fit_goes_on_to_the_same_bits(case, tmp_path, monkeypatch):
-    expected, path = fit(case), tmp_path / "fit.ckpt"
+    expected, path = alone(case), tmp_path / "fit.ckpt"
     # Near the beginning, within epochs, and after the last imputation.
     # Between imputations that have to wait for each other.
-    at = {"imputed": (2, 90), "imputed, early": (90,), "images": (3,)}
+    at = {"imputed": (2, 50), "imputed, early": (50,), "images": (3,)}
     for n in at.get(case, (1, 5)):
         interrupted(monkeypatch, case, path, n)
     assert_equal(fit(case, path), expected)
@@ -143,8 +150,8 @@ def test_steps_before_the_checkpoint_are_not_taken_again(tmp_path, monkeypatch):
 def test_what_is_not_in_the_checkpoint_would_be_noticed(missing, tmp_path, monkeypatch):
     # The comparison of bits can fail: without one part of the state it does.
     case = "imputed" if missing else "adamw, masks"
-    expected, path = fit(case), tmp_path / "fit.ckpt"
-    interrupted(monkeypatch, case, path, 90 if missing else 6)
+    expected, path = alone(case), tmp_path / "fit.ckpt"
+    interrupted(monkeypatch, case, path, 50 if missing else 6)
     kind = "imputation.Imputation" if missing else "trainer.Trainer"
     monkeypatch.setattr(f"gudlearn.training.{kind}.load_state_dict", lambda *_: None)
     found = fit(case, path)
@@ -154,7 +161,8 @@ def test_what_is_not_in_the_checkpoint_would_be_noticed(missing, tmp_path, monke
 
 def test_a_finished_fit_gives_its_result_at_once(tmp_path, monkeypatch):
     path = tmp_path / "fit.ckpt"
-    first = fit("imputed", path)
+    first = alone("imputed")
+    assert_equal(fit("imputed", path), first)
     before = path.read_bytes()
     monkeypatch.delattr("gudlearn.training.trainer.Trainer.step")
     assert_equal(fit("imputed", path), first)
@@ -395,7 +403,7 @@ def test_a_full_disk_is_found_before_training(tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_warns_once_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     case, path = "muon, dropout", tmp_path / "fit.ckpt"
-    expected = fit(case)
+    expected = alone(case)
     with monkeypatch.context() as patch:
         full_disk(patch, 6)
         patch.setattr(Checkpoint, "due", lambda checkpoint: True)
@@ -411,8 +419,8 @@ def test_checkpoints_take_a_hundredth_of_the_time(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr("gudlearn.training.checkpoints.time", clock)
-    checkpoint = Checkpoint(tmp_path / "fit.ckpt", 10, {}, 0)
-    checkpoint.open({}, "", {})
+    checkpoint = Checkpoint(tmp_path / "fit.ckpt", 10, {}, 0, {}, "")
+    checkpoint.open({})
     pack_into = archive.pack_into
 
     def slow(*arguments):
@@ -473,31 +481,12 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(with_file, tmp_path, monkeypa
 
 
 def test_estimators_around_a_generator_go_on(tmp_path, monkeypatch):
-    for kind, X in ((GUDImputer, MISSING), (GUDClassifier, continuous(60))):
-        path, y = tmp_path / f"{kind.__name__}.ckpt", np.arange(60) % 2
+    def fitted(training):
+        inner = small(max_iter=3, batch_size=16, training=training)
+        return GUDImputer(inner, random_state=3).fit(MISSING).generator_
 
-        def fitted(path, kind=kind, X=X, y=y):
-            training = "auto" if path is None else Training(path)
-            inner = small(max_iter=3, batch_size=16, training=training)
-            return kind(inner, random_state=3).fit(X, y)
-
-        expected = fitted(None)
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            killed_before(patch, 4)
-            fitted(path)
-        found = fitted(path)
-        assert_equal(found.generator_, expected.generator_)
-
-
-def test_the_default_fit_can_be_interrupted_at_random(tmp_path, monkeypatch):
-    """The default network on default settings, with an interval of seconds."""
-    X, path = continuous(80), tmp_path / "fit.ckpt"
-
-    def run(path):
-        training = "auto" if path is None else Training(path, 0.02)
-        return GUDGenerator(max_iter=6, random_state=1, training=training).fit(X)
-
+    training = Training(tmp_path / "fit.ckpt")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         killed_before(patch, 4)
-        run(path)
-    assert_equal(run(path), run(None))
+        fitted(training)
+    assert_equal(fitted(training), fitted("auto"))
