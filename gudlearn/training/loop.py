@@ -27,11 +27,14 @@ class Budget:
         Epochs.
     max_time : float or None
         Seconds since ``start``.
+    warm_up : int
+        Steps in which the learning rate rises.
     """
 
     max_iter: int | None
     max_time: float | None
     start: float = field(default_factory=time.monotonic)
+    warm_up: int = 100
 
     def spent(self, epochs):
         """Fraction of the budget that is spent after a number of epochs, at least 0."""
@@ -195,7 +198,8 @@ class _Run:
             spent = self.budget.spent(len(self.log.losses) + k / len(index))
             if spent >= 1:
                 break
-            rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
+            spent, warm_up = 0.0 if self.endless else spent, self.budget.warm_up
+            rate = learning_rate_factor(trainer.steps, spent, warm_up)
             batch = source.take(rows, trainer.generator)
             losses.append(trainer.step(batch, rate, source.imputed))
             self._trained += trainer.cost_of_step(len(rows))
