@@ -16,8 +16,8 @@ _MEMBERS = 64
 # The ratio by which values of one range follow those of another, modulo 1.
 _PLASTIC = 0.7548776662466927
 _CURE = (
-    "Fit with training=Training(schedule_family=...) that covers it, see gudlearn.Training, or leave "
-    "it out."
+    "Fit with training=Training(schedule_family=...) that covers it, see gudlearn.Training, or "
+    "leave it out."
 )
 
 
@@ -135,8 +135,8 @@ def _name(key):
     prefix, _, name = key.partition("__")
     if prefix != "schedule":
         raise ValueError(
-            f"param_grid has the key {key!r}, but a sweep takes one fit and can change its schedule "
-            "only: 'schedule', or 'schedule__' and a parameter. Search over others with "
+            f"param_grid has the key {key!r}, but a sweep takes one fit and can change only its "
+            "schedule: 'schedule', or 'schedule__' and a parameter. Search over others with "
             "GridSearchCV."
         )
     return name or "schedule"

@@ -152,13 +152,15 @@ class Trainer:
         eps = torch.empty_like(x0).normal_(generator=self.generator)
         denoise = self._denoise_batch(batch)
         path, windows = self.family.of_batch(len(x0), n_times, self.steps)
-        if not self.masks.rate and missing is None and windows is None:
+        if not self.masks.rate and missing is None:
+            if windows is not None:
+                return self._loss_in_windows(windows, denoise, x0, eps, t, density, bins)
             terms = self._loss(denoise, path, x0, t, eps, True).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         unseen = batch.absent if imputed else missing
         path = self.masks.path(path, len(x0), self.generator, unseen)
-        path = path if windows is None else path.in_windows(*windows)
+        path = path if windows is None else path.in_windows(*windows.of_rows())
         hidden, draw = missing, None
         if imputed and missing is not None:
             # What is drawn given the row is a target where none of the row is observed.
@@ -186,6 +188,18 @@ class Trainer:
             # What does not depend on the time says nothing about its density.
             of_bins = torch.where(path.steady.any(1), 1.0, of_bins)
         return loss.mean() / x0.shape[1], mean, loss * of_bins, bins
+
+    def _loss_in_windows(self, path, denoise, x0, eps, local_times, density, bins):
+        """What `batch_loss` returns, for complete rows with windows of their own."""
+        u = torch.rand(
+            len(path.first), generator=self.generator, device=self.device, dtype=torch.float32
+        )
+        t, of_rows = path.row_times(local_times, density, u)
+        terms = self._loss(denoise, path, x0, t, eps, True).sum(1) * of_rows
+        # Every active component has the same weight.
+        loss, n_components = terms * path.active_fraction, x0.shape[1]
+        of_bins = loss * density.height(local_times)
+        return loss.mean() / n_components, terms.detach().mean() / n_components, of_bins, bins
 
     def _denoise_batch(self, batch):
         """The denoiser given labels and indices of a batch, in the precision of training."""

@@ -25,10 +25,10 @@ def windowed(n=5, gated=False):
 
 
 def of_rows(bank, batch=0):
-    """The path of N rows."""
+    """The paths of N rows, whole and with masks."""
     path, windows = bank.of_batch(N, N // GROUP, batch)
     state = torch.full((N, 3), TARGET)
-    return MaskedPath(path, state, torch.zeros(3)).in_windows(*windows)
+    return windows, MaskedPath(path, state, torch.zeros(3)).in_windows(*windows.of_rows())
 
 
 def members(paths, path, t):
@@ -47,14 +47,17 @@ def members(paths, path, t):
 
 def test_each_group_of_rows_is_on_one_path_of_its_own():
     # All components are active at some time in the middle, where no two paths agree.
-    t = torch.rand(N, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    t = 0.45 + 0.1 * t
+    t = torch.rand(N // GROUP, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = (0.45 + 0.1 * t).repeat_interleave(GROUP)
     for gated in (False, True):
         paths = windowed(gated=gated)
         counts = np.zeros(len(paths), int)
         for batch in range(10):
-            index = members(paths, of_rows(PathBank(paths), batch), t).view(-1, GROUP)
+            whole, masked = of_rows(PathBank(paths), batch)
+            index = members(paths, whole, t).view(-1, GROUP)
             assert (index == index[:, :1]).all()
+            assert (index.flatten() == members(paths, masked, t)).all()
+            torch.testing.assert_close(whole.speed(t), masked.speed(t).expand(N, 3))
             counts += np.bincount(index[:, 0], minlength=len(paths))
         # Additive sequences of 60 groups and 10 batches: 120 turns each, up to some.
         assert np.abs(counts - 10 * N / GROUP / len(paths)).max() < 8

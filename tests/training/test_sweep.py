@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 import gudlearn
+from gaussian import COVARIANCE, MEAN, gaussian_rows
 from gudlearn import (
     LinearSchedule,
     SequentialSchedule,
@@ -20,7 +21,6 @@ from gudlearn.diffusion.path_bank import PathBank
 from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.model.state import UNIFORM_TIMES
 from gudlearn.training.trainer import Batch
-from gaussian import COVARIANCE, MEAN, gaussian_rows
 from small import (
     continuous,
     dependent,
@@ -146,8 +146,8 @@ def test_every_schedule_of_an_exact_denoiser_has_the_density_of_the_gaussian(exa
     errors = results["std_error_difference"]
     # The marginals are mixtures, which are not quite normal.
     assert (results["difference"] <= 5 * errors + 2e-3).all()
-    assert (errors.max() < 1e-3) == exact_control
-    assert results["spread"].max() < (1e-3 if exact_control else 0.2)
+    assert (errors.max() < 2e-3) == exact_control
+    assert results["spread"].max() < (0.015 if exact_control else 0.3)
 
 
 def test_a_sweep_over_the_schedule_of_the_fit_is_its_score():
