@@ -202,7 +202,7 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="a smoke test on a few digits")
     options = parser.parse_args(argv)
     if options.quick:
-        options.sets, options.seconds, options.thin = ("digits",), 2.0, 6
+        options.sets, options.seconds, options.thin = ("digits",), 2.0, 12
         options.rows, options.most_rows = 20, 200
     torch.set_num_threads(1)
     results = read(options.out)
