@@ -11,8 +11,8 @@ them in a fraction of the time.
 # One fit for a family
 # --------------------
 # The data are digits of 4 x 4 pixels. ``schedule_family`` says which schedules: here softness from
-# 0.05, where their principal components are generated nearly one after another, to 3, where they are
-# all generated together. Every group of rows of every batch follows a schedule of its own.
+# 0.05, where principal components are generated nearly one after another, to 3, where all are
+# generated together. Every group of rows of every batch follows a schedule of its own.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits

@@ -29,8 +29,9 @@ class Training(Versioned, BaseEstimator):
         schedule, or the defaults of another kind: a name that the schedule lacks stands for the
         kind of schedule that has it, and two names that no kind has together (softness and window)
         stand for both kinds. An entry ``"schedule"`` says the kinds, and a list of dicts joins
-        families. Every group of rows of a batch is trained on its own schedule of 64 or more, and
-        the weights that are kept are those that score best over all of them. See
+        families. About 64 schedules, and all combinations of lists, are trained evenly: each group
+        of rows of a batch has one of its own, or each batch if the paths have no windows (cosine
+        and VP schedules). Weights are judged under the estimator's schedule. See
         :meth:`gudlearn.GUDGenerator.sweep`.
 
     Examples

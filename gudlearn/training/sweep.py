@@ -40,9 +40,9 @@ class Sweep:
           ``std_error_difference``: both are scored on the same rows with the same noise, so that
           it is far smaller than the other one;
         - ``spread``: how far the bounds of single rows are from their mean over the schedules,
-          the root mean square in bits per entry, without the part of the noise. For a denoiser
-          that is the exact one of some distribution it is zero: the bound does not depend on the
-          path;
+          the root mean square in bits per entry, without the part of the noise; 0 where it cannot
+          be told from the noise. For a denoiser that is the exact one of some distribution it is
+          zero: the bound does not depend on the path;
         - ``rank``: 1 is the best.
     best_index : int
         Row of the best schedule.

@@ -76,8 +76,8 @@ class Trainer:
         and so does a row whose components are active one after another; at 0 every active
         component has the same weight.
     family : sequence of GammaPath, or None
-        Paths of a family of schedules, on the same device, on which rows are trained and
-        validated; None for ``path`` alone.
+        Paths of a family of schedules, on the same device, on which rows are trained; None for
+        ``path`` alone.
     """
 
     MAX_GRADIENT_NORM = 1.0
