@@ -22,6 +22,7 @@ from gudlearn.plotting import (
     SampleGridDisplay,
     ScheduleDisplay,
     SoftnessDisplay,
+    SweepDisplay,
 )
 from gudlearn.regressor import GUDRegressor
 from gudlearn.samplers import DDIM, Ancestral, DPMSolver, EulerMaruyama, Heun
@@ -32,6 +33,7 @@ from gudlearn.schedules import (
     SoftConditioningSchedule,
     VPSchedule,
 )
+from gudlearn.training.sweep import Sweep
 from gudlearn.transformers import MarginalGaussianizer
 
 __version__ = "0.1.0.dev0"
@@ -69,6 +71,8 @@ __all__ = [
     "SequentialSchedule",
     "SoftConditioningSchedule",
     "SoftnessDisplay",
+    "Sweep",
+    "SweepDisplay",
     "Training",
     "Transformer",
     "UNet",

@@ -25,6 +25,7 @@ from gudlearn.model.user_data import UserData
 from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
 from gudlearn.training.prepare import continued_state, first_state
+from gudlearn.training.sweep import Further, run_sweep
 
 
 @learned_attributes
@@ -291,45 +292,16 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     }
 
     def __init__(
-        self,
-        basis="auto",
-        schedule="auto",
-        network="auto",
-        sampler="auto",
-        *,
-        schema="auto",
-        training="auto",
-        shape=None,
-        bin_width="auto",
-        bin_range=None,
-        likelihood="bound",
-        n_draws="auto",
-        preconditioning="auto",
-        retrieval=0,
-        loss_weighting="likelihood",
-        class_conditional=False,
-        random_flips=False,
-        conditional_rate="auto",
-        targets=None,
-        conditioning="auto",
-        max_iter="auto",
-        max_time=None,
-        batch_size="auto",
-        accumulation_steps=1,
-        learning_rate_init="auto",
-        optimizer="muon",
-        weight_decay="auto",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        precision="auto",
-        compile=False,
-        verbose=0,
+        self, basis="auto", schedule="auto", network="auto", sampler="auto", *, schema="auto",
+        training="auto", shape=None, bin_width="auto", bin_range=None, likelihood="bound",
+        n_draws="auto", preconditioning="auto", retrieval=0, loss_weighting="likelihood",
+        class_conditional=False, random_flips=False, conditional_rate="auto", targets=None,
+        conditioning="auto", max_iter="auto", max_time=None, batch_size="auto",
+        accumulation_steps=1, learning_rate_init="auto", optimizer="muon", weight_decay="auto",
+        early_stopping=False, validation_fraction=0.1, n_iter_no_change=10, tol=1e-4,
+        warm_start=False, device="auto", precision="auto", compile=False, verbose=0,
         random_state=None,
-    ):
+    ):  # fmt: skip
         self.basis = basis
         self.schedule = schedule
         self.network = network
@@ -1035,6 +1007,72 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         scoring = self.scoring()
         total = -scoring.rows(rows, given).sum()
         return float(total / (max(scoring.n_scored(rows, given), 1) * math.log(2)))
+
+    @isolated
+    def sweep(
+        self, X, param_grid, y=None, *, n_draws="coarse", X_train=None, y_train=None, adapt_iter=0,
+        refine=False, refine_iter="auto",
+    ):  # fmt: skip
+        """Score one fit under every schedule of a grid.
+
+        Fit with ``Training(schedule_family=...)``, which trains one network for all schedules of a
+        family; see :class:`gudlearn.Training`. The estimator itself does not change.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            Rows that were not used in ``fit``.
+        param_grid : dict of str to sequence, or list of these
+            Values by parameter, ``"schedule"`` or ``"schedule__..."``, such as
+            ``{"schedule__softness": [0.1, 1.0]}``; all combinations are scored. What is not listed
+            is as in ``schedule_``. Parameters that no kind of schedule has together, such as
+            ``schedule__softness`` and ``schedule__window``, make one grid for each kind.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
+        n_draws : int or {"auto", "coarse"}, default="coarse"
+            Draws of noise for each row and schedule, as the parameter of the estimator.
+        X_train, y_train : as in ``fit``, default=None
+            The rows that were fitted, for further training: a generator does not keep them.
+        adapt_iter : int or "auto", default=0
+            Epochs for which the network is trained for each schedule by itself before it is
+            scored. One network for all of a family has nearly the same bound under all of them;
+            a little training each tells better which one a fit of its own would like. "auto" is
+            4 % of ``n_iter_``.
+        refine : bool, default=False
+            Whether to fit the best schedule further, as with ``warm_start``.
+        refine_iter : int or "auto", default="auto"
+            Epochs of that fit; "auto" is half of ``n_iter_``.
+
+        Returns
+        -------
+        Sweep
+            ``results``, a DataFrame with one row for each schedule: its parameters, the bound in
+            bits per dimension with its standard error, the difference to the best with that of the
+            paired rows, spread over paths, rank. ``best_index``, ``best_params``, and
+            ``best_estimator``, a fitted generator. See :class:`gudlearn.Sweep`.
+
+        Raises
+        ------
+        ValueError
+            If a schedule is outside the family for which the network was trained, which without a
+            family is ``schedule_`` alone; if the grid names another parameter than those of a
+            schedule; if there is further training without X_train; and as ``score_samples`` does.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator, Training
+        >>> X = load_iris().data
+        >>> training = Training(schedule_family={"softness": (0.1, 1.0)})
+        >>> gen = GUDGenerator(training=training, max_iter=5, random_state=0).fit(X[::2])
+        >>> sweep = gen.sweep(X[1::2], {"schedule__softness": [0.1, 0.3, 1.0]})
+        >>> sweep.results[["schedule__softness", "bits_per_dim", "rank"]].shape
+        (3, 3)
+        """
+        data = self._data()
+        train = None if X_train is None else data.rows(X_train, y_train)
+        further = Further(self, X_train, y_train, train, adapt_iter, refine, refine_iter)
+        return run_sweep(self, data.rows(X, y), param_grid, n_draws, further)
 
     @isolated
     def log_snr(self, t):

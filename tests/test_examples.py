@@ -437,3 +437,23 @@ def test_the_benchmark_of_processes_runs_and_expects(monkeypatch, capsys):
     assert processes.expected(1, 1e6, 0.1, 1e7, strong=True) == 1
     processes.main(["--expect"])
     assert "1024" in capsys.readouterr().out
+
+
+def test_the_benchmark_of_sweeps_runs_and_resumes(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("sweep")
+    monkeypatch.setattr("gudlearn.model.fitted._COARSE", 2)
+    tiny = partial(small, max_iter=4)
+    monkeypatch.setattr(
+        script, "GUDGenerator", lambda max_time, **parameters: tiny(**parameters)
+    )
+    argv = ["--quick", "--out", str(tmp_path / "results.jsonl")]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [-1, 0, 1]
+    assert len(lines[0]["bits"]) == len(lines[0]["adapted"]) == 2
+    # An untrained joint model of 160 digits has about 2.8.
+    assert all(1.5 < bits < 4 for line in lines[1:] for bits in (line["bits"], line["test"]))
+    first = capsys.readouterr().out
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out == first[first.index("digits, seed 0, 2 schedules") :]

@@ -51,6 +51,14 @@ def test_auto_means_the_documented_specification(parameter, kind):
         ({"checkpoint": 3}, TypeError, "checkpoint=3 must be None or the path"),
         ({"checkpoint_interval": 0}, ValueError, "checkpoint_interval=0 must be a positive number"),
         ({"checkpoint_interval": "1"}, ValueError, "checkpoint_interval='1' must be a positive"),
+        ({"schedule_family": "soft"}, TypeError, "schedule_family='soft' must be a dict of param"),
+        ({"schedule_family": []}, TypeError, r"schedule_family=\[\] must be a dict of parameters"),
+        ({"schedule_family": [0.1, 1]}, TypeError, r"schedule_family=\[0.1, 1\] must be a dict"),
+        ({"schedule_family": {"softness": 0.1}}, TypeError, r"\['softness'\]=0.1 must be a range"),
+        ({"schedule_family": {"softness": []}}, TypeError, r"\['softness'\]=\[\] must be a range"),
+        ({"schedule_family": {"softness": (1, 0.1)}}, ValueError, r"\(1, 0.1\) must be a range"),
+        ({"schedule_family": {"softness": (-1, 1)}}, ValueError, "with 0 <= low < high"),
+        ({"schedule_family": {"softness": (1.0, np.nan)}}, ValueError, "with 0 <= low < high"),
     ],
 )
 def test_bad_parameters_of_training_are_refused_before_any_work(parameters, error, message):

@@ -6,6 +6,8 @@ level at which nothing of it is left; a target follows the path. The bound over 
 the chain rule of two such bounds exact.
 """
 
+import copy
+
 import torch
 
 TARGET, OBSERVED, MISSING = range(3)
@@ -89,6 +91,16 @@ class MaskedPath:
         self._gamma_missing = missing_gamma(log_variances, path.gamma_1)
         if steady is not None:
             self._end, self._steady_rate = steady_end(path, log_variances)
+
+    def in_windows(self, start, width):
+        """The same path with windows (n, D) for the rows that have none."""
+        path = copy.copy(self)
+        if self.width is not None:
+            has_windows = (self.width < 1).any(1, keepdim=True)
+            start = torch.where(has_windows, self.start, start)
+            width = torch.where(has_windows, self.width, width)
+        path.start, path.width = start, width
+        return path
 
     @property
     def active_fraction(self):

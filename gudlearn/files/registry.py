@@ -41,6 +41,7 @@ from gudlearn.encoding.warp import Curve, MarginalWarp
 from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
+from gudlearn.model.schedule_family import ScheduleFamily
 from gudlearn.model.state import Classes, History, ModelState, TimeWeights
 from gudlearn.model.target_table import TargetTable
 from gudlearn.networks import MLP, Transformer, UNet
@@ -120,7 +121,7 @@ ESTIMATORS = {
 RECORDS = [
     Bins, BinGrid, BinTable, Categories, Classes, Column, Components, Constraints, Ends, Field,
     FittedClasses, FittedDistribution, History, ImageContainer, Linear, ModelState, Preconditioner,
-    ReferenceSet, Seen, TableKind, TableSchema, Tail, TimeWeights,
+    ReferenceSet, ScheduleFamily, Seen, TableKind, TableSchema, Tail, TimeWeights,
 ]  # fmt: skip
 # What their annotations do not say.
 _FIELDS = {

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._specs import same, snapshot
 from gudlearn.model.device import to_arrays
+from gudlearn.model.schedule_family import ScheduleFamily
 
 # Weights of a uniform density over t.
 _UNIFORM_WEIGHTS = np.ones(32)
@@ -137,6 +138,8 @@ class ModelState:
     at_once : bool
         Whether the network has learned, from rows in which any value was missing, the means of
         numbers and the probabilities of levels from one evaluation.
+    schedule_family : ScheduleFamily or None
+        Schedules that the network was trained for; None for that of the fit alone.
     """
 
     container: object
@@ -153,6 +156,7 @@ class ModelState:
     history: History = History()
     held_out: np.ndarray | None = None
     at_once: bool = False
+    schedule_family: ScheduleFamily | None = None
 
     @property
     def n_classes(self):
@@ -190,6 +194,12 @@ class ModelState:
         if not self.encoding.ends.active.any():
             return None
         return self.encoding.path(self.schedule)
+
+    def family_paths(self):
+        """The paths of the members of the family of schedules, a list; empty without a family."""
+        if self.schedule_family is None or not self.encoding.ends.active.any():
+            return []
+        return [self.encoding.path(member) for member in self.schedule_family.members()]
 
     def restore(self, X):
         """Put rows X (n, F), float64, into the container, names and dtypes of the fitted data."""

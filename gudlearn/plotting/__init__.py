@@ -12,6 +12,7 @@ from gudlearn.plotting.power_spectrum import PowerSpectrumDisplay
 from gudlearn.plotting.sample_grid import SampleGridDisplay
 from gudlearn.plotting.schedule import ScheduleDisplay
 from gudlearn.plotting.softness import SoftnessDisplay
+from gudlearn.plotting.sweep import SweepDisplay
 from gudlearn.plotting.trajectory import ReverseTrajectoryDisplay
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "SampleGridDisplay",
     "ScheduleDisplay",
     "SoftnessDisplay",
+    "SweepDisplay",
 ]

@@ -230,7 +230,7 @@ class PartialFit:
         state = estimator.state_
         self.trainer = _TRAINERS.get(estimator) if continued else None
         if self.trainer is not None:
-            self.trainer.follow(state.path(), state.conditional_rate)
+            self.trainer.follow(state.path(), state.family_paths(), state.conditional_rate)
             return
         seed = derive_seed(estimator.random_state) if seed is None else seed
         self.trainer = make_trainer(estimator, state, len(rows), seed)

@@ -31,12 +31,15 @@ class Budget:
         Seconds since ``start``.
     ranks : OneRank or Ranks
         The processes that share the budget: the clock is the first one's.
+    warm_up : int
+        Steps in which the learning rate rises.
     """
 
     max_iter: int | None
     max_time: float | None
     start: float = field(default_factory=lambda: time.monotonic())
     ranks: object = field(default_factory=OneRank)
+    warm_up: int = 100
 
     @property
     def seconds(self):
@@ -283,7 +286,8 @@ class _Run:
             spent = self.budget.spent(epochs)
             if spent >= 1:
                 break
-            rate = learning_rate_factor(trainer.steps, 0.0 if self.endless else spent)
+            spent, warm_up = 0.0 if self.endless else spent, self.budget.warm_up
+            rate = learning_rate_factor(trainer.steps, spent, warm_up)
             batch = source.take(rows, trainer.generator)
             losses.append(trainer.step(batch, rate, source.imputed))
             self._trained += trainer.cost_of_step(len(rows))

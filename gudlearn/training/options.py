@@ -232,4 +232,5 @@ def make_trainer(estimator, state, n_rows, seed):
         # With few rows, partially observed rows add information; with many, they mostly add
         # gradient noise.
         loss_normalization=1.0 if n_rows < _MANY_ROWS else 0.5,
+        family=[path.to(device, torch.float32) for path in state.family_paths()],
     )

@@ -17,6 +17,7 @@ from gudlearn.data.rows import Rows
 from gudlearn.encoding.encoding import Encoding
 from gudlearn.model.build import new_network
 from gudlearn.model.device import resolve_device, to_arrays
+from gudlearn.model.schedule_family import ScheduleFamily
 from gudlearn.model.state import UNIFORM_TIMES, Classes, ModelState
 from gudlearn.networks import ImageNetwork
 from gudlearn.preconditioning.fit import fit_preconditioner, make_reference_set
@@ -114,6 +115,7 @@ def first_state(estimator, X, y, whole):
         parameters=_lasting_parameters(estimator),
         classes=classes,
         at_once=asks_for_all(estimator.targets),
+        schedule_family=_schedule_family(estimator, schedule),
     )
     return state, rows, seed
 
@@ -165,8 +167,17 @@ def continued_state(estimator, X, y, whole):
         encoding.path(schedule)
     if state.classes is not None:
         rows = rows.with_labels(label_indices(y, len(rows), state.classes.labels))
-    at_once = asks_for_all(estimator.targets)
-    return replace(state, schedule=schedule, conditional_rate=rate, at_once=at_once), rows, None
+    state = replace(
+        state, schedule=schedule, conditional_rate=rate, at_once=asks_for_all(estimator.targets),
+        schedule_family=_schedule_family(estimator, schedule),
+    )  # fmt: skip
+    return state, rows, None
+
+
+def _schedule_family(estimator, schedule):
+    """The `ScheduleFamily` that a network is trained for; None if it is one schedule."""
+    definition = resolve("training", estimator.training).schedule_family
+    return None if definition is None else ScheduleFamily.trained(definition, schedule)
 
 
 def check_held_out(estimator, n_rows, container):

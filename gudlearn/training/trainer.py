@@ -9,6 +9,7 @@ import torch
 from gudlearn.conditioning.states import MISSING, TARGET, MaskedPath
 from gudlearn.diffusion.likelihood import nll_correction
 from gudlearn.diffusion.losses import AdaptiveTimes, nll_integrand, noise_loss
+from gudlearn.diffusion.path_bank import PathBank
 from gudlearn.model.device import sees_images
 from gudlearn.nn.denoiser import LabelledDenoiser
 from gudlearn.training.optimizers import make_optimizers
@@ -76,6 +77,9 @@ class Trainer:
         partially observed row counts as much as a complete one, if a fifth of it or more is target,
         and so does a row whose components are active one after another; at 0 every active
         component has the same weight.
+    family : sequence of GammaPath, or None
+        Paths of a family of schedules, on the same device, on which rows are trained; None for
+        ``path`` alone.
     """
 
     MAX_GRADIENT_NORM = 1.0
@@ -92,8 +96,10 @@ class Trainer:
     def __init__(
         self, denoiser, path, *, loss, batch_size, learning_rate, optimizer, weight_decay,
         autocast, generator, masks, compiled=False, n_parts=1, loss_normalization=1.0,
+        family=None,
     ):  # fmt: skip
         self.denoiser, self.path, self.batch_size = denoiser, path, batch_size
+        self.family = PathBank(family or [path])
         self.n_parts, self.masks, self.loss_normalization = n_parts, masks, loss_normalization
         self.autocast, self.generator = autocast, generator
         self.device = generator.device
@@ -143,9 +149,11 @@ class Trainer:
         self.generator.set_state(state["generator"])
         self.steps = state["steps"]
 
-    def follow(self, path, conditional_rate):
-        """Continue on another path, with another fraction of partially observed rows."""
+    def follow(self, path, family, conditional_rate):
+        """Continue on other paths, with another fraction of partially observed rows."""
         self.path = path.to(self.device, torch.float32)
+        family = [member.to(self.device, torch.float32) for member in family or ()]
+        self.family = PathBank(family or [self.path])
         self.masks.rate = conditional_rate
 
     def batch_loss(self, batch, imputed=False):
@@ -172,12 +180,16 @@ class Trainer:
         t, inverse_density, bins, density = self.times.sample(u, len(x0))
         eps = torch.empty_like(x0).normal_(generator=self.generator)
         denoise = self._denoise_batch(batch)
+        path, windows = self.family.of_batch(len(x0), n_times, self.steps)
         if not self.masks.rate and missing is None:
-            terms = self._loss(denoise, self.path, x0, t, eps, True).sum(1)
+            if windows is not None:
+                return self._loss_in_windows(windows, denoise, x0, eps, t, density, bins)
+            terms = self._loss(denoise, path, x0, t, eps, True).sum(1)
             loss = (terms * inverse_density).mean() / x0.shape[1]
             return loss, loss.detach(), terms, bins
         unseen = batch.absent if imputed else missing
-        path = self.masks.path(self.path, len(x0), self.generator, unseen)
+        path = self.masks.path(path, len(x0), self.generator, unseen)
+        path = path if windows is None else path.in_windows(*windows.of_rows())
         hidden, draw = missing, None
         if imputed and missing is not None:
             # What is drawn given the row is a target where none of the row is observed.
@@ -197,12 +209,26 @@ class Trainer:
         n_present = x0.shape[1] if missing is None else (~hidden).sum(1, dtype=x0.dtype)
         fraction = (n_scored / n_present).nan_to_num(1.0).clamp(min=self.LEAST_PART)
         exponent = self.loss_normalization
-        terms = terms * path.active_fraction ** (1 - exponent) / fraction**exponent
+        # In a family every active component has the same weight.
+        of_active = 1 - exponent if windows is None else 1.0
+        terms = terms * path.active_fraction**of_active / fraction**exponent
         loss, of_bins = terms * of_rows, 1 / inverse_density
         if path.steady is not None:
             # What does not depend on the time says nothing about its density.
             of_bins = torch.where(path.steady.any(1), 1.0, of_bins)
         return loss.mean() / x0.shape[1], mean, loss * of_bins, bins
+
+    def _loss_in_windows(self, path, denoise, x0, eps, local_times, density, bins):
+        """What `batch_loss` returns, for complete rows with windows of their own."""
+        u = torch.rand(
+            len(path.first), generator=self.generator, device=self.device, dtype=torch.float32
+        )
+        t, of_rows = path.row_times(local_times, density, u)
+        terms = self._loss(denoise, path, x0, t, eps, True).sum(1) * of_rows
+        # Every active component has the same weight.
+        loss, n_components = terms * path.active_fraction, x0.shape[1]
+        of_bins = loss * density.height(local_times)
+        return loss.mean() / n_components, terms.detach().mean() / n_components, of_bins, bins
 
     def _denoise_batch(self, batch):
         """The denoiser given labels and indices of a batch, in the precision of training."""

@@ -1,6 +1,7 @@
 """The artists of each display hold the given data."""
 
 import sys
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +19,7 @@ from gudlearn.plotting import (
     ReverseTrajectoryDisplay,
     SampleGridDisplay,
     ScheduleDisplay,
+    SweepDisplay,
 )
 from gudlearn.schedules import (
     CosineSchedule,
@@ -29,6 +31,14 @@ from gudlearn.schedules import (
 
 def rows(n_rows, n_features, seed=0):
     return np.random.default_rng(seed).normal(size=(n_rows, n_features))
+
+
+def swept(**columns):
+    """Results of a sweep over three schedules."""
+    return pd.DataFrame({
+        "schedule": [LinearSchedule()] * 3, **columns,
+        "bits_per_dim": [2.5, 1.25, 2.0], "std_error_difference": [0.5, 0.0, 0.25],
+    })  # fmt: skip
 
 
 # Every display
@@ -48,6 +58,7 @@ def all_displays(fitted, ax=None):
         PairDependenceDisplay.from_samples(real, real, ax=ax),
         ReverseTrajectoryDisplay(t=np.linspace(1, 0, 9), denoised=real, noisy=real).plot(ax=ax),
         PowerSpectrumDisplay.from_samples(real, real, ax=ax),
+        SweepDisplay.from_results(swept(), ax=ax),
     ]
 
 
@@ -75,6 +86,7 @@ def test_matplotlib_missing_names_the_extra(fitted, monkeypatch):
         MarginalsDisplay(real=np.zeros((2, 1)), fake=np.zeros((2, 1))),
         PairDependenceDisplay(real=np.eye(2), fake=np.eye(2), error=np.zeros((2, 2))),
         PowerSpectrumDisplay(frequencies=[0.5], real_power=[1.0], fake_power=[1.0]),
+        SweepDisplay(bits_per_dim=[1.0]),
         ReverseTrajectoryDisplay(t=[1.0], denoised=np.zeros((1, 4)), noisy=np.zeros((1, 4))),
     ):
         with pytest.raises(ImportError, match=rf"{type(display).__name__}.*gudlearn\[plot\]"):
@@ -271,3 +283,54 @@ def test_marginals_fit_into_axes_without_subplotspec():
 def test_unknown_columns_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         MarginalsDisplay.from_samples(rows(4, 2), rows(4, 2), columns=columns)
+
+
+# SweepDisplay
+
+
+def names_of(display):
+    return [text.get_text() for text in display.ax_.get_xticklabels()]
+
+
+def test_sweep_display_draws_bounds_and_marks_the_best():
+    display = SweepDisplay.from_results(swept(), name="a sweep")
+    line, _, (bars,) = display.errorbar_
+    np.testing.assert_array_equal(line.get_ydata(), [2.5, 1.25, 2.0])
+    np.testing.assert_allclose([p[:, 1] for p in bars.get_segments()], [
+        [2.0, 3.0], [1.25, 1.25], [1.75, 2.25]
+    ])  # fmt: skip
+    assert display.best_.get_xdata() == [1] and display.best_.get_ydata() == [1.25]
+    assert display.ax_.get_title() == "a sweep"
+    assert display.ax_.get_ylabel() == "bound (bits per dimension)"
+    assert names_of(SweepDisplay(bits_per_dim=[1.0, 2.0]).plot()) == ["0", "1"]
+
+
+def test_sweep_display_names_schedules_by_what_differs():
+    one = {"schedule__softness": [0.1, 1.0, np.inf]}
+    display = SweepDisplay.from_results(SimpleNamespace(results=swept(**one)))
+    assert names_of(display) == ["0.1", "1", "inf"] and display.ax_.get_xlabel() == "softness"
+    two = {"schedule__softness": [0.1, np.nan, 1.0], "schedule__window": [np.nan, 2, np.nan]}
+    display = SweepDisplay.from_results(swept(**two))
+    assert names_of(display) == ["softness 0.1", "window 2", "softness 1"]
+    orders = {"schedule__order": [[1, 2], "natural", [2, 1]]}
+    assert names_of(SweepDisplay.from_results(swept(**orders))) == ["no. 1", "natural", "no. 2"]
+    assert names_of(SweepDisplay.from_results(swept())) == ["LinearSchedule"] * 3
+
+
+def test_sweep_display_sweeps_an_estimator(stand_in):
+    class Swept(stand_in):
+        def sweep(self, X, param_grid, y=None, *, n_draws):
+            self.arguments = X, param_grid, y, n_draws
+            return SimpleNamespace(results=swept())
+
+    gen = Swept()
+    display = SweepDisplay.from_estimator(gen, "X", {}, y="y", n_draws=3, fmt="s", color="k")
+    assert gen.arguments == ("X", {}, "y", 3) and display.ax_.get_title() == "Swept"
+    assert display.errorbar_[0].get_marker() == "s"
+
+
+def test_sweep_display_refuses_other_tables():
+    with pytest.raises(ValueError, match="no column 'bits_per_dim'. Pass what GUDGenerator.sweep"):
+        SweepDisplay.from_results(pd.DataFrame({"score": [1.0]}))
+    with pytest.raises(ValueError, match="no schedule to draw"):
+        SweepDisplay(bits_per_dim=[]).plot()
