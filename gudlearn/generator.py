@@ -1041,7 +1041,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         refine : bool, default=False
             Whether to fit the best schedule further, as with ``warm_start``.
         refine_iter : int or "auto", default="auto"
-            Epochs of that fit; "auto" is half of ``n_iter_``.
+            Epochs of that fit; "auto" is three quarters of ``n_iter_``.
 
         Returns
         -------

@@ -19,7 +19,7 @@ from gudlearn.training.options import make_trainer
 from gudlearn.training.sources import rows_on_device
 
 # Fractions of the epochs of a fit, for each schedule and for the best.
-_ADAPTATION, _REFINEMENT = 0.04, 0.5
+_ADAPTATION, _REFINEMENT = 0.04, 0.75
 # Steps in which the learning rate rises where they are few.
 _WARM_UP = 10
 

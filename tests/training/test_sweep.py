@@ -217,13 +217,13 @@ def test_the_winner_is_fitted_further_for_itself(monkeypatch):
     weights = gen.weights_
     swept = gen.sweep(X[40:], GRID, X_train=X[:40], refine=True)
     best = swept.best_estimator
-    assert gen.weights_ is weights and gen.n_iter_ == 4 and best.n_iter_ == 6
+    assert gen.weights_ is weights and gen.n_iter_ == 4 and best.n_iter_ == 7
     same = ("max_iter", "max_time", "warm_start")
     assert [getattr(best, name) for name in same] == [getattr(gen, name) for name in same]
     assert best.schedule_.get_params() == swept.best_params["schedule"].get_params()
     assert gen.training.schedule_family == FAMILY and best.training.schedule_family is None
     # It is what a fit with a warm start would be.
-    gen.set_params(warm_start=True, max_iter=2, max_time=None, training="auto")
+    gen.set_params(warm_start=True, max_iter=3, max_time=None, training="auto")
     gen.set_params(**swept.best_params)
     assert_same_weights(best, gen.fit(X[:40]))
 
