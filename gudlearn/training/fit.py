@@ -16,7 +16,8 @@ from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
 from gudlearn.training.sources import rows_on_device
-from gudlearn.training.split import hold_out, n_held_out
+from gudlearn.training.split import n_held_out, split
+from gudlearn.training.stream_source import StreamSource
 from gudlearn.training.trainer import Batch
 from gudlearn.training.validation import make_validation
 
@@ -36,7 +37,7 @@ class Fit:
     ----------
     estimator : GUDGenerator
         Its public parameters are read, and its ``state_``, untrained or of an earlier fit.
-    rows : Rows
+    rows : Rows or StreamedRows
     seed : int or None
         None draws one from the estimator's ``random_state``.
     keep : callable (state) -> None
@@ -65,7 +66,7 @@ class Fit:
         _TRAINERS.pop(estimator, None)
         small_steps = takes_small_steps(estimator, self.state)
         budget.max_iter = n_epochs(
-            estimator.max_iter, estimator.max_time, len(rows), small_steps
+            estimator.max_iter, estimator.max_time, rows.per_epoch, small_steps
         )
         if self.state.has_images:
             X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
@@ -109,11 +110,10 @@ class Fit:
             return
         estimator, state = self.estimator, self.state
         n = n_held_out(len(self.rows), estimator.validation_fraction, state.has_images)
-        held_out = hold_out(self.rows, n, self.seed)
-        train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
+        index, train, held_out = split(self.rows, n, self.seed)
         untrained = estimator.fitted_model()
-        self.state = replace(self.state, held_out=held_out if len(held_out) else None)
-        source, held_out = self._source(train), self.rows.take(held_out)
+        self.state = replace(self.state, held_out=index if len(index) else None)
+        source = self._source(train)
         targets = targets_of(estimator, state)
         validation = make_validation(untrained, held_out, self.seed, targets)
         run_epochs(
@@ -128,7 +128,9 @@ class Fit:
                 after_epoch, self._imputation(train, source, validation and (held_out, validation)),
                 state.encoding.extreme_column, self._keep_log,
             ),
-            units=loss_units(untrained, train, estimator.loss_weighting, state.has_images),
+            units=loss_units(
+                untrained, train.in_memory, estimator.loss_weighting, state.has_images
+            ),
         )  # fmt: skip
         self._measure_times(source)
 
@@ -138,10 +140,15 @@ class Fit:
         self.keep(self.state)
 
     def _source(self, rows):
+        if rows.in_memory is not rows:
+            state = self.state
+            return StreamSource(state.encoding, state.preconditioner, rows, self.trainer.device)
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
 
     def _imputation(self, rows, source, held_out):
         """The `Imputation` of missing values of training rows; None if there is none."""
+        if rows.in_memory is not rows:
+            return None
         imputable = self.state.encoding.imputable(rows)
         if imputable is None or not self.state.conditional_rate:
             return None
