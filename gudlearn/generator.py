@@ -263,8 +263,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "preconditioning": [StrOptions({"auto", "mixture", "joint", "marginal", "gaussian"})],
         "retrieval": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
-        "class_conditional": ["boolean"],
-        "random_flips": ["boolean"],
+        **dict.fromkeys(["class_conditional", "random_flips"], ["boolean"]),
+        **dict.fromkeys(["early_stopping", "warm_start", "compile"], ["boolean"]),
         "conditional_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "targets": [None, str, Integral, "array-like"],
         "conditioning": [StrOptions({"auto", "exact", "posterior", "repaint"})],
@@ -275,14 +275,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "optimizer": [StrOptions({"muon", "adamw"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16", "fp32", "bf16"})],
-        "compile": ["boolean"],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
@@ -641,6 +638,34 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return self.random_state if random_state is None else random_state
 
     @isolated
+    def iter_sample(self, n_samples, *, block_size=10_000, random_state=None):
+        """Draw the rows or images of ``sample`` in blocks, in constant memory.
+
+        Parameters
+        ----------
+        n_samples : int
+        block_size : int, default=10000
+            Number of rows of a block; the last may have fewer.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        Returns
+        -------
+        iterator of array or DataFrame of shape (block_size, n_features), or of images
+            One after another they are ``sample(n_samples)`` of the same seed, to the bit.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
+        >>> [len(block) for block in gen.iter_sample(5, block_size=2)]
+        [2, 2, 1]
+        """
+        blocks = self.sampling().blocks(n_samples, block_size, self._random_state(random_state))
+        return isolated_iterator(map(self._data().drawn, blocks))
+
+    @isolated
     def sample_trajectory(
         self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
     ):
@@ -863,8 +888,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.score_samples(X[:5], given_columns=[0, 1]).shape
         (5,)
         """
-        rows, given = self._data().rows(X, y), self._data().mask("given_columns", given_columns)
-        scores = self.scoring(n_draws).rows_and_errors(rows, given)
+        given = self._data().mask("given_columns", given_columns)
+        scores = self.scoring(n_draws).blocks(self._data().blocks(X, y), given)
         return tuple(scores) if return_std else scores[0]
 
     @isolated

@@ -5,10 +5,12 @@ import numpy as np
 from gudlearn.data.columns import column_names
 from gudlearn.data.reading import first_table, next_table
 from gudlearn.data.sketches import RowSample
+from gudlearn.data.streams import read_ahead
 from gudlearn.data.summaries import ColumnSummary, StreamedTable
 
-#: Rows of the sample, and fewer where they would have more entries.
-MOST_SAMPLED = 1 << 17
+#: Rows of the sample, and fewer where they would have more entries. Marginals of more rows in
+#: memory are fitted to no more of them, and the joint Gaussian to fewer.
+MOST_SAMPLED = 1 << 16
 _LEAST_SAMPLED, _MOST_ENTRIES = 1 << 13, 1 << 24
 # Rows of a block, and fewer where these would have more entries.
 _ROWS, _ENTRIES = 1 << 16, 1 << 21
@@ -43,8 +45,7 @@ def summarised(estimator, stream, seed):
         If blocks differ, or a column holds infinity, or nothing.
     """
     names, summaries, sample = None, [], None
-    n_columns = stream.n_columns
-    for start, frame in stream.blocks(rows_per_block(n_columns)):
+    for start, frame in read_ahead(stream.blocks(rows_per_block(stream.n_columns))):
         if names is None:
             table = first_table(estimator, frame)
             names = column_names(estimator)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gudlearn._random import mix, row_keys, seed_keys
+from gudlearn._random import mix, seed_keys
 from gudlearn.data.grids import GRIDS, on_grid, tolerance_of
 from gudlearn.data.row_blocks import joined, take_rows
 
@@ -10,6 +10,10 @@ from gudlearn.data.row_blocks import joined, take_rows
 _DRAWN = 41
 # Values that are tried before all are.
 _TRIAL = 64
+# Shifts and factors of a hash of 64 bits.
+_ROUNDS = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)  # fmt: skip
 
 
 def row_ranks(seed, start, n):
@@ -87,8 +91,7 @@ class DistinctCount:
 
     def add(self, values):
         """Take values (n,) of numbers."""
-        # In [0, 1), from the hash of a row of one value.
-        u = (row_keys(values[:, None]).numpy() >> 11) / 2.0**53 + 0.5
+        u = _hashed(values)
         if len(self._least) == self.SIZE:
             u = u[u < self._least[-1]]
         self._least = np.unique(np.concatenate([self._least, u]))[: self.SIZE]
@@ -98,6 +101,17 @@ class DistinctCount:
         if len(self._least) < self.SIZE:
             return len(self._least)
         return round((self.SIZE - 1) / self._least[-1])
+
+
+def _hashed(values):
+    """Numbers in [0, 1) that depend on values (n,), and look random, by SplitMix64."""
+    # Zero has two signs.
+    bits = (values.astype(np.float64) + 0.0).view(np.uint64)
+    for shift, factor in _ROUNDS:
+        bits ^= bits >> shift
+        bits *= factor
+    bits ^= bits >> np.uint64(31)
+    return (bits >> np.uint64(11)) / 2.0**53
 
 
 class GridWitnesses:

@@ -6,6 +6,7 @@ one. What fits into memory is read into it, and is then no stream but rows like 
 
 import os
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -81,6 +82,15 @@ def _frames_of(X):
     if not (blocks or (is_frame(first) and not isinstance(first, np.ndarray))):
         return None
     return FrameStream(X, chain([first], rows))
+
+
+def read_ahead(blocks):
+    """Yield the blocks of an iterator, while a thread reads the next one."""
+    with ThreadPoolExecutor(1, "gudlearn-read") as thread:
+        following = thread.submit(next, blocks, None)
+        while (block := following.result()) is not None:
+            following = thread.submit(next, blocks, None)
+            yield block
 
 
 class Stream(ABC):

@@ -102,7 +102,7 @@ class Encoding:
         self.constant_values = low.astype(np.float64)
         self.fill_values = middle_values(X, rows.observed, low)
         self._fit_categories(facts)
-        self._fit_basis(X, facts, np.zeros(len(low), bool), np.zeros(len(low)))
+        self._fit_basis(X, facts)
         n_bins = self._n_bins(low, high)
         self._choose_binned(bins.discrete & (n_bins <= MAX_BINS), n_bins)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
@@ -128,9 +128,9 @@ class Encoding:
             np.where(numbers, low - rounding, -np.inf), np.where(numbers, high + rounding, np.inf)
         )
 
-    def _fit_basis(self, X, facts, mapped, noise):
+    def _fit_basis(self, X, facts, *changes):
         """Fit the basis to rows X (n, F); see `StreamFacts.for_basis`."""
-        self.basis.fit(self._named(facts.for_basis(self.basis, X, mapped, noise)))
+        self.basis.fit(self._named(facts.for_basis(self.basis, X, *changes)))
 
     def _fit_categories(self, facts):
         """Frequencies of the levels of categories, which become components of the basis."""
@@ -161,9 +161,8 @@ class Encoding:
         if self.warp is not None:
             X = self.warp.forward(X)[0]
         if X is not rows.values:
-            mapped = np.zeros(X.shape[1], bool) if self.warp is None else self.warp.columns
             noise = np.where(self.dequantised, self.bins.width**2 / 12, 0.0)
-            self._fit_basis(X, facts, mapped, noise)
+            self._fit_basis(X, facts, noise, self.warp and self.warp.columns)
         return X
 
     def _set_gates(self):
@@ -245,15 +244,13 @@ class Encoding:
         groups = binned[:, None]
         if self.is_wide:
             facts = RowFacts(rows.take(self.some_rows(len(rows))))
-            n_channels = self.shape[2]
-            groups = [binned[binned % n_channels == c] for c in range(n_channels)]
+            groups = [binned[binned % self.shape[2] == c] for c in range(self.shape[2])]
         tables = {}
         for columns in groups:
             if len(columns):
                 # A constant column comes back exactly, and must add 0 nats.
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
-                bounds = self._bounds(columns[0])
-                table = facts.bin_table(columns, self.bins, *bounds, tail)
+                table = facts.bin_table(columns, self.bins, *self._bounds(columns[0]), tail)
                 tables.update((int(j), table) for j in columns)
         return tables
 

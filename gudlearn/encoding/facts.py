@@ -47,7 +47,7 @@ class RowFacts:
             return values.ravel()
         return values.ravel()[self.rows.observed[:, columns].ravel()]
 
-    def for_basis(self, basis, X, mapped, noise):
+    def for_basis(self, basis, X, noise=0.0, mapped=None):
         """Rows (n, F) to which a basis is fitted: X, the rows in its units."""
         return X
 
@@ -159,7 +159,7 @@ class StreamFacts:
         """A row (1, F) that misses a value wherever some row does, and has a typical one else."""
         return np.where(self._n < self.n_rows, np.nan, self._low)[None]
 
-    def for_basis(self, basis, X, mapped, noise):
+    def for_basis(self, basis, X, noise=0.0, mapped=None):
         """Rows (n, F) to which a basis is fitted.
 
         Parameters
@@ -167,10 +167,10 @@ class StreamFacts:
         basis : Basis
         X : ndarray of shape (n, F)
             A sample of the rows in the units of the basis.
-        mapped : ndarray of shape (F,) of bool
-            Columns whose units are not those of the stream. They are mixed with no other.
-        noise : ndarray of shape (F,)
+        noise : ndarray of shape (F,), or 0
             Variance of the noise that is added to the stream.
+        mapped : ndarray of shape (F,) of bool, or None
+            Columns whose units are not those of the stream. They are mixed with no other.
 
         Returns
         -------
@@ -180,8 +180,9 @@ class StreamFacts:
         """
         if not _looks_at_moments(basis):
             return X
-        mean, covariance = self._mean.copy(), self.covariance() + np.diag(noise)
-        if mapped.any():
+        mean, covariance = self._mean.copy(), self.covariance()
+        covariance[np.diag_indices_from(covariance)] += noise
+        if mapped is not None:
             mean[mapped] = np.nanmean(X[:, mapped], axis=0)
             covariance[mapped] = covariance[:, mapped] = 0.0
             covariance[mapped, mapped] = np.nanvar(X[:, mapped], axis=0)

@@ -26,8 +26,8 @@ from gudlearn.training.validation import make_validation
 _TRAINERS = weakref.WeakKeyDictionary()
 # Rows, or images, on which the importance-sampling density of scores is measured.
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 128, 32
-# Largest number of images from which the units of a loss are computed.
-_IMAGES_FOR_UNITS = 512
+# Numbers of rows, or images, from which the units of a loss are computed, about, if there are more.
+_ROWS_FOR_UNITS, _IMAGES_FOR_UNITS = 8192, 512
 
 
 class Fit:
@@ -237,10 +237,10 @@ def loss_units(fitted, rows, loss_weighting, images):
 
     The prior's term is left out: at the highest noise level it is below a thousandth of a nat.
     """
-    if images:
-        rows = rows.take(slice(None, None, max(1, len(rows) // _IMAGES_FOR_UNITS)))
     if loss_weighting != "likelihood":
         return 1.0, 0.0
+    most = _IMAGES_FOR_UNITS if images else _ROWS_FOR_UNITS
+    rows = rows.take(slice(None, None, max(1, len(rows) // most)))
     fixed = fitted.each_chunk(rows, lambda chunk: fitted.fixed_log_likelihood(chunk).sum(1)).mean()
     n_dimensions = rows.n_observed / len(rows)
     n_active = len(fitted.components.active)

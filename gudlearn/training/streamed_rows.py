@@ -6,6 +6,7 @@ from gudlearn._random import mix, seed_keys
 from gudlearn.data.first_pass import rows_per_block, summarised
 from gudlearn.data.rows import Rows
 from gudlearn.data.sketches import RowSample
+from gudlearn.data.streams import read_ahead
 from gudlearn.encoding.facts import StreamFacts
 from gudlearn.training.split import n_held_out
 
@@ -73,7 +74,7 @@ class StreamedRows:
         n = n_held_out(stream.n_rows, estimator.validation_fraction, False)
         held_out = RowSample(n, _salted(seed, _HELD_OUT))
         facts = StreamFacts(container, basis)
-        for start, frame in stream.blocks(rows_per_block(stream.n_columns)):
+        for start, frame in read_ahead(stream.blocks(rows_per_block(stream.n_columns))):
             values = container.read(frame)
             facts.add(values, start)
             if container.constraints is not None:
