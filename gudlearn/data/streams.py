@@ -276,7 +276,7 @@ class FrameStream(Stream):
     def in_memory(self):
         """All frames as one; None as soon as they are too large. See `Stream.in_memory`."""
         held, n_entries = [], 0
-        for _, frame in self.blocks(MOST_IN_MEMORY):
+        for _, frame in self.blocks(max(MOST_IN_MEMORY, 1)):
             n_entries += n_rows_of(frame) * self.n_columns
             if n_entries > MOST_IN_MEMORY:
                 return None
@@ -294,7 +294,7 @@ class FrameStream(Stream):
         columns = _columns_of(frame)
         if self._first is None:
             self._first, self.n_columns = columns, len(columns)
-        elif columns != self._first:
+        elif list(columns.items()) != list(self._first.items()):
             raise ValueError(difference(f"frame {k} of X", columns, "frame 0", self._first))
 
 

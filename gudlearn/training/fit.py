@@ -1,6 +1,7 @@
 """Training of a network within a budget, and the states that result from it."""
 
 import weakref
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +47,7 @@ class Fit:
 
     def __init__(self, estimator, rows, seed, keep):
         self.estimator, self.rows, self.keep = estimator, rows, keep
-        self.state = estimator.state_
+        self.state, self._open = estimator.state_, ExitStack()
         self.seed = derive_seed(estimator.random_state) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
 
@@ -74,7 +75,8 @@ class Fit:
         context.call_on_fit_task_begin(estimator=estimator, X=X)
         before = self.state.history.n_epochs
         if self.trainer is not None:
-            self._train(budget, self._after_epoch(context, X))
+            with self._open:
+                self._train(budget, self._after_epoch(context, X))
         if self.trainer is not None and budget.max_iter != 0:
             self._warn_untrained(before)
         context.call_on_fit_task_end(estimator=estimator, X=X, reconstruction_attributes=dict)
@@ -141,8 +143,9 @@ class Fit:
 
     def _source(self, rows):
         if rows.in_memory is not rows:
-            state = self.state
-            return StreamSource(state.encoding, state.preconditioner, rows, self.trainer.device)
+            state, device = self.state, self.trainer.device
+            source = StreamSource(state.encoding, state.preconditioner, rows, device)
+            return self._open.enter_context(closing(source))
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
 
     def _imputation(self, rows, source, held_out):
