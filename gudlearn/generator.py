@@ -370,12 +370,19 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like, frame of pandas, polars or pyarrow of shape (n_samples, n_features), or \
-                images of shape (n_samples, height, width) or (n_samples, height, width, channels)
+        X : array-like, frame of pandas, polars or pyarrow of shape (n_samples, n_features), \
+                images of shape (n_samples, height, width) or (n_samples, height, width, \
+                channels), or a table that is larger than memory
             Columns of a frame may hold numbers, text, categories, booleans or times, see
             :class:`gudlearn.Schema`. NaN or null marks a missing value (missing at random), in
             columns that the basis does not mix with others. Missing values are imputed by draws
             several times during training, unless ``conditional_rate`` is 0.
+            A table that is larger than memory is the path of a Parquet file or of a folder of them
+            (``str`` or ``Path``; ``pip install "gudlearn[stream]"``), a 2-D ``numpy.memmap``, an
+            object whose ``__iter__`` yields frames or 2-D arrays anew at each call, or a
+            ``torch.utils.data.Dataset`` whose items are rows. Up to 25 million entries it is read
+            into memory; beyond, it is read block by block, and an epoch is 131,072 of its rows, or
+            fewer if they are wide. See the page on data larger than memory.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 
@@ -387,6 +394,10 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ------
         ValueError
             For bad parameters or data; what was fitted before is then unchanged.
+        TypeError
+            If X is no table, or can be read only once.
+        FileNotFoundError, ImportError
+            If X is the path of no file, or of Parquet files and pyarrow is not installed.
         FloatingPointError
             If the loss stops being finite; the last good weights are kept.
 
@@ -841,9 +852,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-            NaN marks a missing value, in bases that do not mix its column with others: the score
-            of such a row is that of the observed values, log p(observed).
+        X : array-like or DataFrame of shape (n_samples, n_features), images, or a table that is \
+                larger than memory
+            The latter, as in ``fit``, is read block by block. NaN marks a missing value, in bases
+            that do not mix its column with others: the score of such a row is that of the observed
+            values, log p(observed).
         y : array-like of shape (n_samples,), one label or None, default=None
             With ``class_conditional`` the density given these labels; None is the density that
             the network learned without them.

@@ -18,7 +18,7 @@ def mixed_rows(n=3000, seed=0):
         "shop": np.array(["a", "b", "c", "d"])[np.minimum(rng.geometric(0.5, n), 4) - 1],
         "zero": np.where(rng.random(n) < 0.3, 0.0, z[:, 2]),
         "time": np.datetime64("2026-01-01", "s") + rng.integers(0, 10**6, n),
-        "gaps": np.where(rng.random(n) < 0.1, np.nan, z[:, 1]),
+        "gaps": np.where(rng.random(n) < 0.1, np.nan, z[:, 1] + rng.normal(size=n)),
     })  # fmt: skip
 
 

@@ -338,3 +338,22 @@ def test_the_table_has_errors_over_seeds(images_benchmark, tmp_path, capsys):
     assert "| basis | a = 0 | a = 2 |" in printed
     assert "| pca | 3.1000 ± 0.1000 |  |" in printed
     assert "| identity |  | 4.0000 (1 seed) |" in printed
+
+
+def test_the_streaming_benchmark_measures_both_fits_and_resumes(tmp_path):
+    pytest.importorskip("pyarrow")
+    out = tmp_path / "results.jsonl"
+    command = [
+        sys.executable, BENCHMARKS / "streaming.py", "--rows", "1200", "--in-memory", "600",
+        "--seconds", "30", "--max-iter", "1", "--network-width", "8", "--out", out,
+    ]  # fmt: skip
+    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    memory, stream, *ratios = (json.loads(line) for line in first.stdout.splitlines())
+    assert (memory["fit"], stream["fit"]) == ("memory", "stream")
+    assert (memory["rows_of_fit"], stream["rows_of_fit"]) == (600, 1200)
+    for line in (memory, stream):
+        assert line["rows_seen"] > 0 and 50 < line["peak_mib"] < 4000
+    assert len(ratios) == 2
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in second.stdout.splitlines()] == ratios
+    assert len(out.read_text().splitlines()) == 2

@@ -312,7 +312,7 @@ def difference(what, columns, other, first):
     """The message for columns, dtypes by label, that differ from those of the first part."""
     for name in [*first, *columns]:
         if name not in columns:
-            return f"Columns differ: {what} has no column {name!r}, but {other} has. Make them agree."
+            return f"Columns differ: {what} has no column {name!r}, but {other} has. Add it."
         if name not in first:
             return f"Columns differ: {what} has a column {name!r}, but {other} has none. Drop it."
         if columns[name] != first[name]:

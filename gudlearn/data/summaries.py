@@ -124,7 +124,8 @@ class ColumnSummary:
         self._gaps += len(raw.values) - len(values)
         if not len(values):
             return
-        if raw.kind == "float" and not np.isfinite(values[[values.argmin(), values.argmax()]]).all():
+        ends = values[[values.argmin(), values.argmax()]]
+        if raw.kind == "float" and not np.isfinite(ends).all():
             raise ValueError(infinite_message(self.name, raw.values, first_row))
         if self._raw is None:
             self._raw = raw

@@ -140,7 +140,7 @@ class Sampling:
         return in_blocks_of(parts, block_size)
 
     def _parts(self, n_samples, block_size, seed):
-        """Yield rows in parts of whole chunks: the rounding of a row depends on its place in one."""
+        """Yield rows in parts of whole chunks: their rounding depends on the place in a chunk."""
         chunk = self.fitted.samples_at_once
         size = chunk * -(-block_size // chunk)
         for start in range(0, n_samples, size):

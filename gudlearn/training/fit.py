@@ -4,7 +4,6 @@ import weakref
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from gudlearn._random import derive_seed

@@ -87,11 +87,6 @@ class StreamedRows:
         return self.stream.n_rows
 
     @property
-    def labels(self):
-        """None: labels of a stream are one of its columns."""
-        return None
-
-    @property
     def n_train(self):
         """Number of rows that are not held out."""
         return len(self) - len(self.index)

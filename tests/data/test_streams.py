@@ -195,7 +195,7 @@ ROWS = list(continuous())
 BAD = {
     "no file": ("no/such.parquet", FileNotFoundError, "X='no/such.parquet': there is no file"),
     "no folder": (Path("nowhere"), FileNotFoundError, "or rows as an array or a frame"),
-    "generator": ((f for f in blocks()), TypeError, "X is a generator, which can be read only once"),
+    "generator": ((f for f in blocks()), TypeError, "is a generator, which can be read only once"),
     "one iterator": (iter(blocks()), TypeError, "list_iterator, which can be read only once"),
     "one column less": (
         [blocks()[0], blocks()[1][["shop"]]], ValueError,
@@ -287,7 +287,7 @@ def test_bad_parquet_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=message):
         opened(str(folder))
     (folder / "9.parquet").write_text("no Parquet")
-    with pytest.raises(ValueError, match="9.parquet' cannot be read as Parquet: .* Pass Parquet fi"):
+    with pytest.raises(ValueError, match="9.parquet' cannot be read as Parquet: .* Pass Parq"):
         opened(folder)
     (folder / "0.parquet").write_text("no Parquet")
     with pytest.raises(ValueError, match="cannot be read as Parquet"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+import gudlearn
 from gudlearn import BlockBasis, IdentityBasis, PCABasis, Schema
 from gudlearn.data import first_pass, streams, summaries
 from gudlearn.model import user_data
@@ -24,22 +25,22 @@ from streams import Frames, Items, as_memmap, mixed_rows
 def small_buffers(monkeypatch):
     """Stream small tables, with a sample, blocks and epochs of few rows."""
     monkeypatch.setattr(streams, "MOST_IN_MEMORY", 100)
-    monkeypatch.setattr(first_pass, "MOST_SAMPLED", 1500)
+    monkeypatch.setattr(first_pass, "MOST_SAMPLED", 1000)
     monkeypatch.setattr(first_pass, "_ROWS", 512)
     monkeypatch.setattr(summaries, "MOST_DISTINCT", 200)
     monkeypatch.setattr(streamed_rows, "ROWS_PER_EPOCH", 600)
     monkeypatch.setattr(streamed_rows, "ROWS_PER_BLOCK", 100)
 
 
-def test_a_small_stream_is_fitted_as_rows_in_memory(tmp_path):
-    X = continuous(200).astype(np.float32)
-    frame = mixed_rows(200)
+def test_a_small_stream_is_fitted_as_rows_in_memory(tmp_path, monkeypatch):
+    few_draws(monkeypatch)
+    X = continuous(80).astype(np.float32)
+    frame = mixed_rows(80)[["normal", "shop"]]
     pairs = [
-        (as_memmap(X, tmp_path / "x.dat"), X), (Frames(X), X), (Frames(frame), frame),
-        (TensorDataset(torch.from_numpy(X)), X), (Frames(pl.from_pandas(frame)),) * 1,
+        (as_memmap(X, tmp_path / "x.dat"), X), (TensorDataset(torch.from_numpy(X)), X),
+        (Frames(frame, (50, 9)), frame), (Frames(pl.from_pandas(frame)), pl.from_pandas(frame)),
     ]  # fmt: skip
-    for stream, *inside in pairs:
-        rows = inside[0] if inside else pl.from_pandas(frame)
+    for stream, rows in pairs:
         one, other = small().fit(stream), small().fit(rows)
         for name, weights in one.weights_.items():
             assert np.array_equal(weights, other.weights_[name])
@@ -52,24 +53,19 @@ def test_small_parquet_files_are_fitted_as_a_table_in_memory(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pa.Table.from_pandas(mixed_rows(200), preserve_index=False)
     pq.write_table(table, tmp_path / "rows.parquet")
+    table = pq.read_table(tmp_path / "rows.parquet")
     one, other = small().fit(str(tmp_path / "rows.parquet")), small().fit(table)
     for name, weights in one.weights_.items():
         assert np.array_equal(weights, other.weights_[name])
     assert one.sample(5).equals(other.sample(5))
 
 
-@pytest.mark.parametrize("kind", ["pandas", "parquet"])
-def test_a_streamed_fit_knows_what_a_fit_in_memory_knows(kind, tmp_path, small_buffers):
-    frame = mixed_rows(6000)
-    # Rare, and at the end: no sample of 1500 rows is sure to hold it.
-    frame.loc[5990, ["shop", "normal"]] = ["rare", 9.0]
-    X, rows = Frames(frame), frame
-    if kind == "parquet":
-        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-        rows = pa.Table.from_pandas(frame, preserve_index=False)
-        pq.write_table(rows, tmp_path / "a.parquet", row_group_size=1000)
-        X = tmp_path / "a.parquet"
-    one, other = small(max_iter=8).fit(X), small(max_iter=2).fit(rows)
+def test_a_streamed_fit_knows_what_a_fit_in_memory_knows(small_buffers, monkeypatch):
+    few_draws(monkeypatch)
+    frame = mixed_rows(2500)
+    # Rare, and at the end: no sample of 1000 rows is sure to hold it.
+    frame.loc[2490, ["shop", "normal"]] = ["rare", 9.0]
+    one, other = (small(max_iter=0).fit(X) for X in (Frames(frame), frame))
     for column, known in zip(one.schema_.columns, other.schema_.columns, strict=True):
         for name in ("feature_type", "low", "high", "n_missing", "is_category", "bin_width"):
             assert str(getattr(column, name)) == str(getattr(known, name)), column.name
@@ -83,12 +79,24 @@ def test_a_streamed_fit_knows_what_a_fit_in_memory_knows(kind, tmp_path, small_b
     unmapped = ~encoding.warp.columns
     assert unmapped.sum() > 3 and encoding.warp.columns[1]
     assert encoding.basis.mean_[unmapped] == pytest.approx(known.basis.mean_[unmapped], rel=1e-9)
-    test = rows.slice(0, 300) if kind == "parquet" else rows[:300]
-    difference = one.score_samples(test) - other.score_samples(test)
-    # Networks hardly trained, marginals of a sample in place of all rows: some hundredths a column.
-    assert abs(difference.mean()) < 0.5
-    assert one.best_validation_score_ == pytest.approx(other.best_validation_score_, abs=0.1)
-    assert type(one.sample(3)) is type(rows)
+    difference = one.score_samples(frame[:100]) - other.score_samples(frame[:100])
+    # The marginals of eight columns are those of 1000 rows in place of 2500: each of their
+    # parameters, some ten a column, costs about half a nat over the number of rows.
+    assert abs(difference.mean()) < 0.2
+
+
+def test_parquet_files_are_streamed(tmp_path, small_buffers):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.Table.from_pandas(mixed_rows(400)[["normal", "shop", "time"]], preserve_index=False)
+    for k in range(2):
+        path = tmp_path / f"{k}.parquet"
+        pq.write_table(table.slice(200 * k, 200), path, row_group_size=70)
+    table = pq.read_table(tmp_path)
+    gen = small(max_iter=2).fit(tmp_path)
+    streamed = small(max_iter=2).fit(Frames(table))
+    assert repr(gen.schema_) == repr(streamed.schema_)
+    assert gen.sample(3).schema == table.schema
+    assert gen.n_iter_ == 2 and len(gen.validation_index_) == 40
 
 
 def test_held_out_rows_are_fixed_and_never_trained_on(small_buffers):
@@ -99,7 +107,7 @@ def test_held_out_rows_are_fixed_and_never_trained_on(small_buffers):
     index, train, judged = rows.split()
     assert np.array_equal(judged.values[:, 0], index)
     assert len(rows) == 3000 and train.n_train == 3000 - len(index)
-    seen = np.concatenate([block[:, 0] for block in islice(train.passes(), 30)])
+    seen = np.concatenate([block[:, 0] for block in islice(train.passes(), 60)])
     first_pass_rows = seen[: train.n_train]
     assert np.array_equal(np.sort(first_pass_rows), np.setdiff1d(np.arange(3000), index))
     assert not np.isin(index, seen).any()
@@ -156,6 +164,7 @@ def test_the_default_budget_counts_rows_seen(small_buffers, monkeypatch):
 def test_seconds_end_a_fit_inside_an_epoch_and_evaluations_happen(monkeypatch):
     monkeypatch.setattr(streams, "MOST_IN_MEMORY", 100)
     monkeypatch.setattr(streamed_rows, "ROWS_PER_EPOCH", 4000)
+    monkeypatch.setattr(first_pass, "MOST_SAMPLED", 1000)
     clock = [0.0]
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     trained = fit.run_epochs
@@ -174,7 +183,9 @@ def test_seconds_end_a_fit_inside_an_epoch_and_evaluations_happen(monkeypatch):
         return log
 
     monkeypatch.setattr(fit, "run_epochs", run)
-    gen = small(max_iter="auto", max_time=200.0, batch_size=64).fit(Frames(continuous(9000)))
+    patient = {"early_stopping": True, "n_iter_no_change": 99}
+    gen = small(max_iter="auto", max_time=200.0, batch_size=64, **patient)
+    gen.fit(Frames(continuous(5000)))
     # Of an epoch of 62 steps the fourth is cut off, and the learning rate has decayed to zero.
     assert len(run.rates) == 200 and run.rates[-1] == pytest.approx(1 / 200)
     assert gen.n_iter_ == 4 and len(gen.validation_scores_) == 5
@@ -203,17 +214,15 @@ def test_one_missing_value_outside_the_sample_is_known(small_buffers):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"bin_width": 1.0}, {"basis": "pca"}, {"basis": "pca", "bin_width": 1.0},
-        {"preconditioning": "gaussian"}, {"preconditioning": "mixture"}, {"retrieval": 50},
-        {"targets": "x0"}, {"targets": "all"}, {"schedule": "sequential"},
-        {"validation_fraction": 0}, {"loss_weighting": "uniform"}, {"early_stopping": True},
-        {"schema": Schema(constraints=["x0 >= 0"])},
+        {"bin_width": 1.0}, {"basis": "pca", "bin_width": 1.0},
+        {"preconditioning": "mixture", "validation_fraction": 0}, {"retrieval": 50},
+        {"targets": "all", "early_stopping": True, "schema": Schema(constraints=["x0 >= 0"])},
     ],
     ids=str,
 )  # fmt: skip
 def test_every_kind_of_fit_takes_a_stream(parameters, small_buffers, monkeypatch):
     few_draws(monkeypatch)
-    X = whole(1200)
+    X = whole(400)
     gen = small(**parameters).fit(Frames(X))
     assert np.isfinite(gen.loss_curve_).all() and gen.n_iter_ == 2
     assert np.isfinite(gen.score_samples(X[:5])).all()
@@ -235,18 +244,18 @@ def test_no_thread_is_left_after_a_fit(small_buffers):
 
 def test_scores_of_a_stream_are_those_of_rows_in_memory(monkeypatch, tmp_path):
     few_draws(monkeypatch)
-    frame = mixed_rows(1000)
-    gen = small(max_iter=1, conditional_rate=0.3).fit(frame[:300])
+    frame = mixed_rows(700)[["normal", "shop", "gaps"]]
+    gen = small(max_iter=1, conditional_rate=0.3).fit(frame[:100])
     inside = gen.score_samples(frame)
     monkeypatch.setattr(streams, "MOST_IN_MEMORY", 100)
     monkeypatch.setattr(user_data, "rows_per_block", lambda n_columns: 300)
-    for sizes in ((1000,), (7, 250)):
+    for sizes in ((700,), (7, 250)):
         assert np.array_equal(gen.score_samples(Frames(frame, sizes)), inside)
     given = {"given_columns": ["shop"], "return_std": True}
     for one, other in zip(
         gen.score_samples(Frames(frame), **given), gen.score_samples(frame, **given), strict=True
     ):
-        assert np.array_equal(one, other)
+        assert np.array_equal(one, other, equal_nan=True)
     assert gen.score(Frames(frame)) == inside.mean()
     X = whole(600)
     gen = small(max_iter=1, bin_width=1.0).fit(X[:100])
@@ -254,17 +263,15 @@ def test_scores_of_a_stream_are_those_of_rows_in_memory(monkeypatch, tmp_path):
     assert np.array_equal(gen.score_samples(disk), gen.score_samples(X))
 
 
-@pytest.mark.parametrize("block_size", [1, 100, 256, 600, 5000])
-def test_blocks_of_samples_are_the_samples(block_size):
-    frame = mixed_rows(200)
-    gen = small(max_iter=1).fit(frame)
+def test_blocks_of_samples_are_the_samples():
+    gen = small(max_iter=1).fit(mixed_rows(100))
     rows = gen.sample(600, random_state=3)
-    n = 600 if block_size > 1 else 20
-    blocks = list(islice(gen.iter_sample(600, block_size=block_size, random_state=3), n))
-    assert {len(block) for block in blocks[:-1]} <= {block_size}
-    pd.testing.assert_frame_equal(
-        pd.concat(blocks, ignore_index=True), rows[: sum(map(len, blocks))], check_exact=True
-    )
+    for block_size, n in ((1, 5), (100, 6), (256, 3), (5000, 1)):
+        blocks = list(islice(gen.iter_sample(600, block_size=block_size, random_state=3), n))
+        assert {len(block) for block in blocks[:-1]} <= {block_size} and len(blocks) == n
+        pd.testing.assert_frame_equal(
+            pd.concat(blocks, ignore_index=True), rows[: sum(map(len, blocks))], check_exact=True
+        )
 
 
 def test_blocks_of_samples_with_classes_constraints_and_images():
@@ -273,7 +280,7 @@ def test_blocks_of_samples_with_classes_constraints_and_images():
     frame = pd.DataFrame(np.abs(whole(100)), columns=list("abc"))
     constrained = small(schema=Schema(constraints=["a <= c"])).fit(frame[frame.a <= frame.c])
     images = tiny(max_iter=1).fit(random_images(20))
-    for gen, n in ((with_classes, 400), (constrained, 300), (images, 70)):
+    for gen, n in ((with_classes, 280), (constrained, 100), (images, 70)):
         blocks = [np.asarray(block) for block in gen.iter_sample(n, block_size=33)]
         assert np.array_equal(np.concatenate(blocks), np.asarray(gen.sample(n)))
     assert len(blocks[0]) == 33
@@ -300,11 +307,11 @@ def never(monkeypatch):
 
 
 class Fickle(Frames):
-    """Frames that are others from the second time on."""
+    """Frames of which only the first is left after two passes, one of which only looks at them."""
 
     def __iter__(self):
         for k, frame in enumerate(super().__iter__()):
-            if self.n_passes == 1 or k == 0:
+            if self.n_passes <= 2 or k == 0:
                 yield frame
 
 
@@ -373,10 +380,9 @@ def test_an_error_while_reading_ends_training_and_keeps_weights(small_buffers):
     assert gen.n_iter_ > 0 and gen.sample(2).shape == (2, 3)
 
 
-def test_a_file_of_a_streamed_model_loads(small_buffers, tmp_path):
-    import gudlearn
-
-    gen = small().fit(Frames(mixed_rows(800)))
+def test_a_file_of_a_streamed_model_loads(small_buffers, tmp_path, monkeypatch):
+    few_draws(monkeypatch)
+    gen = small(max_iter=1).fit(Frames(mixed_rows(300)))
     gudlearn.save(gen, tmp_path / "model.gud")
     loaded = gudlearn.load(tmp_path / "model.gud")
     rows = mixed_rows(20, seed=1)
