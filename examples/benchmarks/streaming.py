@@ -74,7 +74,8 @@ def fit_once(options):
 
     torch.set_num_threads(options.threads)
     if options.child == "memory":
-        X = ds.dataset(options.folder).head(options.in_memory)
+        reading = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
+        X = ds.dataset(options.folder).head(options.in_memory, **reading)
     else:
         X = options.folder
         # Small files are streamed, too.
