@@ -267,8 +267,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "preconditioning": [StrOptions({"auto", "mixture", "joint", "marginal", "gaussian"})],
         "retrieval": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "loss_weighting": [StrOptions({"likelihood", "uniform"})],
-        "class_conditional": ["boolean"],
-        "random_flips": ["boolean"],
+        **dict.fromkeys(["class_conditional", "random_flips"], ["boolean"]),
+        **dict.fromkeys(["early_stopping", "warm_start", "compile"], ["boolean"]),
         "conditional_rate": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="both")],
         "targets": [None, str, Integral, "array-like"],
         "conditioning": [StrOptions({"auto", "exact", "posterior", "repaint"})],
@@ -279,14 +279,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         "learning_rate_init": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "optimizer": [StrOptions({"muon", "adamw"})],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16", "fp32", "bf16"})],
-        "compile": ["boolean"],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
@@ -348,12 +345,19 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like, frame of pandas, polars or pyarrow of shape (n_samples, n_features), or \
-                images of shape (n_samples, height, width) or (n_samples, height, width, channels)
+        X : array-like, frame of pandas, polars or pyarrow of shape (n_samples, n_features), \
+                images of shape (n_samples, height, width) or (n_samples, height, width, \
+                channels), or a table that is larger than memory
             Columns of a frame may hold numbers, text, categories, booleans or times, see
             :class:`gudlearn.Schema`. NaN or null marks a missing value (missing at random), in
             columns that the basis does not mix with others. Missing values are imputed by draws
             several times during training, unless ``conditional_rate`` is 0.
+            A table that is larger than memory is the path of a Parquet file or of a folder of them
+            (``str`` or ``Path``; ``pip install "gudlearn[stream]"``), a 2-D ``numpy.memmap``, an
+            object whose ``__iter__`` yields frames or 2-D arrays anew at each call, or a
+            ``torch.utils.data.Dataset`` whose items are rows. Up to 25 million entries it is read
+            into memory; beyond, it is read block by block, and an epoch is 131,072 of its rows, or
+            fewer if they are wide. See the page on data larger than memory.
         y : array-like of shape (n_samples,) or None
             Labels, with ``class_conditional``; ignored without.
 
@@ -366,8 +370,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         ValueError
             For bad parameters or data, or a checkpoint of another fit; what was fitted before is
             then unchanged.
-        OSError
-            If a checkpoint cannot be written before training; what was fitted is unchanged.
+        TypeError
+            If X is no table, or can be read only once.
+        OSError, ImportError
+            If X is the path of no file, or of Parquet files and pyarrow is not installed, or a
+            checkpoint cannot be written before training; what was fitted is unchanged.
         FloatingPointError
             If the loss stops being finite; the last good weights are kept.
         KeyboardInterrupt
@@ -622,6 +629,34 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         return self.random_state if random_state is None else random_state
 
     @isolated
+    def iter_sample(self, n_samples, *, block_size=10_000, random_state=None):
+        """Draw the rows or images of ``sample`` in blocks, in constant memory.
+
+        Parameters
+        ----------
+        n_samples : int
+        block_size : int, default=10000
+            Number of rows of a block; the last may have fewer.
+        random_state : int, RandomState instance or None, default=None
+            As in ``sample``.
+
+        Returns
+        -------
+        iterator of array or DataFrame of shape (block_size, n_features), or of images
+            One after another they are ``sample(n_samples)`` of the same seed, to the bit.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from gudlearn import GUDGenerator
+        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(load_iris().data)
+        >>> [len(block) for block in gen.iter_sample(5, block_size=2)]
+        [2, 2, 1]
+        """
+        blocks = self.sampling().blocks(n_samples, block_size, self._random_state(random_state))
+        return isolated_iterator(map(self._data().drawn, blocks))
+
+    @isolated
     def sample_trajectory(
         self, n_samples=1, n_states=9, y=None, *, guidance=1.0, random_state=None
     ):
@@ -797,9 +832,11 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features), or images
-            NaN marks a missing value, in bases that do not mix its column with others: the score
-            of such a row is that of the observed values, log p(observed).
+        X : array-like or DataFrame of shape (n_samples, n_features), images, or a table that is \
+                larger than memory
+            The latter, as in ``fit``, is read block by block. NaN marks a missing value, in bases
+            that do not mix its column with others: the score of such a row is that of the observed
+            values, log p(observed).
         y : array-like of shape (n_samples,), one label or None, default=None
             With ``class_conditional`` the density given these labels; None is the density that
             the network learned without them.
@@ -844,8 +881,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         >>> gen.score_samples(X[:5], given_columns=[0, 1]).shape
         (5,)
         """
-        rows, given = self._data().rows(X, y), self._data().mask("given_columns", given_columns)
-        scores = self.scoring(n_draws).rows_and_errors(rows, given)
+        given = self._data().mask("given_columns", given_columns)
+        scores = self.scoring(n_draws).blocks(self._data().blocks(X, y), given)
         return tuple(scores) if return_std else scores[0]
 
     @isolated

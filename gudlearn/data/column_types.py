@@ -178,11 +178,11 @@ def wrong_type(column, rules, what, cure):
     )
 
 
-def infinite_message(name, values):
-    """The error for infinite values in a column (n,) of floats."""
+def infinite_message(name, values, first_row=0):
+    """The error for infinite values in a column (n,) of floats, from a number of the first."""
     infinite = np.isinf(values)
     return (
-        f"Input X contains infinity: column {name!r}, row {int(np.argmax(infinite))}; "
+        f"Input X contains infinity: column {name!r}, row {first_row + int(np.argmax(infinite))}; "
         f"{int(infinite.sum())} entries are not finite. Drop these rows or fill them in, for "
         "instance with SimpleImputer."
     )

@@ -25,7 +25,7 @@ def decide(raw, name, dtype, rules):
 
     Parameters
     ----------
-    raw : RawColumn
+    raw : RawColumn or StreamedColumn
         With at least one observed value.
     name, dtype : str
     rules : Rules
@@ -40,13 +40,12 @@ def decide(raw, name, dtype, rules):
         If the column cannot have the declared type, has infinite values, is an identifier, or has
         whole numbers that a float64 does not hold.
     """
-    missing = raw.missing_mask()
-    n_missing = 0 if missing is None else int(missing.sum())
+    n_missing = raw.n_missing()
     distinct, counts = raw.distinct()
     if raw.kind == "float" and not np.isfinite(distinct[[0, -1]]).all():
         raise ValueError(infinite_message(name, raw.values))
     column = Column(
-        name, "", str(dtype), n_missing=n_missing, n_distinct=len(distinct), kind=raw.kind,
+        name, "", str(dtype), n_missing=n_missing, n_distinct=raw.count(distinct), kind=raw.kind,
         unit=raw.unit, zone=raw.zone, ordered=raw.ordered, declared=raw.declared,
         missing=rules.missing if n_missing else "ignore",
     )  # fmt: skip
@@ -89,7 +88,7 @@ def _levels(column, raw, distinct, rules, evidence):
     """A column of categories or of ordered levels, from levels or any other values."""
     ordered = rules.feature_type == "ordered" or (rules.feature_type is None and raw.ordered)
     if raw.kind != "level":
-        levels = distinct
+        levels = raw.as_levels(distinct)
     elif ordered and raw.declared:
         levels = raw.levels
     else:

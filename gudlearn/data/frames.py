@@ -55,6 +55,11 @@ class Table:
     n_rows: int
     block: np.ndarray | None = None
 
+    @property
+    def in_memory(self):
+        """The rows that are in memory, a `Table`: all of them."""
+        return self
+
 
 class FloatColumns:
     """The columns of an array of floats (n, F) as a sequence, made when they are asked for.

@@ -11,6 +11,8 @@ _ULPS = {8: 8.0}
 # A grid is not told from rounding where its width is less than this many times the tolerance.
 _RESOLVED = 64
 _TRIAL = 64
+#: Numbers of bins per unit of the grids that are tried, in the order in which they are.
+GRIDS = (*_DECIMALS, *_FRACTIONS)
 
 # An atom holds at least a fraction of the observed values, a number of rows, and a multiple of the
 # rows that the values next to it have.
@@ -34,12 +36,12 @@ def find_width(distinct):
     A value x lies on the grid of 1/q if the fraction round(x q)/q is x up to a few units in the
     last place, of which the width must be many times: multiples of 0.25 near 1.7e9 are found.
     """
-    tolerance = _ULPS.get(distinct.dtype.itemsize, 1.0) * float(np.finfo(distinct.dtype).eps)
+    tolerance = tolerance_of(distinct.dtype)
     values = distinct.astype(np.float64)
     least = _RESOLVED * tolerance * float(np.abs(values[[0, -1]]).max())
     trial = values[:: max(1, len(values) // _TRIAL)]
-    for q in (*_DECIMALS, *_FRACTIONS):
-        if _on_grid(trial, q, tolerance) and _on_grid(values, q, tolerance):
+    for q in GRIDS:
+        if on_grid(trial, q, tolerance).all() and on_grid(values, q, tolerance).all():
             width = _common_multiple(np.rint(values * q)) / q
             if width >= least and width > 0:
                 return width
@@ -53,10 +55,16 @@ def _common_multiple(steps):
     return float(np.gcd.reduce(steps.astype(np.int64)))
 
 
-def _on_grid(values, q, tolerance):
+def tolerance_of(dtype):
+    """Relative distance from a grid up to which floats of a dtype lie on it."""
+    return _ULPS.get(dtype.itemsize, 1.0) * float(np.finfo(dtype).eps)
+
+
+def on_grid(values, q, tolerance):
+    """Mask (m,) of the values that are multiples of 1/q."""
     with np.errstate(over="ignore", invalid="ignore"):
         off = np.abs(np.rint(values * q) / q - values)
-        return bool((off <= tolerance * np.abs(values)).all())
+        return off <= tolerance * np.abs(values)
 
 
 def snap(values, width):
@@ -69,7 +77,7 @@ def snap(values, width):
     return steps * width if q is None else steps * round(width * q) / q
 
 
-def grid_rule(distinct, n, width):
+def grid_rule(distinct, n, width, m):
     """Whether a grid is taken, and a sentence that says why.
 
     Written digits alone are no evidence: either values repeat, two rows to a value on average, or
@@ -77,18 +85,19 @@ def grid_rule(distinct, n, width):
 
     Parameters
     ----------
-    distinct : ndarray of shape (m,)
-        Sorted distinct values.
+    distinct : ndarray
+        Sorted distinct values; of a stream some, the smallest and the largest among them.
     n : int
         Number of observed values.
     width : float
+    m : int
+        Number of distinct values.
 
     Returns
     -------
     taken : bool
     evidence : str
     """
-    m = len(distinct)
     n_levels = round((float(distinct[-1]) - float(distinct[0])) / width) + 1
     counts = f"{n} values are multiples of {width:g}, {m} of them distinct"
     levels = f"{n_levels} levels in their range"

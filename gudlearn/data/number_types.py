@@ -46,7 +46,7 @@ def decide_whole(column, distinct, counts, rules):
         return replace(column, evidence=constant_evidence(column, counts))
     if not rules.searches or rules.bounded:
         return column
-    few = are_few(len(distinct), counts.sum()) and width == 1.0
+    few = are_few(column.n_distinct, counts.sum()) and width == 1.0
     if few and declared is None and are_rough(distinct - distinct[0], counts):
         evidence += (
             f" {len(distinct)} distinct values in {counts.sum()} rows, unlike their neighbours in "
@@ -81,7 +81,7 @@ def decide_float(column, distinct, counts, rules):
         return replace(column, evidence=constant_evidence(column, counts))
     if rules.plain or rules.bounded or n < LEAST_ROWS:
         return replace(column, evidence="Floats.")
-    if are_few(len(distinct), n) and declared is None:
+    if are_few(column.n_distinct, n) and declared is None:
         few = _few_floats(column, distinct, counts, rules)
         if few is not None:
             return few
@@ -90,7 +90,8 @@ def decide_float(column, distinct, counts, rules):
     if atoms is not None:
         rest, rest_counts = distinct[~atoms], counts[~atoms]
     if declared is None:
-        column = _gridded(column, rest, int(rest_counts.sum()))
+        n_rest = column.n_distinct - len(distinct) + len(rest)
+        column = _gridded(column, rest, int(rest_counts.sum()), n_rest)
     else:
         column = replace(column, evidence="Declared 'continuous'.")
     return column if atoms is None else _with_atoms(column, distinct, counts, atoms)
@@ -134,11 +135,11 @@ def _few_floats(column, distinct, counts, rules):
     )  # fmt: skip
 
 
-def _gridded(column, distinct, n):
+def _gridded(column, distinct, n, n_distinct):
     width = find_width(distinct) if len(distinct) > 1 else None
     if width is None:
         return column
-    taken, evidence = grid_rule(distinct, n, width)
+    taken, evidence = grid_rule(distinct, n, width, n_distinct)
     column = replace(column, evidence=evidence)
     if not taken:
         # So fine a grid is a matter of digits: the model is one of a density.

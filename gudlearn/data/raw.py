@@ -56,6 +56,19 @@ class RawColumn:
             mask = self.missing
         return mask if mask is not None and mask.any() else None
 
+    def n_missing(self):
+        """Number of missing values."""
+        mask = self.missing_mask()
+        return 0 if mask is None else int(mask.sum())
+
+    def count(self, distinct):
+        """Number of distinct values, given all of them."""
+        return len(distinct)
+
+    def as_levels(self, distinct):
+        """The distinct values as levels of a category."""
+        return distinct
+
     def distinct(self):
         """Distinct observed values, sorted, and their counts; codes of a column of levels."""
         missing = self.missing_mask()

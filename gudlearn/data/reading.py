@@ -37,7 +37,7 @@ def read_first(
     """
     images = read_images(X, shape)
     if images is None:
-        table = _first_table(estimator, X)
+        table = first_table(estimator, X)
         container = schema.build(
             table, column_names(estimator), bin_width=bin_width, bin_range=bin_range,
             on_line=on_line,
@@ -99,7 +99,7 @@ def read_checked(estimator, X, *, reset):
         If X has other columns, or holds infinity.
     """
     if reset:
-        table = _first_table(estimator, X)
+        table = first_table(estimator, X)
     elif not is_frame(X):
         table = read_table(_numbers_or_objects(estimator, X, reset=False))
     else:
@@ -113,7 +113,7 @@ def read_checked(estimator, X, *, reset):
     return table
 
 
-def _first_table(estimator, X):
+def first_table(estimator, X):
     """The `Table` of a first fit; sets the estimator's number and names of columns."""
     if not is_frame(X):
         return read_table(_numbers_or_objects(estimator, X, reset=True))
@@ -121,6 +121,12 @@ def _first_table(estimator, X):
     _check_feature_names(estimator, X, reset=True)
     _check_n_features(estimator, X, reset=True)
     _check_size(estimator, X)
+    return read_table(X, column_names(estimator))
+
+
+def next_table(estimator, X):
+    """The `Table` of a block of rows with the columns of the first one."""
+    X = X if is_frame(X) else _numbers_or_objects(estimator, X, reset=False)
     return read_table(X, column_names(estimator))
 
 

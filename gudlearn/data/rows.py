@@ -40,6 +40,21 @@ class Rows:
         return len(self.values)
 
     @property
+    def in_memory(self):
+        """The rows that are in memory: all of them."""
+        return self
+
+    @property
+    def facts(self):
+        """None: what there is to know of all rows can be computed from these."""
+        return None
+
+    @property
+    def per_epoch(self):
+        """Number of rows of an epoch of training."""
+        return len(self)
+
+    @property
     def n_features(self):
         """Number of columns."""
         return self.values.shape[1]

@@ -94,6 +94,7 @@ class Schema(Versioned, BaseEstimator):
         Parameters
         ----------
         X : ndarray of shape (n, F), frame of pandas, polars or pyarrow, or Table
+            A `StreamedTable` stands for more rows than memory holds.
         names : list of str
             Names of the columns, for messages.
         bin_width : "auto", None, number or array-like of shape (F,)
@@ -120,13 +121,18 @@ class Schema(Versioned, BaseEstimator):
         if on_line and self.missing == "model":
             _refuse_missing(columns)
         fields = fields_of(columns)
-        bins = _bins_of(table, columns, fields, bin_range)
+        bins = _bins_of(table.in_memory, columns, fields, bin_range)
         schema = TableSchema(
             columns, fields, table.kind, bins, bool(self.clip), bool(self.gaussianize)
         )
         if not (self.constraints or self.forbid_unseen):
             return schema
-        values = schema.read(table)
+        if self.forbid_unseen and table.in_memory is not table:
+            raise ValueError(
+                f"forbid_unseen={self.forbid_unseen!r} needs the combinations of all rows, but X "
+                "is larger than memory. Leave it out, or pass rows in memory."
+            )
+        values = schema.read(table.in_memory)
         constraints = make_constraints(self.constraints, self.forbid_unseen, schema, values)
         return replace(schema, constraints=constraints)
 
@@ -213,8 +219,7 @@ def _check_observed(table, names):
     if table.block is not None:
         gaps = np.isnan(table.block).all(0)
     else:
-        masks = (raw.missing_mask() for raw in table.columns)
-        gaps = [mask is not None and bool(mask.all()) for mask in masks]
+        gaps = [raw.n_missing() == table.n_rows for raw in table.columns]
     empty = [name for name, gap in zip(names, gaps, strict=True) if gap]
     if empty:
         raise ValueError(f"Columns {empty[:5]} of X hold nothing but NaN. Drop them.")

@@ -82,13 +82,29 @@ def fit_bin_table(indices, low=None, high=None, tail=None):
     -------
     BinTable
     """
-    first = int(indices.min()) if low is None else int(low)
-    last = int(indices.max()) if high is None else int(high)
-    counts = np.bincount((indices - first).astype(np.int64), minlength=last - first + 1)
+    first = int(indices.min())
+    counts = np.bincount((indices - first).astype(np.int64))
+    return bin_table_of_counts(counts, first, low, high, tail)
+
+
+def bin_table_of_counts(counts, first, low=None, high=None, tail=None):
+    """Estimate the probabilities of bins from their counts; see `fit_bin_table`.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (m,) of int
+        How often the bins first, first + 1, ... occur; the first and the last do.
+    first : int
+    low, high, tail : see `fit_bin_table`
+    """
+    n = counts.sum()
+    before = 0 if low is None else first - int(low)
+    after = 0 if high is None else int(high) - (first + len(counts) - 1)
+    counts, first = np.pad(counts, (before, after)), first - before
     pmf = _smoothed_frequencies(counts.astype(np.float64))
     open_ends = np.array([low is None, high is None])
     if open_ends.any():
-        tail = 1 / (len(indices) + 2) if tail is None else tail
+        tail = 1 / (n + 2) if tail is None else tail
         pmf = np.pad(
             pmf * (1 - tail), open_ends.astype(int), constant_values=tail / open_ends.sum()
         )

@@ -48,12 +48,12 @@ class Categories:
         return np.array([p @ (1 - p) for p in pmf])
 
 
-def fit_categories(rows, columns, n_levels):
+def fit_categories(facts, columns, n_levels):
     """Estimate the frequencies of the levels of category columns.
 
     Parameters
     ----------
-    rows : Rows
+    facts : RowFacts or StreamFacts
     columns : ndarray of shape (C,) of int
         Columns with at least two levels, or with observed values beyond their levels.
     n_levels : ndarray of shape (F,) of int
@@ -64,10 +64,7 @@ def fit_categories(rows, columns, n_levels):
     """
     log_pmf, log_unseen = [], []
     for j in columns:
-        codes = rows.values[:, j]
-        if rows.observed is not None:
-            codes = codes[rows.observed[:, j]]
-        counts = np.bincount(codes.astype(np.int64), minlength=n_levels[j])[: n_levels[j]]
+        counts = facts.level_counts(j, n_levels[j])
         log_pmf.append(np.log(_smoothed(counts.astype(np.float64))))
         log_unseen.append(np.log(unseen_probability(counts)))
     sizes = n_levels[columns]

@@ -6,11 +6,12 @@ import torch
 
 from gudlearn._random import keyed_uniform
 from gudlearn.data.bins import MAX_BINS
-from gudlearn.data.missing import column_moments, extremes, middle_values, row_batches
+from gudlearn.data.missing import column_moments, middle_values, row_batches
 from gudlearn.diffusion.gates import GatedPath
-from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior, fit_bin_table
+from gudlearn.encoding.bin_tables import MAX_ATOMS, bin_prior
 from gudlearn.encoding.categories import fit_categories, unseen_probability
 from gudlearn.encoding.end_points import fit_ends
+from gudlearn.encoding.facts import RowFacts
 from gudlearn.encoding.kinds import ColumnKinds
 from gudlearn.encoding.mixed_basis import MixedBasis
 from gudlearn.encoding.observation import BinnedObservation
@@ -83,25 +84,34 @@ class Encoding:
         """Mask (F,) of the columns that are categories."""
         return self.kinds.masked
 
-    def fit(self, rows):
-        """Fit basis, end points and bin tables to `Rows` of any numeric dtype."""
+    def fit(self, rows, facts=None):
+        """Fit basis, end points and bin tables.
+
+        Parameters
+        ----------
+        rows : Rows
+            Of any numeric dtype; all rows, or a sample of them.
+        facts : StreamFacts or None
+            Facts about all rows; None: about these.
+        """
         X, bins = rows.values, self.bins
-        self._n_rows = len(rows)
-        low, high = extremes(X)
+        facts = RowFacts(rows) if facts is None else facts
+        self._n_rows = facts.n_rows
+        low, high = facts.extremes()
         self.constant = np.where(self.masked, self.kinds.n_levels < 2, low == high)
         self.constant_values = low.astype(np.float64)
         self.fill_values = middle_values(X, rows.observed, low)
-        self._fit_categories(rows)
-        self.basis.fit(self._named(X))
+        self._fit_categories(facts)
+        self._fit_basis(X, facts)
         n_bins = self._n_bins(low, high)
         self._choose_binned(bins.discrete & (n_bins <= MAX_BINS), n_bins)
         self.dequantised = bins.discrete & ~self.binned & ~self.constant
         self.seen = low.astype(np.float64), high.astype(np.float64)
-        X = self._fit_warp(rows)
+        X = self._fit_warp(rows, facts)
         self.column_mean, self.column_std = column_moments(X, rows.missing)
         self._set_ends(self.basis.describe())
         self.column_block, self.component_block = self.basis.mixing()
-        self.tables = self._fit_tables(rows)
+        self.tables = self._fit_tables(rows, facts)
         self._set_gates()
         self._set_seen_components()
         return self
@@ -118,7 +128,11 @@ class Encoding:
             np.where(numbers, low - rounding, -np.inf), np.where(numbers, high + rounding, np.inf)
         )
 
-    def _fit_categories(self, rows):
+    def _fit_basis(self, X, facts, *changes):
+        """Fit the basis to rows X (n, F); see `StreamFacts.for_basis`."""
+        self.basis.fit(self._named(facts.for_basis(self.basis, X, *changes)))
+
+    def _fit_categories(self, facts):
         """Frequencies of the levels of categories, which become components of the basis."""
         columns = np.flatnonzero(self.masked)
         self.categories = None
@@ -127,12 +141,12 @@ class Encoding:
         varying = self.kinds.n_levels[columns] > 1
         variances = np.zeros(len(columns))
         if varying.any():
-            self.categories = fit_categories(rows, columns[varying], self.kinds.n_levels)
+            self.categories = fit_categories(facts, columns[varying], self.kinds.n_levels)
             variances[varying] = self.categories.variances()
         names, position = self.bins.names, self.kinds.position
         self.basis = MixedBasis(self.basis, columns, variances, names, position)
 
-    def _fit_warp(self, rows):
+    def _fit_warp(self, rows, facts):
         """Fit maps of columns to normal ones, and the basis again; the rows in its units."""
         X, self.warp = rows.values, None
         if self.dequantised.any():
@@ -147,7 +161,8 @@ class Encoding:
         if self.warp is not None:
             X = self.warp.forward(X)[0]
         if X is not rows.values:
-            self.basis.fit(self._named(X))
+            noise = np.where(self.dequantised, self.bins.width**2 / 12, 0.0)
+            self._fit_basis(X, facts, noise, self.warp and self.warp.columns)
         return X
 
     def _set_gates(self):
@@ -223,24 +238,19 @@ class Encoding:
         self.log_scale = np.where(noise_observed, 0.0, np.log(described.scale))
         self.components = described.take(self.ends.active)
 
-    def _fit_tables(self, rows):
+    def _fit_tables(self, rows, facts):
         """Bin tables by column; all pixels of a channel of wide images share one."""
         binned = np.flatnonzero(self.binned)
         groups = binned[:, None]
         if self.is_wide:
-            rows = rows.take(self.some_rows(len(rows)))
-            n_channels = self.shape[2]
-            groups = [binned[binned % n_channels == c] for c in range(n_channels)]
+            facts = RowFacts(rows.take(self.some_rows(len(rows))))
+            groups = [binned[binned % self.shape[2] == c] for c in range(self.shape[2])]
         tables = {}
         for columns in groups:
             if len(columns):
-                origin, width = self.bins.origin[columns], self.bins.width[columns]
-                indices = np.rint((rows.values[:, columns] - origin) / width).ravel()
-                if rows.observed is not None:
-                    indices = indices[rows.observed[:, columns].ravel()]
                 # A constant column comes back exactly, and must add 0 nats.
                 tail = _CONSTANT_TAIL if self.constant[columns].all() else None
-                table = fit_bin_table(indices, *self._bounds(columns[0]), tail)
+                table = facts.bin_table(columns, self.bins, *self._bounds(columns[0]), tail)
                 tables.update((int(j), table) for j in columns)
         return tables
 

@@ -8,7 +8,7 @@ import torch
 from gudlearn._random import keyed_uniform, mix, seed_keys
 from gudlearn.conditioning.conditions import Completion
 from gudlearn.data.rows import Rows
-from gudlearn.model.rejection import draw_accepted
+from gudlearn.model.rejection import draw_accepted, iter_accepted
 
 # Stream of the uniforms that draw categories from their restricted probabilities.
 _LEVELS = 23
@@ -97,6 +97,11 @@ class Request:
             drawn = drawn[0] if one_each else drawn[:, 0]
         classes = self.state.classes
         return drawn[..., :-1], None if classes is None else drawn[..., -1].astype(np.int64)
+
+    def parts(self, n_samples):
+        """Yield the rows of `draw` without conditions and labels, in parts (m, F)."""
+        for drawn in iter_accepted(self._whole(1, None), n_samples):
+            yield drawn[:, :-1]
 
     def _is_drawn_given(self, y):
         """Whether rows are drawn given what the conditions determine, and not only accepted."""

@@ -355,6 +355,11 @@ class FittedModel:
 
         return self._each_sample(draw, n_samples, seed, labels, condition, start)
 
+    @property
+    def samples_at_once(self):
+        """Rows that are drawn in one chunk; every chunk has this size."""
+        return _IMAGE_CHUNK if self.components.sees_images else _SAMPLE_CHUNK
+
     def _within(self, conditioned):
         """Whether samples stay in the range that was seen: not if what they are given does not."""
         if "observed" not in conditioned:
@@ -421,8 +426,7 @@ class FittedModel:
 
         All chunks have one size, so that the bits of a row do not depend on n_samples.
         """
-        model = self.components
-        size = _IMAGE_CHUNK if model.sees_images else _SAMPLE_CHUNK
+        model, size = self.components, self.samples_at_once
         for start in range(0, n_samples, size):
             chunk = None
             if labels is not None:

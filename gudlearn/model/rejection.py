@@ -42,14 +42,8 @@ def draw_accepted(draw, n_samples, n_rows=1):
     n_accepted = np.zeros(n_rows, dtype=int)
     while n_accepted.min() < n_samples:
         fewest = int(n_accepted.min())
-        if start >= _MOST_PER_ROW * max(n_samples, 10):
-            raise ValueError(
-                f"Only {fewest} of {start} candidates satisfy where= or the constraints; "
-                f"{n_samples} were asked for. Widen the condition, or ask for fewer samples."
-            )
         rows = np.flatnonzero(n_accepted < n_samples)
-        rate = (fewest + 1) / (start + 2)
-        n = int(np.clip(1.2 * (n_samples - fewest) / rate, min(_LEAST, 2 * n_samples), _MOST))
+        n = _n_candidates(fewest, start, n_samples)
         n = max(1, min(n, _MOST // len(rows)))
         candidates, taken = draw(n, start, rows)
         candidates, taken = candidates.reshape(n, len(rows), -1), taken.reshape(n, len(rows))
@@ -57,10 +51,40 @@ def draw_accepted(draw, n_samples, n_rows=1):
             accepted[row].append(candidates[taken[:, k], k])
         n_accepted[rows] += taken.sum(0)
         start += n
-    if n_accepted.min() < _FEW * start:
-        fewest = int(n_accepted.min())
-        warn_user(
-            f"{fewest} of {start} candidates satisfy where= or the constraints: sampling takes "
-            f"{start / fewest:.0f} times as long as without them."
-        )
+    _warn_of_few(int(n_accepted.min()), start)
     return np.stack([np.concatenate(blocks)[:n_samples] for blocks in accepted], axis=1)
+
+
+def iter_accepted(draw, n_samples):
+    """Yield the rows of `draw_accepted` for one condition as they are found, (m, F) each.
+
+    Parameters, errors and warnings are those of `draw_accepted`.
+    """
+    n_accepted = start = 0
+    while n_accepted < n_samples:
+        n = _n_candidates(n_accepted, start, n_samples)
+        candidates, taken = draw(n, start, np.arange(1))
+        accepted = candidates[taken][: n_samples - n_accepted]
+        n_accepted, start = n_accepted + len(accepted), start + n
+        yield accepted
+    _warn_of_few(n_accepted, start)
+
+
+def _n_candidates(n_accepted, start, n_samples):
+    """Number of candidates of the next round, after the acceptance so far."""
+    if start >= _MOST_PER_ROW * max(n_samples, 10):
+        raise ValueError(
+            f"Only {n_accepted} of {start} candidates satisfy where= or the constraints; "
+            f"{n_samples} were asked for. Widen the condition, or ask for fewer samples."
+        )
+    rate = (n_accepted + 1) / (start + 2)
+    n = 1.2 * (n_samples - n_accepted) / rate
+    return int(np.clip(n, min(_LEAST, 2 * n_samples), _MOST))
+
+
+def _warn_of_few(n_accepted, start):
+    if n_accepted < _FEW * start:
+        warn_user(
+            f"{n_accepted} of {start} candidates satisfy where= or the constraints: sampling takes "
+            f"{start / n_accepted:.0f} times as long as without them."
+        )

@@ -16,6 +16,7 @@ from gudlearn.conditioning.resolve import (
 from gudlearn.data.columns import check_n_samples
 from gudlearn.data.containers import mean_of_draws
 from gudlearn.data.labels import label_indices, no_labels
+from gudlearn.data.row_blocks import in_blocks_of
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.accepted import Request
 from gudlearn.model.means import learned_at_once, means_at_once
@@ -126,6 +127,26 @@ class Sampling:
         """Rows (n_samples, F), float64, of the classes y; without y, of all classes."""
         seed, labels = self._request(n_samples, y, guidance, random_state)
         return self.fitted.sample(n_samples, seed, self.sampler, labels, float(guidance))
+
+    def blocks(self, n_samples, block_size, random_state):
+        """Iterate over the rows of `answer` without conditions, in blocks (block_size, F)."""
+        check_n_samples(n_samples)
+        check_n_samples(block_size, "block_size")
+        seed = derive_seed(random_state)
+        if self.state.constraints is None:
+            parts = self._parts(n_samples, block_size, seed)
+        else:
+            parts = Request(self, None, 1.0, seed).parts(n_samples)
+        return in_blocks_of(parts, block_size)
+
+    def _parts(self, n_samples, block_size, seed):
+        """Yield rows in parts of whole chunks: their rounding depends on the place in a chunk."""
+        chunk = self.fitted.samples_at_once
+        size = chunk * -(-block_size // chunk)
+        for start in range(0, n_samples, size):
+            n = min(size, n_samples - start)
+            labels = self.prior_labels(seed_keys(seed, n, start))
+            yield self.fitted.sample(n, seed, self.sampler, labels, start=start)
 
     def observe(self, n_samples, observation, y, guidance, random_state):
         """Rows that agree with a linear observation, (n_samples[, n_rows], F), float64."""

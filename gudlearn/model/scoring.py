@@ -42,6 +42,10 @@ class Scoring:
         self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
         return self._log_likelihood(rows, self._given(rows, given), excluded).T
 
+    def blocks(self, blocks, given=None):
+        """As `rows_and_errors`, of rows that come in several blocks; ndarray of shape (2, n)."""
+        return np.concatenate([self.rows_and_errors(rows, given) for rows in blocks], axis=1)
+
     def components(self, rows, given=None):
         """ELBO of each row by component, (n, D) or (n, D + F).
 

@@ -6,11 +6,18 @@ import pandas as pd
 from gudlearn._random import row_keys
 from gudlearn.data.columns import as_mask, column_names, masks_of_groups
 from gudlearn.data.draws import with_rows
+from gudlearn.data.first_pass import rows_per_block
 from gudlearn.data.given import as_given, index_of
 from gudlearn.data.labels import label_indices, no_labels
 from gudlearn.data.reading import read_more
+from gudlearn.data.row_blocks import in_blocks_of
 from gudlearn.data.rows import Rows
+from gudlearn.data.streams import Stream, opened
 from gudlearn.data.where import Where
+
+# Blocks of a stream are multiples of this many rows, so that the chunks in which rows are scored
+# are those of all rows together, and the rounding of every score as well.
+_CHUNKS = 256
 
 
 class UserData:
@@ -27,8 +34,36 @@ class UserData:
 
     # In
 
+    def blocks(self, X, y=None):
+        """Yield new data as `Rows`: all of them, or block by block if they are a stream.
+
+        Raises
+        ------
+        ValueError
+            If labels are passed with a stream.
+        """
+        X = opened(X)
+        if not isinstance(X, Stream):
+            yield self.rows(X, y)
+            return
+        if y is not None:
+            raise ValueError(
+                "y= holds labels in memory, but X is larger than memory. Pass blocks of X with "
+                "their labels."
+            )
+        size = rows_per_block(X.n_columns)
+        frames = (frame for _, frame in X.blocks(size))
+        for frame in in_blocks_of(frames, size - size % _CHUNKS):
+            yield self.rows(frame)
+
     def rows(self, X, y=None):
         """New data as `Rows`; a class-conditional model without y gets null labels."""
+        X = opened(X)
+        if isinstance(X, Stream):
+            raise ValueError(
+                "X is larger than memory: fit, score and score_samples read it block by block, "
+                "this method does not. Pass one block of it after another."
+            )
         rows = Rows.of(read_more(self.estimator, X, self.container))
         classes = self.state.classes
         self.state.encoding.bins.check(rows.values)

@@ -1,9 +1,9 @@
 """Training of a network within a budget, and the states that result from it."""
 
 import weakref
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from gudlearn._random import derive_seed
@@ -19,7 +19,8 @@ from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
 from gudlearn.training.ranks import make_fabric, run_on_ranks
 from gudlearn.training.sources import rows_on_device
-from gudlearn.training.split import hold_out, n_held_out
+from gudlearn.training.split import n_held_out, split
+from gudlearn.training.stream_source import StreamSource
 from gudlearn.training.trainer import Batch
 from gudlearn.training.validation import make_validation
 
@@ -28,8 +29,8 @@ from gudlearn.training.validation import make_validation
 _TRAINERS = weakref.WeakKeyDictionary()
 # Rows, or images, on which the importance-sampling density of scores is measured.
 _ROWS_FOR_TIMES, _IMAGES_FOR_TIMES = 128, 32
-# Largest number of images from which the units of a loss are computed.
-_IMAGES_FOR_UNITS = 512
+# Numbers of rows, or images, from which the units of a loss are computed, about, if there are more.
+_ROWS_FOR_UNITS, _IMAGES_FOR_UNITS = 8192, 512
 
 
 class Fit:
@@ -39,7 +40,7 @@ class Fit:
     ----------
     estimator : GUDGenerator
         Its public parameters are read, and its ``state_``, untrained or of an earlier fit.
-    rows : Rows
+    rows : Rows or StreamedRows
     seed : int or None
         None draws one from the estimator's ``random_state``.
     keep : callable (state) -> None
@@ -48,7 +49,7 @@ class Fit:
 
     def __init__(self, estimator, rows, seed, keep):
         self.estimator, self.rows, self.keep = estimator, rows, keep
-        self.state = estimator.state_
+        self.state, self._open = estimator.state_, ExitStack()
         self.seed = starting_seed(estimator) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
         self.checkpoint = open_checkpoint(
@@ -71,7 +72,7 @@ class Fit:
         _TRAINERS.pop(estimator, None)
         small_steps = takes_small_steps(estimator, self.state)
         budget.max_iter = n_epochs(
-            estimator.max_iter, estimator.max_time, len(rows), small_steps
+            estimator.max_iter, estimator.max_time, rows.per_epoch, small_steps
         )
         if self.state.has_images:
             X = rows.values.reshape(len(rows), *self.state.container.sample_shape)
@@ -131,17 +132,20 @@ class Fit:
         after_epoch : callable or None
             See `Hooks`.
         """
+        with self._open:
+            self._train(budget, after_epoch)
+
+    def _train(self, budget, after_epoch):
         if budget.max_iter == 0:
             if self.state.preconditioner.joint() is not None:
                 self._measure_times(self._source(self.rows))
             return
         estimator, state = self.estimator, self.state
         n = n_held_out(len(self.rows), estimator.validation_fraction, state.has_images)
-        held_out = hold_out(self.rows, n, self.seed)
-        train = self.rows.take(np.delete(np.arange(len(self.rows)), held_out))
+        index, train, held_out = split(self.rows, n, self.seed)
         untrained = estimator.fitted_model()
-        self.state = replace(self.state, held_out=held_out if len(held_out) else None)
-        source, held_out = self._source(train), self.rows.take(held_out)
+        self.state = replace(self.state, held_out=index if len(index) else None)
+        source = self._source(train)
         targets = targets_of(estimator, state)
         validation = make_validation(untrained, held_out, self.seed, targets)
         run_epochs(
@@ -156,7 +160,9 @@ class Fit:
                 after_epoch, self._imputation(train, source, validation and (held_out, validation)),
                 state.encoding.extreme_column, self._keep_log, self.checkpoint,
             ),
-            units=loss_units(untrained, train, estimator.loss_weighting, state.has_images),
+            units=loss_units(
+                untrained, train.in_memory, estimator.loss_weighting, state.has_images
+            ),
         )  # fmt: skip
         self._measure_times(source)
 
@@ -166,10 +172,16 @@ class Fit:
         self.keep(self.state)
 
     def _source(self, rows):
+        if rows.in_memory is not rows:
+            state, device = self.state, self.trainer.device
+            source = StreamSource(state.encoding, state.preconditioner, rows, device)
+            return self._open.enter_context(closing(source))
         return rows_on_device(self.state, rows, self.trainer, self.estimator.random_flips)
 
     def _imputation(self, rows, source, held_out):
         """The `Imputation` of missing values of training rows; None if there is none."""
+        if rows.in_memory is not rows:
+            return None
         imputable = self.state.encoding.imputable(rows)
         if imputable is None or not self.state.conditional_rate:
             return None
@@ -288,10 +300,10 @@ def loss_units(fitted, rows, loss_weighting, images):
 
     The prior's term is left out: at the highest noise level it is below a thousandth of a nat.
     """
-    if images:
-        rows = rows.take(slice(None, None, max(1, len(rows) // _IMAGES_FOR_UNITS)))
     if loss_weighting != "likelihood":
         return 1.0, 0.0
+    most = _IMAGES_FOR_UNITS if images else _ROWS_FOR_UNITS
+    rows = rows.take(slice(None, None, max(1, len(rows) // most)))
     fixed = fitted.each_chunk(rows, lambda chunk: fitted.fixed_log_likelihood(chunk).sum(1)).mean()
     n_dimensions = rows.n_observed / len(rows)
     n_active = len(fitted.components.active)

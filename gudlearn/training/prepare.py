@@ -14,6 +14,7 @@ from gudlearn.data.labels import fit_labels, label_indices
 from gudlearn.data.missing import check_no_empty_column
 from gudlearn.data.reading import read_first, read_more
 from gudlearn.data.rows import Rows
+from gudlearn.data.streams import Stream, opened
 from gudlearn.encoding.encoding import Encoding
 from gudlearn.model.build import new_network
 from gudlearn.model.device import resolve_device, to_arrays
@@ -30,6 +31,7 @@ from gudlearn.training.options import (
     target_mask,
 )
 from gudlearn.training.split import hold_out, n_held_out
+from gudlearn.training.streamed_rows import StreamedRows, check_streamable, with_all_gaps
 
 # Parameters on which weights and marginals depend: they may not change in continued fits.
 _LASTING = (
@@ -71,14 +73,11 @@ def first_state(estimator, X, y, whole):
     """
     check_specs(estimator)
     basis = resolve("basis", estimator.basis)
-    values, container = read_first(
-        estimator, X, estimator.shape, resolve("schema", estimator.schema),
-        bin_width=estimator.bin_width, bin_range=estimator.bin_range,
-        on_line=not isinstance(basis, IdentityBasis),
-    )  # fmt: skip
+    seed = starting_seed(estimator) if whole else derive_seed(estimator.random_state)
+    rows, container = _read(estimator, X, basis, whole, seed)
+    shape = getattr(container, "shape", None)
     if whole:
-        check_held_out(estimator, len(values), container)
-    rows, shape = Rows.of(values), getattr(container, "shape", None)
+        check_held_out(estimator, len(rows), container)
     if shape is not None:
         check_no_empty_column(rows.missing, column_names(estimator))
     network = resolve_network(
@@ -92,10 +91,9 @@ def first_state(estimator, X, y, whole):
     encoding = _encoding(estimator, container, rows, basis)
     target_mask(estimator.targets, estimator.conditional_rate, encoding, container)
     schedule = resolve("schedule", estimator.schedule)
-    preconditioner = fit_preconditioner(encoding, rows, estimator.preconditioning)
+    preconditioner = fit_preconditioner(encoding, rows.in_memory, estimator.preconditioning)
     if encoding.ends.active.any():
         encoding.path(schedule)
-    seed = starting_seed(estimator) if whole else derive_seed(estimator.random_state)
     reference = _reference_set(estimator, encoding, rows, container, seed)
     preconditioner = preconditioner.with_reference(reference)
     n_classes = 0 if classes is None else len(classes.labels)
@@ -110,7 +108,7 @@ def first_state(estimator, X, y, whole):
         n_parameters=0 if module is None else sum(p.numel() for p in module.parameters()),
         time_weights=UNIFORM_TIMES,
         conditional_rate=conditional_rate(
-            estimator.conditional_rate, encoding, rows, estimator.targets
+            estimator.conditional_rate, encoding, with_all_gaps(rows), estimator.targets
         ),
         parameters=_lasting_parameters(estimator),
         classes=classes,
@@ -118,6 +116,21 @@ def first_state(estimator, X, y, whole):
         schedule_family=_schedule_family(estimator, schedule),
     )
     return state, rows, seed
+
+
+def _read(estimator, X, basis, whole, seed):
+    """The rows of a first fit, in memory or of a stream, and their container."""
+    schema, X = resolve("schema", estimator.schema), opened(X)
+    options = {
+        "bin_width": estimator.bin_width, "bin_range": estimator.bin_range,
+        "on_line": not isinstance(basis, IdentityBasis),
+    }  # fmt: skip
+    if not isinstance(X, Stream):
+        values, container = read_first(estimator, X, estimator.shape, schema, **options)
+        return Rows.of(values), container
+    check_streamable(estimator, whole)
+    rows = StreamedRows.first(estimator, X, schema, basis, seed, **options)
+    return rows, rows.container
 
 
 def continued_state(estimator, X, y, whole):
@@ -140,6 +153,13 @@ def continued_state(estimator, X, y, whole):
     """
     check_specs(estimator)
     state = estimator.state_
+    X = opened(X)
+    if isinstance(X, Stream):
+        check_streamable(estimator, whole)
+        raise ValueError(
+            "warm_start=True continues with rows in memory, but X is larger than memory. Pass "
+            "blocks of it to partial_fit, or fit with warm_start=False."
+        )
     rows = Rows.of(read_more(estimator, X, state.container))
     if whole:
         check_held_out(estimator, len(rows), state.container)
@@ -216,7 +236,9 @@ def _encoding(estimator, container, rows, basis):
         # A mixture of Gaussians is one in the units of the data only.
         maps = estimator.preconditioning not in ("gaussian", "mixture")
         encoding = Encoding(container.bins, basis, point_masses, names, None, container, maps)
-        return encoding.fit(rows)
+        encoding.fit(rows.in_memory, rows.facts)
+        encoding.basis.check_missing(with_all_gaps(rows).values)
+        return encoding
     shape = container.shape
     bins = _image_bins(estimator, container, rows.values)
     basis = image_basis(estimator.basis, basis, shape)
@@ -244,8 +266,11 @@ def _reference_set(estimator, encoding, rows, container, seed):
     # Distances are those of numbers: categories alone have none.
     if not most or not encoding.ends.numeric.any():
         return None
-    n = n_held_out(len(rows), estimator.validation_fraction, images)
-    held_out = hold_out(rows, n, seed)
+    if rows.in_memory is not rows:
+        rows, held_out = rows.training_sample(), []
+    else:
+        n = n_held_out(len(rows), estimator.validation_fraction, images)
+        held_out = hold_out(rows, n, seed)
     index = np.random.default_rng(seed).permutation(len(rows))
     index = index[np.isin(index, held_out, invert=True)][:most]
     # A single row would find only itself.

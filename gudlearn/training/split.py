@@ -19,6 +19,29 @@ def n_held_out(n_rows, fraction, images):
     return min(int(n_rows * fraction), _MOST_IMAGES if images else _MOST_ROWS)
 
 
+def split(rows, n, seed):
+    """Divide rows into those to train on and about n held-out ones.
+
+    Parameters
+    ----------
+    rows : Rows or StreamedRows
+        Of a stream they were chosen when it was read.
+    n : int
+    seed : int
+
+    Returns
+    -------
+    index : ndarray of int
+        Numbers of the held-out rows.
+    train : Rows or StreamedRows
+    held_out : Rows
+    """
+    if rows.in_memory is not rows:
+        return rows.split()
+    index = hold_out(rows, n, seed)
+    return index, rows.take(np.delete(np.arange(len(rows)), index)), rows.take(index)
+
+
 def hold_out(rows, n, seed):
     """Indices of about n of `Rows`; equal rows are held out together if most are unique.
 

@@ -5,11 +5,12 @@ import pytest
 
 from gudlearn.data.rows import Rows
 from gudlearn.encoding.categories import fit_categories, unseen_probability
+from gudlearn.encoding.facts import RowFacts
 
 
 def fitted(*columns, n_levels):
     rows = Rows.of(np.column_stack(columns).astype(float))
-    return fit_categories(rows, np.arange(len(columns)), np.array(n_levels))
+    return fit_categories(RowFacts(rows), np.arange(len(columns)), np.array(n_levels))
 
 
 def pmfs(categories):
