@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 import gudlearn
-from gudlearn import BlockBasis, IdentityBasis, PCABasis, Schema
+from gudlearn import BlockBasis, IdentityBasis, PCABasis, Schema, Training
 from gudlearn.data import first_pass, streams, summaries
 from gudlearn.model import user_data
 from gudlearn.training import fit, loop, streamed_rows
@@ -322,6 +322,8 @@ def test_errors_come_before_training(small_buffers, monkeypatch):
         small(class_conditional=True).fit(Frames(X), y)
     with pytest.raises(ValueError, match="shape=.3, 1. says that X holds images"):
         small(shape=(3, 1)).fit(Frames(X))
+    with pytest.raises(ValueError, match="training__devices=2 needs rows in memory"):
+        small(training=Training(devices=2)).fit(Frames(X))
     with pytest.raises(ValueError, match="partial_fit takes rows in memory.* one block after"):
         small().partial_fit(Frames(X))
     with pytest.raises(ValueError, match="was first read, and .* when it was read again"):
