@@ -459,20 +459,22 @@ def test_the_benchmark_of_sweeps_runs_and_resumes(monkeypatch, tmp_path, capsys)
     assert capsys.readouterr().out == first[first.index("digits, seed 0, 2 schedules") :]
 
 
-def test_the_streaming_benchmark_measures_both_fits_and_resumes(tmp_path):
+def test_the_streaming_benchmark_measures_both_fits_and_resumes(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pyarrow")
-    out = tmp_path / "results.jsonl"
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    streaming, out = importlib.import_module("streaming"), tmp_path / "results.jsonl"
     command = [
-        sys.executable, BENCHMARKS / "streaming.py", "--rows", "1200", "--in-memory", "600",
-        "--seconds", "30", "--max-iter", "1", "--network-width", "8", "--out", out,
+        "streaming.py", "--rows", "600", "--in-memory", "300", "--seconds", "30",
+        "--max-iter", "1", "--network-width", "8", "--out", str(out),
     ]  # fmt: skip
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
-    memory, stream, *ratios = (json.loads(line) for line in first.stdout.splitlines())
+    monkeypatch.setattr(sys, "argv", command)
+    streaming.main()
+    memory, stream, *ratios = map(json.loads, capsys.readouterr().out.splitlines())
     assert (memory["fit"], stream["fit"]) == ("memory", "stream")
-    assert (memory["rows_of_fit"], stream["rows_of_fit"]) == (600, 1200)
+    assert (memory["rows_of_fit"], stream["rows_of_fit"]) == (300, 600)
     for line in (memory, stream):
         assert line["rows_seen"] > 0 and 50 < line["peak_mib"] < 4000
     assert len(ratios) == 2
-    second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert [json.loads(line) for line in second.stdout.splitlines()] == ratios
+    streaming.main()
+    assert list(map(json.loads, capsys.readouterr().out.splitlines())) == ratios
     assert len(out.read_text().splitlines()) == 2

@@ -65,8 +65,10 @@ class Constraints:
                 return f"forbid_unseen={names}", wrong
         return None, np.zeros(len(values), bool)
 
-    def check(self, values, schema):
+    def check(self, values, schema, first_row=0):
         """Raise if rows of fields (n, n_fields) violate a constraint; missing values do not.
+
+        Rows are numbered from ``first_row`` on in messages.
 
         Raises
         ------
@@ -75,7 +77,7 @@ class Constraints:
         what, wrong = self.violated(values, schema)
         if what is None:
             return
-        rows = np.flatnonzero(wrong)
+        rows = first_row + np.flatnonzero(wrong)
         more = ", ..." if len(rows) > _MOST_LISTED else ""
         raise ValueError(
             f"{len(rows)} of {len(values)} rows violate {what}: rows "

@@ -3,10 +3,11 @@
 import numpy as np
 
 from gudlearn.data.columns import column_names
+from gudlearn.data.frames import Table
 from gudlearn.data.reading import first_table, next_table
 from gudlearn.data.sketches import RowSample
 from gudlearn.data.streams import read_ahead
-from gudlearn.data.summaries import ColumnSummary, StreamedTable
+from gudlearn.data.summaries import ColumnSummary
 
 #: Rows of the sample, and fewer where they would have more entries. Marginals of more rows in
 #: memory are fitted to no more of them, and the joint Gaussian to fewer.
@@ -35,7 +36,8 @@ def summarised(estimator, stream, seed):
 
     Returns
     -------
-    table : StreamedTable
+    table : Table
+        Of summaries, with the sample.
     index : ndarray of int
         Numbers of the rows of the sample, ascending.
 
@@ -62,4 +64,4 @@ def summarised(estimator, stream, seed):
     columns = [
         summary.column(raw) for summary, raw in zip(summaries, drawn.columns, strict=True)
     ]
-    return StreamedTable(drawn.kind, columns, start + table.n_rows, None, drawn), index
+    return Table(drawn.kind, columns, start + table.n_rows, sample=drawn), index

@@ -48,17 +48,20 @@ class Table:
     n_rows : int
     block : ndarray of shape (n, F) or None
         The array of floats that the table is, if it is one.
+    sample : Table or None
+        Some of the rows, where columns are summaries (`StreamedColumn`) of more than memory holds.
     """
 
     kind: TableKind
     columns: list
     n_rows: int
     block: np.ndarray | None = None
+    sample: object = None
 
     @property
     def in_memory(self):
-        """The rows that are in memory, a `Table`: all of them."""
-        return self
+        """The rows that are in memory, a `Table`."""
+        return self if self.sample is None else self.sample
 
 
 class FloatColumns:

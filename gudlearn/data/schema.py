@@ -94,7 +94,7 @@ class Schema(Versioned, BaseEstimator):
         Parameters
         ----------
         X : ndarray of shape (n, F), frame of pandas, polars or pyarrow, or Table
-            A `StreamedTable` stands for more rows than memory holds.
+            A table with a sample stands for more rows than memory holds.
         names : list of str
             Names of the columns, for messages.
         bin_width : "auto", None, number or array-like of shape (F,)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from gudlearn.data.column_types import infinite_message
-from gudlearn.data.frames import Table
 from gudlearn.data.sketches import DistinctCount, Divisor, GridWitnesses
 
 #: Columns with more distinct values than this are known by their summaries and a sample.
@@ -78,26 +77,6 @@ class StreamedColumn:
                 f"{MOST_DISTINCT}. Leave the type out, or drop the column."
             )
         return distinct
-
-
-@dataclass(frozen=True, eq=False)
-class StreamedTable(Table):
-    """A table of which only summaries of the columns and some rows are in memory.
-
-    Parameters
-    ----------
-    kind, columns, n_rows, block : see `Table`
-        Columns are those of all rows.
-    sample : Table
-        Some of the rows.
-    """
-
-    sample: Table | None = None
-
-    @property
-    def in_memory(self):
-        """The rows that are in memory, a `Table`."""
-        return self.sample
 
 
 class ColumnSummary:

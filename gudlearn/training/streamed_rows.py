@@ -79,7 +79,7 @@ class StreamedRows:
             values = container.read(frame)
             facts.add(values, start)
             if container.constraints is not None:
-                container.constraints.check(values, container)
+                container.constraints.check(values, container, start)
             held_out.add(start, len(values), values)
         stream.complete(facts.n_rows)
         return cls(stream, container, sample, index, facts, held_out, seed)

@@ -6,10 +6,10 @@ import pytest
 
 from gudlearn import Schema
 from gudlearn.data import summaries
-from gudlearn.data.frames import read_table
+from gudlearn.data.frames import Table, read_table
 from gudlearn.data.grids import find_width
 from gudlearn.data.sketches import DistinctCount, Divisor, GridWitnesses, RowSample
-from gudlearn.data.summaries import ColumnSummary, StreamedTable
+from gudlearn.data.summaries import ColumnSummary
 from streams import mixed_rows
 
 
@@ -98,7 +98,7 @@ def test_the_divisor_of_witnesses_is_that_of_all_numbers(values):
 
 
 def streamed(frame, sizes=7, sample=1000):
-    """A `StreamedTable` of a frame."""
+    """The summaries and a sample of a frame, as a table."""
     names = list(frame)
     columns, draw = [ColumnSummary(name) for name in names], RowSample(sample, 0)
     for index in np.array_split(np.arange(len(frame)), sizes):
@@ -108,7 +108,7 @@ def streamed(frame, sizes=7, sample=1000):
             column.add(raw, int(index[0]))
     some = read_table(draw.rows()[1], names)
     columns = [c.column(raw) for c, raw in zip(columns, some.columns, strict=True)]
-    return StreamedTable(some.kind, columns, len(frame), None, some)
+    return Table(some.kind, columns, len(frame), sample=some)
 
 
 def decided(schema):

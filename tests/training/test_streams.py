@@ -62,7 +62,7 @@ def test_small_parquet_files_are_fitted_as_a_table_in_memory(tmp_path):
 
 def test_a_streamed_fit_knows_what_a_fit_in_memory_knows(small_buffers, monkeypatch):
     few_draws(monkeypatch)
-    frame = mixed_rows(2500)
+    frame = mixed_rows(2500)[["normal", "skewed", "count", "shop", "zero", "gaps"]]
     # Rare, and at the end: no sample of 1000 rows is sure to hold it.
     frame.loc[2490, ["shop", "normal"]] = ["rare", 9.0]
     one, other = (small(max_iter=0).fit(X) for X in (Frames(frame), frame))
@@ -80,7 +80,7 @@ def test_a_streamed_fit_knows_what_a_fit_in_memory_knows(small_buffers, monkeypa
     assert unmapped.sum() > 3 and encoding.warp.columns[1]
     assert encoding.basis.mean_[unmapped] == pytest.approx(known.basis.mean_[unmapped], rel=1e-9)
     difference = one.score_samples(frame[:100]) - other.score_samples(frame[:100])
-    # The marginals of eight columns are those of 1000 rows in place of 2500: each of their
+    # The marginals of six columns are those of 1000 rows in place of 2500: each of their
     # parameters, some ten a column, costs about half a nat over the number of rows.
     assert abs(difference.mean()) < 0.2
 
@@ -120,10 +120,10 @@ def test_held_out_rows_are_fixed_and_never_trained_on(small_buffers):
 
 def test_fits_of_one_seed_are_equal_and_order_changes_from_pass_to_pass(small_buffers, tmp_path):
     X = as_memmap(continuous(2000), tmp_path / "x.dat")
-    one, other = (small(max_iter=5).fit(X) for _ in range(2))
+    one, other = (small().fit(X) for _ in range(2))
     for name, weights in one.weights_.items():
         assert np.array_equal(weights, other.weights_[name])
-    another = small(max_iter=5, random_state=1).fit(X)
+    another = small(random_state=1).fit(X)
     assert any(not np.array_equal(another.weights_[k], one.weights_[k]) for k in one.weights_)
     rows = streamed_rows.StreamedRows.first(
         one, streams.ArrayStream(X), Schema(), IdentityBasis(), 0
@@ -184,11 +184,11 @@ def test_seconds_end_a_fit_inside_an_epoch_and_evaluations_happen(monkeypatch):
 
     monkeypatch.setattr(fit, "run_epochs", run)
     patient = {"early_stopping": True, "n_iter_no_change": 99}
-    gen = small(max_iter="auto", max_time=200.0, batch_size=64, **patient)
+    gen = small(max_iter="auto", max_time=100.0, batch_size=64, **patient)
     gen.fit(Frames(continuous(5000)))
-    # Of an epoch of 62 steps the fourth is cut off, and the learning rate has decayed to zero.
-    assert len(run.rates) == 200 and run.rates[-1] == pytest.approx(1 / 200)
-    assert gen.n_iter_ == 4 and len(gen.validation_scores_) == 5
+    # Of an epoch of 62 steps the second is cut off, and the learning rate has decayed to zero.
+    assert len(run.rates) == 100 and run.rates[-1] == pytest.approx(1 / 100)
+    assert gen.n_iter_ == 2 and len(gen.validation_scores_) == 3
 
 
 def test_missing_values_are_trained_on_and_scored(small_buffers):
@@ -339,7 +339,7 @@ def test_errors_come_before_training(small_buffers, monkeypatch):
     with pytest.raises(ValueError, match="Column 'x1' holds .* in row 990, which is not a whole"):
         small(bin_width=1.0).fit(Frames(X))
     X[990, 1] = -3
-    with pytest.raises(ValueError, match="1 of .* rows violate 'x1 >= 0'"):
+    with pytest.raises(ValueError, match="rows violate 'x1 >= 0': rows 990. C"):
         small(schema=Schema(constraints=["x1 >= 0"])).fit(Frames(X))
 
 
