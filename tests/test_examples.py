@@ -414,6 +414,8 @@ def test_the_benchmark_of_patterns_hides_what_it_says(monkeypatch, tmp_path, cap
 def test_a_killed_fit_goes_on_in_the_benchmark_of_checkpoints(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     script = importlib.import_module("checkpoints")
+    # The processes that it kills have no salt.
+    monkeypatch.setattr("gudlearn._random.SALT", 0)
     argv = ["--quick", "--kills", "1", "--kinds", "table", "--seconds", "1", "--interval", "0.1"]
     assert script.main([*argv, "--out", str(tmp_path / "results.jsonl")]) == 0
     kills, cost = map(json.loads, capsys.readouterr().out.splitlines())

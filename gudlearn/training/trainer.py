@@ -254,8 +254,8 @@ class Trainer:
         for parameter in self._parameters:
             parameter.grad = None
         n_rows = len(batch.x0)
-        loss = torch.zeros((), device=self.device)
-        terms, bins = torch.zeros((2, n_rows), device=self.device)
+        like = {"device": self.device, "dtype": torch.float32}
+        loss, (terms, bins) = torch.zeros((), **like), torch.zeros((2, n_rows), **like)
         for part in self._own_parts(n_rows):
             fraction = len(part) / n_rows
             part_loss, mean, of_rows, of_bins = self.batch_loss(batch.part(part), imputed)
