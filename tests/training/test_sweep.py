@@ -232,9 +232,10 @@ def test_each_schedule_is_trained_by_itself_before_it_is_scored():
     X, grid = dependent(), {"schedule__window": [1, 2]}
     # Columns that nearly agree, of which an untrained product of marginals knows nothing.
     gen = family(max_iter=1, preconditioning="marginal").fit(X)
-    plain, after = gen.sweep(X[::4], grid).results, {"X_train": X, "adapt_iter": 40}
+    plain, after = gen.sweep(X[::4], grid).results, {"X_train": X, "adapt_iter": 100}
     swept = gen.sweep(X[::4], grid, **after)
-    assert (swept.results["bits_per_dim"] < plain["bits_per_dim"] - 0.2).all()
+    # Over salts it is 1.1 less, with a standard deviation of 0.07.
+    assert (swept.results["bits_per_dim"] < plain["bits_per_dim"] - 0.5).all()
     best = swept.best_estimator
     assert best.n_iter_ == gen.n_iter_ and best.state_.schedule_family is None
     # One schedule is adapted as it is among several.
