@@ -155,10 +155,13 @@ def test_training_learns_from_rows_with_missing_values():
     X = continuous(300)
     X[:, 1] = np.abs(X[:, 0])
     partial = with_missing(X, 0.3)
-    model = small(targets="all", max_iter=120, schema=Schema(gaussianize=False)).fit(partial)
+    model = small(
+        targets="all", max_iter=100, batch_size=50, validation_fraction=0,
+        schema=Schema(gaussianize=False),
+    ).fit(partial)  # fmt: skip
     rows = np.column_stack([np.linspace(-1.5, 1.5, 7), np.full((7, 2), np.nan)])
     found = model.conditional_mean(rows)[:, 1]
-    # Over salts it is 0.12 with a standard deviation of 0.02.
+    # Over salts it is 0.11 with a standard deviation of 0.02.
     assert np.abs(found - np.abs(rows[:, 0])).mean() < 0.35
     assert model.state_.at_once
 
