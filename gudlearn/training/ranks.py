@@ -6,6 +6,9 @@ carries the sums (extra ``distributed``).
 """
 
 import os
+import pickle
+import tempfile
+from pathlib import Path
 
 import torch
 
@@ -126,9 +129,15 @@ def run_on_ranks(fabric, function, *args):
     RuntimeError
         If a process ends or raises an error: within seconds, and the others are ended.
     """
-    task, environment = _Task(function, fabric.world_size, args), dict(os.environ)
+    if _launched() is not None:
+        fabric.launch()
+        return function(Ranks(fabric), *args)
+    environment = dict(os.environ)
     try:
-        return fabric.launch(task).value
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "result")
+            fabric.launch(_Task(function, fabric.world_size, path, args))
+            return pickle.loads(path.read_bytes())
     except (
         torch.multiprocessing.ProcessRaisedException,
         torch.multiprocessing.ProcessExitedException,
@@ -145,22 +154,21 @@ def run_on_ranks(fabric, function, *args):
             del os.environ[name]
 
 
-class _Result:
-    """A result of which Fabric moves no part."""
-
-    def __init__(self, value):
-        self.value = value
-
-
 class _Task:
-    """A call with its arguments, of which Fabric moves no part."""
+    """A call with its arguments, of which Fabric moves no part, in a new process.
 
-    def __init__(self, function, n_processes, args):
-        self._function, self._args, self._salt = function, args, _random.SALT
-        self._n_threads = max(1, torch.get_num_threads() // n_processes)
+    The first rank writes the result to a file: Fabric would wait for the end of the process before
+    it reads a result from it, and a process waits until a large one is read.
+    """
+
+    def __init__(self, function, n_processes, path, args):
+        self._function, self._path, self._args = function, path, args
+        self._salt, self._n_threads = _random.SALT, max(1, torch.get_num_threads() // n_processes)
 
     def __call__(self, fabric):
-        if _launched() is None:
-            torch.set_num_threads(self._n_threads)
+        torch.set_num_threads(self._n_threads)
         _random.SALT = self._salt
-        return _Result(self._function(Ranks(fabric), *self._args))
+        ranks = Ranks(fabric)
+        result = self._function(ranks, *self._args)
+        if ranks.index == 0:
+            self._path.write_bytes(pickle.dumps(result))

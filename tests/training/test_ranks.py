@@ -110,7 +110,9 @@ def test_the_first_rank_says_when_the_time_is_over():
 def test_a_fit_on_two_processes_is_that_of_one_with_two_parts():
     pytest.importorskip("lightning_fabric")
     X, environment = continuous(60), dict(os.environ)
-    settings = {"network": NETWORK, "batch_size": 20, "max_iter": 3}
+    # Weights of more than 64 kB, which a pipe does not hold.
+    network = MLP(width=128, n_blocks=1, dropout=0.1)
+    settings = {"network": network, "batch_size": 20, "max_iter": 3}
     alone = small(**settings, accumulation_steps=2).fit(X)
     two = small(**settings, training=Training(devices=2)).fit(X)
     np.testing.assert_allclose(two.loss_curve_, alone.loss_curve_, rtol=1e-5)
