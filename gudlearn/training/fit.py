@@ -216,7 +216,7 @@ def train_on_rank(ranks, estimator, rows, seed, limits):
     if ranks.index > 0:
         estimator.set_params(verbose=0)
     fit = Fit(estimator, rows, seed, lambda state: None)
-    fit.trainer.ranks = ranks
+    fit.trainer.join(ranks)
     if fit.checkpoint is not None:
         fit.checkpoint.writes = ranks.index == 0
     # All ranks have read a checkpoint before one writes the next.

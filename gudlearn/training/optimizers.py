@@ -8,6 +8,7 @@ import torch
 from torch.optim.adamw import adamw
 
 from gudlearn.model.device import autocast_type
+from gudlearn.training.ranks import OneRank
 
 # Coefficients of the Newton-Schulz iteration, and its number of steps. They drive singular values
 # towards 1 fast rather than exactly (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
@@ -82,6 +83,8 @@ class Muon:
         for matrix in matrices:
             shapes.setdefault(matrix.shape, []).append(matrix)
         self._groups = [(same, torch.zeros_like(torch.stack(same))) for same in shapes.values()]
+        #: The processes that divide the matrices, an object of `gudlearn.training.ranks`.
+        self.ranks = OneRank()
 
     def state_dict(self):
         """Momentum of each group of matrices of one shape."""
@@ -98,10 +101,20 @@ class Muon:
         for matrices, momentum in self._groups:
             gradient = torch.stack([matrix.grad for matrix in matrices])
             momentum.lerp_(gradient, 1 - self.MOMENTUM)
-            update = orthogonalized(gradient.lerp_(momentum, self.MOMENTUM))
+            update = self._orthogonalized(gradient.lerp_(momentum, self.MOMENTUM))
             size = _RMS * max(update.shape[1:]) ** 0.5
             torch._foreach_mul_(matrices, 1 - rate * self.weight_decay)
             torch._foreach_add_(matrices, list(update.unbind()), alpha=-rate * size)
+
+    def _orthogonalized(self, matrices):
+        """`orthogonalized` matrices (k, m, n), of which each rank does a part."""
+        if self.ranks.size == 1:
+            return orthogonalized(matrices)
+        update = torch.zeros_like(matrices)
+        own = torch.arange(len(matrices)).tensor_split(self.ranks.size)[self.ranks.index]
+        if len(own):
+            update[own] = orthogonalized(matrices[own])
+        return self.ranks.total(update)
 
 
 def _copy(tensors, values):

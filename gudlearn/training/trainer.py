@@ -126,6 +126,13 @@ class Trainer:
         #: Generators of the network's layers, while it is trained.
         self.layer_generators = []
 
+    def join(self, ranks):
+        """Train as one of several processes."""
+        self.ranks = ranks
+        for optimizer in self._optimizers:
+            if hasattr(optimizer, "ranks"):
+                optimizer.ranks = ranks
+
     def state_dict(self):
         """All that steps change, a dict of tensors, which are not copied, and plain values."""
         return {
