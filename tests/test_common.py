@@ -43,7 +43,7 @@ SKIPPED = "check_array_api_input"
 # Wants an accuracy of 0.83 on numbers that it rounds to levels, which need training.
 ACCURATE = "check_classifiers_train"
 TRAINED = {
-    "generator__max_iter": 30, "generator__validation_fraction": 0,
+    "generator__max_iter": 100, "generator__validation_fraction": 0,
     "generator__network__width": 8, "generator__learning_rate_init": 0.02,
 }  # fmt: skip
 
