@@ -52,6 +52,8 @@ class Checkpoint:
         Shapes of the weights.
     prepared : str
         Hash of what fit has prepared.
+    writes : bool
+        Whether this process writes; of several that train together one does.
 
     Attributes
     ----------
@@ -59,12 +61,11 @@ class Checkpoint:
         State of the run in the file; None if there is none, or none has begun.
     """
 
-    def __init__(self, path, interval, identity, seed, shapes, prepared):
+    def __init__(self, path, interval, identity, seed, shapes, prepared, writes=True):
         self.path, self.interval, self.run = os.path.abspath(path), interval, None
         self._identity, self._seed, self._shapes, self._prepared = identity, seed, shapes, prepared
         self._written, self._cost, self._failed = time.monotonic(), 0.0, False
-        #: Whether this process writes; of several that train together one does.
-        self.writes = True
+        self.writes = writes
 
     def open(self, content):
         """Read the file, or write the first one.
@@ -81,8 +82,11 @@ class Checkpoint:
         OSError
             If there is none, and it cannot be written.
         """
-        archive.remove_leftovers(self.path)
+        if self.writes:
+            archive.remove_leftovers(self.path)
         found = _read(self.path)
+        if found is None and not self.writes:
+            return
         if found is None:
             try:
                 self._write({"begun": content})
@@ -204,7 +208,7 @@ def starting_seed(estimator):
     return derive_seed(estimator.random_state)
 
 
-def open_checkpoint(estimator, state, rows, trainer, seed, continued):
+def open_checkpoint(estimator, state, rows, trainer, seed, continued, writes=True):
     """The `Checkpoint` of a fit, opened; None if it has none, or nothing to train.
 
     Parameters
@@ -217,6 +221,8 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     seed : int
     continued : bool
         Whether training starts from the weights of an earlier fit.
+    writes : bool
+        Whether this process writes.
     """
     spec = resolve("training", estimator.training)
     if spec.checkpoint is None or trainer is None or estimator.max_iter == 0:
@@ -231,7 +237,7 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued):
     checkpoint = Checkpoint(
         spec.checkpoint, spec.checkpoint_interval,
         fingerprint(estimator, state, rows, seed, trainer.device, continued), seed, shapes,
-        prepared.hexdigest(),
+        prepared.hexdigest(), writes,
     )  # fmt: skip
     checkpoint.open(trainer.state_dict())
     return checkpoint

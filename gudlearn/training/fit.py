@@ -17,7 +17,7 @@ from gudlearn.training.checkpoints import explained_interrupt, open_checkpoint, 
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
-from gudlearn.training.ranks import make_fabric, run_on_ranks
+from gudlearn.training.ranks import is_first, make_fabric, run_on_ranks
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import n_held_out, split
 from gudlearn.training.stream_source import StreamSource
@@ -45,16 +45,23 @@ class Fit:
         None draws one from the estimator's ``random_state``.
     keep : callable (state) -> None
         Receives every new `ModelState`, also if an error ends training.
+    continued : bool or None
+        Whether training starts from the weights of an earlier fit; None: if there is no seed.
+    writes : bool or None
+        Whether this process writes checkpoints; None: if it is the first of those that torchrun or
+        SLURM have started.
     """
 
-    def __init__(self, estimator, rows, seed, keep):
+    def __init__(self, estimator, rows, seed, keep, continued=None, writes=None):
         self.estimator, self.rows, self.keep = estimator, rows, keep
         self.state, self._open = estimator.state_, ExitStack()
+        self.continued = seed is None if continued is None else continued
         self.seed = starting_seed(estimator) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
         self.checkpoint = open_checkpoint(
-            estimator, self.state, rows, self.trainer, self.seed, continued=seed is None
-        )
+            estimator, self.state, rows, self.trainer, self.seed, self.continued,
+            is_first(resolve("training", estimator.training)) if writes is None else writes,
+        )  # fmt: skip
 
     def run(self, X, budget, make_context):
         """Train, and call scikit-learn's callbacks.
@@ -95,7 +102,7 @@ class Fit:
             return
         limits = budget.max_iter, budget.max_time, budget.seconds
         self.state = run_on_ranks(
-            fabric, train_on_rank, self.estimator, self.rows, self.seed, limits
+            fabric, train_on_rank, self.estimator, self.rows, self.seed, self.continued, limits
         )
         self.keep(self.state)
 
@@ -197,7 +204,7 @@ class Fit:
         self.keep(self.state)
 
 
-def train_on_rank(ranks, estimator, rows, seed, limits):
+def train_on_rank(ranks, estimator, rows, seed, continued, limits):
     """Train as one rank of several, and return the `ModelState`.
 
     Parameters
@@ -207,6 +214,8 @@ def train_on_rank(ranks, estimator, rows, seed, limits):
         Prepared, not trained.
     rows : Rows
     seed : int
+    continued : bool
+        Whether training starts from the weights of an earlier fit.
     limits : (max_iter, max_time, seconds)
         The budget, and the seconds of it that were spent.
     """
@@ -215,10 +224,11 @@ def train_on_rank(ranks, estimator, rows, seed, limits):
         estimator.set_params(device=str(ranks.device))
     if ranks.index > 0:
         estimator.set_params(verbose=0)
-    fit = Fit(estimator, rows, seed, lambda state: None)
+    # Processes that were started together may have drawn other seeds.
+    seed, estimator.state_ = ranks.agreed((seed, estimator.state_))
+    writes = ranks.index == 0
+    fit = Fit(estimator, rows, seed, lambda state: None, continued, writes)
     fit.trainer.join(ranks)
-    if fit.checkpoint is not None:
-        fit.checkpoint.writes = ranks.index == 0
     # All ranks have read a checkpoint before one writes the next.
     ranks.agreed(0.0)
     budget = Budget(max_iter, max_time, ranks=ranks)

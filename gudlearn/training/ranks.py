@@ -28,7 +28,7 @@ class OneRank:
         return vector
 
     def agreed(self, value):
-        """The value of the first rank, a float."""
+        """The value of the first rank."""
         return value
 
 
@@ -51,7 +51,7 @@ class Ranks:
         return self._fabric.all_reduce(vector, reduce_op="sum")
 
     def agreed(self, value):
-        """The value of the first rank, a float."""
+        """The value of the first rank."""
         return self._fabric.broadcast(value)
 
 
@@ -119,6 +119,19 @@ def _launched():
         if size in os.environ and int(os.environ[size]) > 1:
             return int(os.environ[size]), int(os.environ.get(local, os.environ[size]))
     return None
+
+
+def is_first(training):
+    """Whether this process is the first of those that train together, or trains alone.
+
+    Parameters
+    ----------
+    training : Training
+    """
+    joins = training.strategy == "ddp" or (training.devices > 1 and training.strategy == "auto")
+    if not joins or _launched() is None:
+        return True
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def run_on_ranks(fabric, function, *args):

@@ -9,9 +9,11 @@ import torch
 
 from gudlearn import MLP, GUDGenerator, Training
 from gudlearn.data.rows import Rows
+from gudlearn.training.checkpoints import Checkpoint
 from gudlearn.training.fit import train_on_rank
 from gudlearn.training.loop import Budget
-from gudlearn.training.ranks import OneRank, make_fabric
+from gudlearn.training.ranks import OneRank, is_first, make_fabric
+from gudlearn.training.trainer import Trainer
 from small import continuous, small, with_missing
 
 NETWORK = MLP(width=16, n_blocks=1, dropout=0.1)
@@ -42,6 +44,10 @@ class Threads:
         return value
 
 
+class Interrupted(BaseException):
+    """Ends training in the middle."""
+
+
 def on_threads(estimators, rows, size, max_time=None):
     """States that ranks end with, each with an estimator of its own."""
     barrier, board, states = threading.Barrier(size, timeout=60), {}, [None] * size
@@ -49,7 +55,11 @@ def on_threads(estimators, rows, size, max_time=None):
     def run(index):
         ranks, estimator = Threads(index, size, barrier, board), estimators[index]
         limits = (None if max_time else estimator.max_iter), max_time, 0.0
-        states[index] = train_on_rank(ranks, estimator, rows, 0, limits)
+        try:
+            seed = estimator.random_state
+            states[index] = train_on_rank(ranks, estimator, rows, seed, False, limits)
+        except Interrupted:
+            pass
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(size)]
     for thread in threads:
@@ -71,7 +81,7 @@ def test_ranks_learn_what_one_process_learns_from_as_many_parts(size, n_parts):
     X = with_missing(continuous(62), 0.2)
     rows = Rows.of(X)
     alone = untrained(X, accumulation_steps=size * n_parts)
-    expected = train_on_rank(Alone(), alone, rows, 0, (3, None, 0.0))
+    expected = train_on_rank(Alone(), alone, rows, 0, False, (3, None, 0.0))
     estimators = [untrained(X, accumulation_steps=n_parts) for _ in range(size)]
     states = on_threads(estimators, rows, size)
     for state in states:
@@ -82,8 +92,40 @@ def test_ranks_learn_what_one_process_learns_from_as_many_parts(size, n_parts):
     for name, value in states[0].weights.items():
         np.testing.assert_array_equal(states[1].weights[name], value)
     # They learned something, and other parts are other noise.
-    once = train_on_rank(Alone(), untrained(X), rows, 0, (3, None, 0.0))
+    once = train_on_rank(Alone(), untrained(X), rows, 0, False, (3, None, 0.0))
     assert np.abs(once.history.losses[0] - expected.history.losses[0]) > 1e-4
+
+
+def test_ranks_go_on_from_a_checkpoint_that_the_first_one_wrote(tmp_path, monkeypatch):
+    X = with_missing(continuous(62), 0.2)
+    rows, path = Rows.of(X), tmp_path / "fit.ckpt"
+    training = Training(checkpoint=path)
+    expected = on_threads([untrained(X) for _ in range(2)], rows, 2)[0]
+    # A checkpoint after each step; both ranks end after five of nine steps.
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.writes)
+    step = Trainer.step
+
+    def interrupted(self, *args):
+        if self.steps == 5:
+            raise Interrupted
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    estimators = [untrained(X).set_params(training=training) for _ in range(2)]
+    assert on_threads(estimators, rows, 2) == [None, None]
+    assert [file.name for file in tmp_path.iterdir()] == ["fit.ckpt"]
+    steps = []
+
+    def counted(self, *args):
+        steps.append(self.steps)
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    for state in on_threads(estimators, rows, 2):
+        for name, value in expected.weights.items():
+            np.testing.assert_array_equal(state.weights[name], value)
+        assert state.history.losses == expected.history.losses
+    assert min(steps) == 5
 
 
 class Alone(OneRank):
@@ -166,6 +208,25 @@ def test_the_number_of_processes_is_that_of_torchrun(monkeypatch):
         make_fabric(cpu, 3, "auto")
     # A fit that does not ask for it trains alone.
     assert make_fabric(cpu, 1, "auto") is None
+
+
+def test_the_first_of_launched_processes_writes(monkeypatch):
+    together, alone = Training(strategy="ddp"), Training()
+    assert is_first(together) and is_first(alone)
+    for name, value in {**LAUNCHED, "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert not is_first(together) and not is_first(Training(devices=2)) and is_first(alone)
+    assert is_first(Training(devices=2, strategy="ddp_spawn"))
+    monkeypatch.setenv("RANK", "0")
+    assert is_first(together)
+
+
+def test_ranks_that_drew_other_seeds_train_one_network():
+    X = with_missing(continuous(62), 0.2)
+    estimators = [untrained(X, random_state=seed) for seed in (0, 1)]
+    first, second = on_threads(estimators, Rows.of(X), 2)
+    for name, value in first.weights.items():
+        np.testing.assert_array_equal(second.weights[name], value)
 
 
 @pytest.mark.parametrize(
