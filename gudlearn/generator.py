@@ -158,7 +158,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         the initial ones.
     validation_fraction : float in [0, 1), default=0.1
         Fraction of the rows, at most 8192 (512 images), that are held out to choose the best
-        weights. The network is never trained on them; basis and marginals are fitted to all rows.
+        weights; untrained ones only if others are worse by more than a standard error. The
+        network is never trained on them; basis and marginals are fitted to all rows.
     n_iter_no_change : int, default=10
         Evaluations without progress before stopping early; there are about 30 in a full run.
     tol : float, default=1e-4
@@ -354,7 +355,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             several times during training, unless ``conditional_rate`` is 0.
             A table that is larger than memory is the path of a Parquet file or of a folder of them
             (``str`` or ``Path``; ``pip install "gudlearn[stream]"``), a 2-D ``numpy.memmap``, an
-            object whose ``__iter__`` yields frames or 2-D arrays anew at each call, or a
+            object whose ``__iter__`` yields frames or 2-D arrays, the same at each call, or a
             ``torch.utils.data.Dataset`` whose items are rows. Up to 25 million entries it is read
             into memory; beyond, it is read block by block, and an epoch is 131,072 of its rows, or
             fewer if they are wide. See the page on data larger than memory.

@@ -74,8 +74,8 @@ def _frames_of(X):
     if rows is X or rows is iter(X):
         raise TypeError(
             f"X is a {type(X).__name__}, which can be read only once, but a fit reads its rows "
-            "several times. Pass an object whose __iter__ starts anew at each call, such as a "
-            "list of frames, or a class with a generator method __iter__."
+            "several times. Pass an object whose __iter__ starts at the first row at each call, "
+            "such as a list of frames, or a class with a generator method __iter__."
         )
     first = next(rows, None)
     blocks = isinstance(first, np.ndarray) and first.ndim == 2 and not isinstance(X, list | tuple)
@@ -130,7 +130,8 @@ class Stream(ABC):
         if self.n_rows is not None and n_rows != self.n_rows:
             raise ValueError(
                 f"X had {self.n_rows} rows when it was first read, and {n_rows} when it was read "
-                "again. Its __iter__ must start anew at each call and yield the same frames."
+                "again. Its __iter__ must start at the first row at each call and yield the "
+                "same frames."
             )
         self.n_rows = n_rows
 
@@ -247,7 +248,7 @@ class FrameStream(Stream):
     Parameters
     ----------
     frames : iterable
-        Each ``iter(frames)`` yields the same frames anew.
+        Each ``iter(frames)`` yields the same frames.
     begun : iterator or None
         Has all frames, too; read first, where one of them has been looked at.
     """
@@ -267,9 +268,11 @@ class FrameStream(Stream):
             start += n
         if not start:
             raise ValueError(
-                "X yields no rows. Its __iter__ must start anew at each call and yield frames."
+                "X yields no rows. Its __iter__ must start at the first row at each call and yield "
+                "frames."
                 if self.n_rows is None else f"X yielded {self.n_rows} rows when it was first read, "
-                "and none when it was read again. Its __iter__ must start anew at each call."
+                "and none when it was read again. Its __iter__ must start at the first row at each "
+                "call."
             )  # fmt: skip
         self.complete(start)
 

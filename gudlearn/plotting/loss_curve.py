@@ -26,8 +26,11 @@ class LossCurveDisplay:
     validation_scores : array-like of shape (n_validations,), default=None
         Scores of the validation rows in nats per dimension; higher is better.
 
-    validation_passes : array-like of shape (n_validations,), default=None
+    validation_iters : array-like of shape (n_validations,), default=None
         Number of epochs before each validation. None: there is one after every epoch.
+
+    kept_score : float, default=None
+        Validation score of the weights that were kept. None: the highest.
 
     name : str, default=None
         Title of the plot.
@@ -40,8 +43,8 @@ class LossCurveDisplay:
     validation_line_ : matplotlib Line2D or None
         The negative validation scores.
 
-    best_ : matplotlib Line2D or None
-        Marker of the best validation score.
+    kept_ : matplotlib Line2D or None
+        Marker of the weights that were kept.
 
     ax_ : matplotlib Axes
         Axes with the curves.
@@ -55,14 +58,18 @@ class LossCurveDisplay:
     >>> display = LossCurveDisplay(
     ...     loss_curve=[2.0, 1.5, 1.4], validation_scores=[-2, -1.6, -1.7]
     ... )
-    >>> display.plot().best_.get_xdata()
+    >>> display.plot().kept_.get_xdata()
     array([2])
     """
 
-    def __init__(self, *, loss_curve, validation_scores=None, validation_passes=None, name=None):
+    def __init__(
+        self, *, loss_curve, validation_scores=None, validation_iters=None, kept_score=None,
+        name=None,
+    ):  # fmt: skip
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
-        self.validation_passes = validation_passes
+        self.validation_iters = validation_iters
+        self.kept_score = kept_score
         self.name = name
 
     @classmethod
@@ -91,7 +98,8 @@ class LossCurveDisplay:
         display = cls(
             loss_curve=estimator.loss_curve_,
             validation_scores=estimator.validation_scores_,
-            validation_passes=estimator.validation_iters_,
+            validation_iters=estimator.validation_iters_,
+            kept_score=estimator.best_validation_score_,
             name=estimator_name(estimator, name),
         )
         return display.plot(ax=ax, **kwargs)
@@ -124,19 +132,22 @@ class LossCurveDisplay:
         has_validation = self.validation_scores is not None and len(self.validation_scores) > 0
         style = {"color": REAL_COLOR if has_validation else LINE_COLOR, "label": "training"}
         (self.line_,) = ax.plot(epochs, loss_curve, **(style | kwargs))
-        self.validation_line_ = self.best_ = None
+        self.validation_line_ = self.kept_ = None
         if has_validation:
             loss = -np.asarray(self.validation_scores, dtype=float)
-            if self.validation_passes is None:
+            if self.validation_iters is None:
                 epochs = np.arange(1, len(loss) + 1)
             else:
-                epochs = np.asarray(self.validation_passes)
+                epochs = np.asarray(self.validation_iters)
             style = {"color": LINE_COLOR, "label": "validation"}
             (self.validation_line_,) = ax.plot(epochs, loss, **(style | kwargs))
-            best = np.nanargmin(loss)
-            label = f"best: {loss[best]:.3f}"
-            (self.best_,) = ax.plot(
-                epochs[[best]], loss[[best]], "o", color=FAKE_COLOR, markersize=6, label=label
+            kept = np.nanargmin(loss)
+            if self.kept_score is not None:
+                # A continued fit may have scored the same weights twice.
+                kept = np.flatnonzero(loss == -self.kept_score)[-1]
+            label = f"kept: {loss[kept]:.3f}"
+            (self.kept_,) = ax.plot(
+                epochs[[kept]], loss[[kept]], "o", color=FAKE_COLOR, markersize=6, label=label
             )
             ax.legend(frameon=False)
         ax.set(xlabel="epochs", ylabel="loss (nats per dimension)")

@@ -170,6 +170,7 @@ class Fit:
             units=loss_units(
                 untrained, train.in_memory, estimator.loss_weighting, state.has_images
             ),
+            continued=self.continued,
         )  # fmt: skip
         self._measure_times(source)
 

@@ -90,8 +90,10 @@ def private_randomness(trainer):
 class Log:
     """Record of a run: losses by epoch, validation scores, the best state and the first.
 
-    With ``reset`` the next score is compared with that of the first state only, which is scored
-    again.
+    Few held-out rows often score the untrained state above all later ones by chance. It stays the
+    best one only while each later one is worse by more than a standard error of the difference on
+    the same rows; ``untrained_scores`` are those of the rows until then. With ``reset`` the next
+    score is compared with that of the first state only, which is scored again.
     """
 
     losses: list = field(default_factory=list)
@@ -100,6 +102,7 @@ class Log:
     best_score: float | None = None
     best_state: dict | None = None
     first: tuple = (None, None)
+    untrained_scores: object = None
     reset: bool = False
     stale: int = 0
 
@@ -132,7 +135,7 @@ class Hooks:
 
 def run_epochs(
     trainer, source, budget, *, validation=None, patience=None, tol=0.0, verbose=0,
-    hooks=None, units=(1.0, 0.0),
+    hooks=None, units=(1.0, 0.0), continued=False,
 ):  # fmt: skip
     """Train until the budget is spent, patience runs out or a callback stops the run.
 
@@ -153,6 +156,9 @@ def run_epochs(
     hooks : Hooks or None
     units : (factor, offset)
         A loss is multiplied by the factor, and the offset is added, before it is recorded.
+    continued : bool
+        Whether the first weights are trained. Untrained ones are kept only if all later ones are
+        worse by more than chance; see `Log`.
 
     Returns
     -------
@@ -163,7 +169,10 @@ def run_epochs(
     FloatingPointError
         If the loss is not finite.
     """
-    run = _Run(trainer, source, budget, validation, patience, tol, verbose, hooks or Hooks(), units)
+    run = _Run(
+        trainer, source, budget, validation, patience, tol, verbose, hooks or Hooks(), units,
+        continued,
+    )  # fmt: skip
     try:
         with private_randomness(trainer) as generators:
             trainer.layer_generators = generators
@@ -182,11 +191,12 @@ class _Run:
     """One run of the loop; see `run_epochs`."""
 
     def __init__(
-        self, trainer, source, budget, validation, patience, tol, verbose, hooks, units
+        self, trainer, source, budget, validation, patience, tol, verbose, hooks, units, continued
     ):
         self.trainer, self.source, self.budget, self.hooks = trainer, source, budget, hooks
         self.validation, self.patience, self.tol = validation, patience, tol
         self.units, self.log, self.report = units, Log(), make_report(verbose, budget)
+        self.continued = continued
         self.endless = budget.max_iter is None and budget.max_time is None
         self.done = False
         self._trained, self._validated, self._next_evaluation = 0, 0, 1 / _EVALUATIONS
@@ -345,32 +355,52 @@ class _Run:
         log, n_epochs = self.log, len(self.log.losses)
         state = self.trainer.averaged_state()
         if log.reset:
-            log.best_score, log.best_state = self._score_of(log.first[1]), log.first[1]
+            scores = self._scores_of(log.first[1])
+            self._take(log.first[1], scores, untrained=not self.continued)
             log.stale, log.reset = 0, False
         if self.validation is None:
             log.best_state = state
             self.report.evaluation(log)
             return
-        score = self.validation.score(self.trainer)
+        scores = self.validation.scores(self.trainer)
+        score = float(scores.mean())
         self._validated += self.validation.n_evaluations
         log.validation_scores.append(score)
         log.validation_epochs.append(n_epochs)
         progress = log.best_score is None or score > log.best_score + self.tol
         log.stale = 0 if progress else log.stale + 1
-        if log.best_score is None or score > log.best_score:
-            log.best_score, log.best_state = score, state
+        if log.best_score is None:
+            self._take(state, scores, untrained=not self.continued)
+        elif self._is_better(scores):
+            self._take(state, scores, untrained=False)
         self.report.evaluation(log)
 
-    def _score_of(self, state):
-        """Score of other weights than the averaged ones, which stay; None without validation."""
+    def _take(self, state, scores, untrained):
+        """Take weights as the best so far, with their scores of rows (n,) or None."""
+        log = self.log
+        log.best_state, log.untrained_scores = state, scores if untrained else None
+        if scores is not None:
+            log.best_score = float(scores.mean())
+
+    def _is_better(self, scores):
+        """Whether weights with these scores of rows (n,) are taken in place of the best so far."""
+        untrained = self.log.untrained_scores
+        if untrained is None:
+            return float(scores.mean()) > self.log.best_score
+        gain = scores - untrained
+        error = float(gain.std()) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
+        return float(gain.mean()) > -error
+
+    def _scores_of(self, state):
+        """Scores of rows under other weights than the averaged ones, which stay, or None."""
         if self.validation is None:
             return None
         network = self.trainer.averaged.network
         now = self.trainer.averaged_state()
         network.load_state_dict(state)
-        score = self.validation.score(self.trainer)
+        scores = self.validation.scores(self.trainer)
         network.load_state_dict(now)
-        return score
+        return scores
 
     def _guard(self, loss, rows):
         """Raise if the loss is not finite."""

@@ -64,13 +64,16 @@ class Validation:
         density = state["density"]
         self._density = None if density is None else TimeDensity(density.to(self.x0.device))
 
-    def score(self, trainer):
-        """Mean log-likelihood of the held-out rows under a trainer's averaged weights.
+    def scores(self, trainer):
+        """Log-likelihoods of the held-out rows under a trainer's averaged weights.
+
+        Their mean and their differences under other weights are those of the rows. The marginals'
+        part, which weights do not change, is its mean in all of them.
 
         Returns
         -------
-        float
-            In nats per dimension.
+        Tensor of shape (n,)
+            On the CPU, in nats per dimension.
         """
         n, d = self.x0.shape
         device, times = self.x0.device, trainer.times
@@ -84,7 +87,7 @@ class Validation:
             -(-n // _ROWS_PER_TIME), generator=generator, device=device, dtype=torch.float32
         ).repeat_interleave(_ROWS_PER_TIME)
         rows = torch.arange(n * self.n_times, device=device)
-        total = 0.0
+        total = torch.zeros(n, device=device, dtype=torch.float64)
         with torch.no_grad():
             for chunk in rows.split(self.chunk):
                 row, stratum = chunk % n, chunk // n
@@ -99,8 +102,8 @@ class Validation:
                 split = trainer.labelled(labels, self_index).split
                 path = trainer.path_of_validation(len(chunk), missing)
                 terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
-                total += float((terms * inverse_density).sum(dtype=torch.float64))
-        return -(total / (n * self.n_times * self.n_dimensions) + self.constant)
+                total.index_add_(0, row, (terms * inverse_density).double())
+        return -(total / (self.n_times * self.n_dimensions) + self.constant).cpu()
 
 
 def make_validation(fitted, rows, seed, targets=None):

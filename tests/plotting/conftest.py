@@ -24,6 +24,7 @@ class StandIn(BaseEstimator):
         self.loss_curve_ = [2.0, 1.5, 1.25, 1.2]
         self.validation_scores_ = [-1.75, -1.5]
         self.validation_iters_ = [2, 4]
+        self.best_validation_score_ = -1.5
         return self
 
     def log_snr(self, t):

@@ -205,7 +205,14 @@ def test_loss_curves_are_those_of_the_estimator(fitted):
     np.testing.assert_array_equal(display.line_.get_ydata(), fitted.loss_curve_)
     np.testing.assert_array_equal(display.validation_line_.get_xdata(), [2, 4])
     np.testing.assert_array_equal(display.validation_line_.get_ydata(), [1.75, 1.5])
-    np.testing.assert_array_equal(display.best_.get_xydata(), [[4, 1.5]])
+    np.testing.assert_array_equal(display.kept_.get_xydata(), [[4, 1.5]])
+
+
+def test_the_marker_is_at_the_weights_that_were_kept():
+    curves = {"loss_curve": [3.0, 2.0, 1.0], "validation_scores": [-1.5, -1.75, -2.0]}
+    assert LossCurveDisplay(**curves).plot().kept_.get_xdata() == [1]
+    display = LossCurveDisplay(**curves, validation_iters=[0, 2, 3], kept_score=-1.75).plot()
+    np.testing.assert_array_equal(display.kept_.get_xydata(), [[2, 1.75]])
 
 
 def test_loss_curve_without_validation():

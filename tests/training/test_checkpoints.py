@@ -473,7 +473,9 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(with_file, tmp_path, monkeypa
         ):
             gen.fit(FITS[case][1])
     assert gen.n_iter_ == 5 and isinstance(gen.state_, ModelState)
-    assert gen.best_validation_score_ == max(gen.validation_scores_)
+    # Those of the untrained weights, if the others are clearly worse.
+    scores = gen.validation_scores_
+    assert gen.best_validation_score_ in (scores[0], max(scores[1:]))
     assert gen.loss_curve_ == expected.loss_curve_[:5]
     assert gen.sample(2).shape == (2, 3) and np.isfinite(gen.score(FITS[case][1]))
     gen.fit(FITS[case][1])

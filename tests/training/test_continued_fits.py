@@ -130,13 +130,13 @@ def test_a_warm_start_continues_from_the_weights(monkeypatch):
     settings = {"max_iter": 20, "learning_rate_init": 1e-2, "preconditioning": "marginal"}
     gen = small(warm_start=True, **settings).fit(X)
     basis, weights = gen.basis_, gen.weights_
-    evaluated, score = [], Validation.score
+    evaluated, scores = [], Validation.scores
 
     def spy(self, trainer):
         evaluated.append(to_arrays(trainer.averaged_state()))
-        return score(self, trainer)
+        return scores(self, trainer)
 
-    monkeypatch.setattr(Validation, "score", spy)
+    monkeypatch.setattr(Validation, "scores", spy)
     n_before = len(gen.validation_scores_)
     gen.fit(X)
     assert gen.basis_ is basis

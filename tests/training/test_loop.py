@@ -15,13 +15,16 @@ from toy import Source, toy_rows, toy_trainer, toy_validation
 
 
 class Scores:
-    """A validation whose scores are known, and which costs a number of evaluations."""
+    """A validation whose scores are known, and which costs a number of evaluations.
+
+    A score is a number, of the one held-out row, or those of several rows.
+    """
 
     def __init__(self, scores, n_evaluations=0):
-        self.scores, self.n_evaluations = iter(scores), n_evaluations
+        self._scores, self.n_evaluations = iter(scores), n_evaluations
 
-    def score(self, trainer):
-        return next(self.scores)
+    def scores(self, trainer):
+        return torch.atleast_1d(torch.tensor(next(self._scores), dtype=torch.float64))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -43,7 +46,7 @@ def test_the_best_weights_are_kept():
     log = run_epochs(trainer, Source(toy_rows()), Budget(30, None), validation=held_out)
     assert log.best_score == max(log.validation_scores) > log.validation_scores[0]
     trainer.averaged.network.load_state_dict(log.best_state)
-    assert held_out.score(trainer) == log.best_score
+    assert float(held_out.scores(trainer).mean()) == log.best_score
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,37 @@ def test_weights_that_grow_worse_are_not_kept():
     for name, value in log.best_state.items():
         assert torch.equal(value, states[0][name])
     assert any(not torch.equal(states[-1][k], v) for k, v in log.best_state.items())
+
+
+# The standard error of the mean of two rows is half of their difference.
+@pytest.mark.parametrize(
+    "continued, scores, expected",
+    [
+        # The mean falls by .1 with an error of .3.
+        (False, [[0.0, 0.0], [-0.4, 0.2]], 1),
+        # By .4 with the same error, and by .1 with an error of .07.
+        (False, [[0.0, 0.0], [-0.7, -0.1]], 0),
+        (False, [[0.0, 0.0], [-0.17, -0.03]], 0),
+        # Trained weights are replaced by better ones alone, be it those of an earlier fit ...
+        (True, [[0.0, 0.0], [-0.4, 0.2]], 0),
+        # ... or of this one. The best of those is no longer compared with the untrained ones.
+        (False, [[0.0, 0.0], [-0.4, 0.2], [-0.6, 0.3]], 1),
+        (False, [[0.0, 0.0], [-0.4, 0.2], [-0.5, 0.4]], 2),
+    ],
+)
+def test_untrained_weights_are_kept_only_if_all_others_are_clearly_worse(
+    continued, scores, expected
+):
+    trainer, states = toy_trainer(), []
+    states.append(trainer.averaged_state())
+    log = run_epochs(
+        trainer, Source(toy_rows()), Budget(len(scores) - 1, None),
+        hooks=Hooks(after_epoch=lambda n, state, log: states.append(state())),
+        validation=Scores(scores), continued=continued,
+    )  # fmt: skip
+    assert log.best_score == pytest.approx(np.mean(scores[expected]))
+    for name, value in log.best_state.items():
+        assert torch.equal(value, states[expected][name])
 
 
 def test_patience_ends_the_run():
