@@ -82,7 +82,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
     n_trials : int or None, default=20
         Number of settings to try. None: until ``timeout``.
     timeout : float or None, default=None
-        Seconds after which no trial begins. One that has begun is ended.
+        Seconds after which no trial begins. One that has begun is finished.
     cv : int, splitter, iterable of (train, test) or None, default=None
         Folds, as in ``GridSearchCV``; None is five.
     scoring : str, callable (estimator, X, y) or None, default=None
