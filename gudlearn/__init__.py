@@ -33,6 +33,7 @@ from gudlearn.schedules import (
     SoftConditioningSchedule,
     VPSchedule,
 )
+from gudlearn.search import OptunaSearchCV
 from gudlearn.training.sweep import Sweep
 from gudlearn.transformers import MarginalGaussianizer
 
@@ -61,6 +62,7 @@ __all__ = [
     "LossCurveDisplay",
     "MarginalGaussianizer",
     "MarginalsDisplay",
+    "OptunaSearchCV",
     "PCABasis",
     "PairDependenceDisplay",
     "PowerSpectrumDisplay",

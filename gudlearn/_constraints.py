@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.metaestimators import _BaseComposition, _safe_split
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_feature_names_in,
@@ -27,6 +27,7 @@ __all__ = [
     "_check_feature_names_in",
     "_check_n_features",
     "_fit_context",
+    "_safe_split",
     "validate_set_later",
 ]
 

@@ -10,7 +10,7 @@ import torch
 _LIBRARIES = ("gudlearn", "numpy", "scikit-learn", "torch")
 _OTHERS = (
     "scipy", "pandas", "narwhals", "joblib", "threadpoolctl", "safetensors", "skops", "matplotlib",
-    "PyWavelets", "polars", "pyarrow",
+    "PyWavelets", "polars", "pyarrow", "optuna",
 )  # fmt: skip
 # The key of the version among the attributes of a pickled object.
 _KEY = "_gudlearn_version"

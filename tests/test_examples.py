@@ -425,6 +425,21 @@ def test_a_killed_fit_goes_on_in_the_benchmark_of_checkpoints(tmp_path, monkeypa
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
 
 
+def test_the_benchmark_of_searches_compares_times_and_scores(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    searches = importlib.import_module("searches")
+    monkeypatch.setattr(searches, "GUDGenerator", partial(small, preconditioning="gaussian"))
+    monkeypatch.setattr("gudlearn.model.fitted._COARSE", 2)
+    monkeypatch.setattr(searches.search, "__defaults__", ({"basis": ["identity"]},))
+    out = tmp_path / "results.jsonl"
+    command = ["--rows", "60", "--width", "8", "--epochs", "1", "--out", str(out)]
+    searches.main([*command, "--n-jobs", "1", "1"])
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["fits"] for line in lines] == [2, 2] and lines[1]["identical"]
+    assert lines[1]["ratio"] == lines[0]["seconds"] / lines[1]["seconds"] > 0
+    assert "'warm_ratio':" in capsys.readouterr().out
+
+
 def test_the_benchmark_of_processes_runs_and_expects(monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     processes = importlib.import_module("processes")

@@ -30,7 +30,7 @@ FLOORS = [
     ["transforms"],
     ["generator", "pipeline"],
     ["classifier", "imputer", "outliers", "regressor"],
-    ["callbacks", "metrics", "transformers"],
+    ["callbacks", "metrics", "search", "transformers"],
     ["plotting"],
     ["files"],
     ["io"],

@@ -1,7 +1,11 @@
 """Searches over parameters, and pipelines of scikit-learn and of this library in them."""
 
+import os
+
+import joblib
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -126,3 +130,28 @@ def test_a_grid_search_over_a_generative_pipeline_in_two_processes():
     search = GridSearchCV(model, grid, cv=2, n_jobs=2, error_score="raise").fit(continuous())
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.sample(2).shape == (2, 3)
+
+
+def score_and_process(model, X, y=None):
+    return {"score": model.score(X), "process": os.getpid()}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_of_dask_find_the_same_scores():
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    X, grid = continuous(), {"basis": ["identity", "pca"], "schedule__softness": [0.5, np.inf]}
+    alone = GridSearchCV(small(), grid, cv=2, scoring=score_and_process, refit="score").fit(X)
+    # Forked workers need not import torch again.
+    forked = dask.config.set({"distributed.worker.multiprocessing-method": "fork"})
+    two = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        forked, distributed.LocalCluster(**two) as cluster, distributed.Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):  # fmt: skip
+        shared = clone(alone).fit(X)
+        workers = set(client.run(os.getpid).values())
+    for name in ("split0_test_score", "split1_test_score", "mean_test_score", "rank_test_score"):
+        np.testing.assert_array_equal(shared.cv_results_[name], alone.cv_results_[name])
+    assert len(workers) == 2
+    for split in range(2):
+        assert set(shared.cv_results_[f"split{split}_test_process"]) <= workers

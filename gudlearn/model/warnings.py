@@ -15,14 +15,15 @@ def _level_of_the_caller():
     return level
 
 
-def warn_user(message):
+def warn_user(message, category=UserWarning):
     """Warn at the line of the user's call.
 
     Parameters
     ----------
     message : str
+    category : type of warning
     """
-    warnings.warn(message, UserWarning, stacklevel=_level_of_the_caller())
+    warnings.warn(message, category, stacklevel=_level_of_the_caller())
 
 
 def warn_never_partial(state, consequence):
