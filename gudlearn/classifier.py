@@ -39,8 +39,9 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
     ----------
     generator_ : GUDGenerator
         The fitted model. With "joint" it samples, scores and completes rows with their class,
-        which is the last column: of a frame "y", or "y\_" if there is such a column; in an array
-        the index of the class. With "density" it samples each class, and scores rows given it.
+        which is the last column: in a frame it has the name of y, or "y", with underscores if
+        there is such a column; in an array it is the index of the class. With "density" it samples
+        each class, and scores rows given it.
     method_ : {"joint", "density"}
         The method in use.
     classes_ : ndarray of shape (n_classes,)
@@ -264,7 +265,7 @@ class ByColumn:
                 self._values = self.classes.astype(object) if is_text else self.classes
             return self._values[codes.numpy()], "category"
 
-        held_out, self.temperature = self._table.fit(estimator, X, column), 1.0
+        held_out, self.temperature = self._table.fit(estimator, X, column, getattr(y, "name", None)), 1.0
         n = len(held_out.index)
         if n:
             log_p = self._log_proba(held_out.prediction, held_out.rows)

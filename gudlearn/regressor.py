@@ -35,8 +35,8 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     generator_ : GUDGenerator
-        The fitted model of rows with y as the last column: of a frame "y", or "y\_" if there is
-        such a column. It samples, scores and completes them.
+        The fitted model of rows with y as the last column, in a frame under the name of y, or
+        "y", with underscores if there is such a column. It samples, scores and completes them.
     is_whole_ : bool
         Whether all values of y in fit are whole numbers. Then so are medians, modes, quantiles and
         samples, and ``log_prob`` is a log-probability.
@@ -131,7 +131,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
                 return values, "continuous"
 
             self._table = TargetTable(generator)
-            held_out = self._table.fit(self, X, column)
+            held_out = self._table.fit(self, X, column, getattr(y, "name", None))
             self.generator_ = generator
             self.factor_ = self._best_factor(held_out, _checked_target(y, None))
         return self

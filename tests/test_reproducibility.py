@@ -6,7 +6,6 @@ import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
 import gudlearn
-import gudlearn.__main__ as command
 from gudlearn import _random
 from saved import mixed, one, outcome
 from small import continuous, few_draws, random_images, tiny, whole

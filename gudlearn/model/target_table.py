@@ -40,7 +40,7 @@ class TargetTable:
     def __init__(self, generator):
         self.generator = generator
 
-    def fit(self, estimator, X, target):
+    def fit(self, estimator, X, target, name=None):
         """Fit the generator to features X and the target.
 
         Parameters
@@ -51,6 +51,8 @@ class TargetTable:
         target : callable (n, is_frame) -> (values, feature_type)
             Values (n,) of the target beside n rows of a frame, or of an array, and "category" or
             "continuous".
+        name : object
+            That of the column in a frame, if it is a text and no column of X has it; else "y".
 
         Returns
         -------
@@ -59,7 +61,7 @@ class TargetTable:
         table = read_checked(estimator, X, reset=True)
         values, feature_type = target(table.n_rows, is_frame(X))
         X = X if is_frame(X) else as_frame(table)
-        self.label = free_label(X)
+        self.label = free_label(X, name if isinstance(name, str) and name else "y")
         declare_target(self.generator, self.label, feature_type)
         self.generator.fit(with_column(X, self.label, values))
         index = self.generator.validation_index_

@@ -51,12 +51,22 @@ class Budget:
         self.start = time.monotonic() - seconds
 
     def spent(self, epochs):
-        """Fraction of the budget that is spent after a number of epochs, at least 0."""
+        """Fraction of the budget that is spent after a number of epochs, at least 0.
+
+        Every rank must ask.
+        """
+        return self._fraction(epochs, self.ranks.agreed)
+
+    def spent_here(self, epochs):
+        """`spent` by the clock of this process."""
+        return self._fraction(epochs, lambda fraction: fraction)
+
+    def _fraction(self, epochs, agreed):
         fractions = [0.0]
         if self.max_iter is not None:
             fractions.append(epochs / self.max_iter if self.max_iter else 1.0)
         if self.max_time is not None:
-            fractions.append(self.ranks.agreed(self.seconds / self.max_time))
+            fractions.append(agreed(self.seconds / self.max_time))
         return max(fractions)
 
 

@@ -46,11 +46,11 @@ class Report:
     def __init__(self, budget, one_line):
         self.budget, self._line = budget, Line()
         self._rewrites = one_line and self._line.is_rewritten
-        self._log, self._begin, self._spent_before = None, time.monotonic(), 0.0
+        self._log, self._begin, self._spent_before = None, time.monotonic(), budget.spent_here(0)
 
     def resume(self, n_epochs):
         """A run goes on after a number of epochs, or has ended after them."""
-        self._begin, self._spent_before = time.monotonic(), self.budget.spent(n_epochs)
+        self._begin, self._spent_before = time.monotonic(), self.budget.spent_here(n_epochs)
         self._line.add(f"goes on from a checkpoint after {n_epochs} epochs")
 
     def step(self, epochs):
@@ -83,7 +83,7 @@ class Report:
         if log is not None and log.validation_scores:
             bits = -log.validation_scores[-1] / math.log(2)
             parts.append(f"held-out {bits:.4f} bits/dim")
-        spent = budget.spent(epochs)
+        spent = budget.spent_here(epochs)
         if self._spent_before < spent < 1:
             rate = (time.monotonic() - self._begin) / (spent - self._spent_before)
             parts.append(f"{duration((1 - spent) * rate)} left")
