@@ -476,6 +476,58 @@ def test_the_benchmark_of_sweeps_runs_and_resumes(monkeypatch, tmp_path, capsys)
     assert capsys.readouterr().out == first[first.index("digits, seed 0, 2 schedules") :]
 
 
+@pytest.mark.parametrize("kind", ["OneSidedGaussian", "OneSidedCategories"])
+def test_the_optimiser_of_paths_finds_the_order_where_the_bound_depends_on_it(monkeypatch, kind):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    paths = importlib.import_module("_learned_paths")
+    denoiser = getattr(paths, kind)()
+    linear, learned = paths.control(denoiser, steps=60, n_rows=128)
+    assert denoiser.least_bound - 1e-3 < learned < linear - 0.6 * (linear - denoiser.least_bound)
+
+
+def test_the_optimiser_of_paths_keeps_end_points_and_order(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    paths = importlib.import_module("_learned_paths")
+    logits = 30 * torch.randn((3, 16), generator=torch.Generator().manual_seed(0))
+    path = paths.LearnedPath([-9.0, -8.0, 0.0], [9.0, 7.0, 1.0], logits.double())
+    t = torch.linspace(0, 1, 129, dtype=torch.float64)
+    gamma, rate = path.gamma_and_rate(t)
+    assert (gamma[0] == path.gamma_0).all() and (gamma[-1] == path.gamma_1).all()
+    assert (gamma.diff(dim=0) > 0).all()
+    # In each piece of 8 steps the rate is the slope.
+    slopes = gamma.diff(dim=0)[::8] * 128
+    torch.testing.assert_close(rate[:-1:8], slopes)
+
+
+def test_the_benchmark_of_learned_schedules_runs_and_resumes(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("learned_schedule")
+    monkeypatch.setattr("gudlearn.model.fitted._COARSE", 2)
+    monkeypatch.setattr(script, "GUDGenerator", partial(small, validation_fraction=0.0))
+    soft = {"schedule": ["soft"], "schedule__softness": [0.5]}
+    monkeypatch.setattr(
+        script, "grids_of", lambda name, n: (soft, {"schedule": "soft", "softness": (0.5, 1.0)})
+    )
+    monkeypatch.setattr(script, "GROUPS", 4)
+    monkeypatch.setattr(script, "SOFTNESS", (1.0,))
+    monkeypatch.setattr("gudlearn.training.fit._ROWS_FOR_TIMES", 8)
+    monkeypatch.setattr(script, "control", lambda denoiser, steps: (1.0, 0.5))
+    argv = ["--quick", "--out", str(tmp_path / "results.jsonl")]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    found = {line["arm"]: line for line in lines}
+    assert list(found)[0] == "default" and list(found)[-1] == script.LAST
+    # An untrained joint model of 160 digits has about 2.8.
+    assert all(1.5 < line["bits"] < 4 for line in lines)
+    assert found["default"]["distance"] < 1e-6 < found["family"]["distance"]
+    assert all(found[arm]["distance"] > 1e-4 for arm in ("joint", "for the bound", "for the noise"))
+    assert found["for the bound"]["difference"] != 0
+    capsys.readouterr()
+    assert script.main(argv) == 0
+    # What is measured is not measured again: two controls, and the report.
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(lines)
+
+
 def test_the_streaming_benchmark_measures_both_fits_and_resumes(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pyarrow")
     monkeypatch.syspath_prepend(BENCHMARKS)
