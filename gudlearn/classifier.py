@@ -265,7 +265,8 @@ class ByColumn:
                 self._values = self.classes.astype(object) if is_text else self.classes
             return self._values[codes.numpy()], "category"
 
-        held_out, self.temperature = self._table.fit(estimator, X, column, getattr(y, "name", None)), 1.0
+        held_out = self._table.fit(estimator, X, column, getattr(y, "name", None))
+        self.temperature = 1.0
         n = len(held_out.index)
         if n:
             log_p = self._log_proba(held_out.prediction, held_out.rows)

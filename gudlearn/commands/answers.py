@@ -35,7 +35,9 @@ def add_parsers(commands, parents):
     )  # fmt: skip
     sample.add_argument("--seed", type=int, help="for rows that can be drawn again")
 
-    score = _parser(commands, parents, "score", _score, "log-likelihoods of rows", needs_output=False)
+    score = _parser(
+        commands, parents, "score", _score, "log-likelihoods of rows", needs_output=False
+    )
     score.add_argument("--coarse", action="store_true", help="a tenth of the time, more noise")
 
     impute = _parser(commands, parents, "impute", _impute, "fill missing values")

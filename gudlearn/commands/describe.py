@@ -1,4 +1,4 @@
-"""``gudlearn describe``: what is in a model's file. ``gudlearn split``: rows to train and to test."""
+"""Commands beside models: ``describe`` what is in a file, ``split`` rows to train and to test."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def add_parsers(commands, parents):
 
     split = commands.add_parser(
         "split", parents=parents, help="divide rows into training and test rows",
-        description="Divide the rows of a table at random into rows to fit to and rows to judge by.",
+        description="Divide a table at random into rows to fit to and rows to judge by.",
     )  # fmt: skip
     split.add_argument("data", help="CSV, Parquet or Arrow; - is CSV from standard input")
     split.add_argument(
@@ -63,7 +63,9 @@ def _split(options):
     frame = read_table(options.data, options, raw=True)
     n_test = round(options.test * len(frame))
     if not 0 < n_test < len(frame):
-        raise CommandError(f"{options.data} has {len(frame)} rows: too few for --test {options.test}.")
+        raise CommandError(
+            f"{options.data} has {len(frame)} rows: too few for --test {options.test}."
+        )
     order = np.random.default_rng(options.seed).permutation(len(frame))
     # Rows keep the order that they have in the file.
     write_table(frame.iloc[np.sort(order[n_test:])], train)

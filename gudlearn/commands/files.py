@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +19,8 @@ _FORMATS = {
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
 }  # fmt: skip
 _STREAM = "-"
+# Rows in which leading zeros are looked for.
+_LOOKED_AT = 1000
 # Of so many texts none equals another in columns that name rows; so many words are a sentence.
 _FEWEST, _WORDS = 20, 4
 
@@ -114,7 +118,8 @@ def _read_csv(path, options, as_text, all_of_them, raw):
     unknown = sorted(set(as_text) - set(header))
     if unknown and all_of_them:
         raise CommandError(unknown_column(path, unknown[0], header))
-    as_text = [name for name in as_text if name in header]
+    codes = _codes(text, separator)
+    as_text = [name for name in header if name in as_text or name in codes]
     try:
         frame = pd.read_csv(
             io.StringIO(text), sep=separator, low_memory=False, index_col=False,
@@ -129,6 +134,15 @@ def _read_csv(path, options, as_text, all_of_them, raw):
     for name in () if raw else frame.columns:
         frame[name] = _settled(frame[name], name in as_text)
     return frame
+
+
+def _codes(text, separator):
+    """Columns in which numbers have leading zeros in the first rows: codes, such as 02134."""
+    rows = csv.reader(io.StringIO(text), delimiter=separator)
+    header, found = next(rows), set()
+    for row in itertools.islice(rows, _LOOKED_AT):
+        found.update(n for n, v in zip(header, row, strict=False) if re.fullmatch("0[0-9]+", v))
+    return found
 
 
 def _settled(column, as_text):
@@ -149,7 +163,9 @@ def _settled(column, as_text):
 def _check_names(path, names):
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
-        raise CommandError(f"{path} has {len(twice)} names twice, such as {twice[0]!r}. Rename one.")
+        raise CommandError(
+            f"{path} has {len(twice)} names twice, such as {twice[0]!r}. Rename one."
+        )
 
 
 def unknown_column(path, name, names):
@@ -222,14 +238,13 @@ def check_columns(frame, kept=()):
     """
     for name in frame.columns:
         values = frame[name].dropna()
-        is_number = pd.api.types.is_numeric_dtype(values.dtype)
-        if name in kept or is_number or len(values) < _FEWEST or not isinstance(values.iloc[0], str):
+        if name in kept or len(values) < _FEWEST or not isinstance(values.iloc[0], str):
             continue
         n_distinct, n_words = values.nunique(), values.str.count(" ").mean() + 1
         if n_distinct == len(values) or (n_words >= _WORDS and 2 * n_distinct > len(values)):
             raise CommandError(
-                f"Column {name!r} holds {n_distinct} different texts in {len(values)} rows, such as "
-                f"{values.iloc[0][:40]!r}: free text, or names of rows, which have no distribution "
-                f"to learn. Leave it out with --drop {name!r}, or keep its values as levels with "
-                f"--category {name!r}."
+                f"Column {name!r} holds {n_distinct} different texts in {len(values)} rows, such "
+                f"as {values.iloc[0][:40]!r}: free text, or names of rows, which have no "
+                f"distribution to learn. Leave it out with --drop {name!r}, or keep its values as "
+                f"levels with --category {name!r}."
             )

@@ -13,7 +13,6 @@ from gudlearn.data.schema import Schema
 from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.io import save
-from gudlearn.model.progress import duration
 
 # A column of so many whole numbers, and no more, is a class where it is the target.
 _MOST_CLASSES = 20
@@ -92,7 +91,8 @@ def _read(options):
     frame = frame.drop(columns=options.drop)
     empty = [name for name in frame.columns if frame[name].isna().all()]
     if empty:
-        note(options, f"Left out, because all of its values are missing: {', '.join(map(str, empty))}.")
+        names = ", ".join(map(str, empty))
+        note(options, f"Left out, because all values are missing: {names}.")
         frame = frame.drop(columns=empty)
     if not len(frame.columns):
         raise CommandError(f"{options.data} has no column with values.")
@@ -125,7 +125,9 @@ def _model(job, options):
     if job == "outliers":
         unused = [name for name in ("time", "checkpoint") if getattr(options, name) is not None]
         if unused:
-            raise CommandError(f"--{unused[0]} has no effect with --job outliers: nothing is trained.")
+            raise CommandError(
+                f"--{unused[0]} has no effect with --job outliers: nothing is trained."
+            )
         return kind(random_state=seed)
     parameters = {"verbose": 0 if options.quiet else 1, "max_time": options.time}
     if options.checkpoint:

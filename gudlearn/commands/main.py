@@ -57,6 +57,8 @@ def main(argv=None):
     try:
         with warnings.catch_warnings():
             if not options.debug:
+                warnings.simplefilter("ignore")
+                warnings.filterwarnings("default", category=UserWarning)
                 warnings.showwarning = _show_warning
             options.run(options)
         return 0

@@ -24,8 +24,6 @@ def add_parser(commands, parents):
 
 def run(options):
     """Compute a report, show it, and write its page."""
-    from gudlearn.metrics import report
-
     if options.output is not None:
         if not options.output.lower().endswith((".html", ".htm")):
             raise CommandError(f"-o {options.output}: the page is HTML; pass a name with .html.")
@@ -35,6 +33,8 @@ def run(options):
     )
     if options.target is not None and options.target not in train.columns:
         raise CommandError(unknown_column(options.train, options.target, train.columns))
+    from gudlearn.metrics import report
+
     with progress():
         found = report(train, test, fake, target=options.target, random_state=options.seed)
     say(found)

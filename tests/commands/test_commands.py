@@ -1,11 +1,14 @@
 """Commands, as subprocesses for what they do, and called for how they fail."""
 
 import io
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -13,9 +16,7 @@ import pytest
 
 import gudlearn
 from gudlearn import GUDGenerator
-from gudlearn.commands import fit
 from gudlearn.commands.main import main
-from small import small
 
 PYTHON = [sys.executable, "-W", "ignore", "-m", "gudlearn"]
 
@@ -34,6 +35,7 @@ def people(n=120, seed=0):
             "age": np.where(rng.random(n) < 0.1, np.nan, age),
             "kind": kind,
             "zip": rng.choice(["01234", "02134"], n),
+            "code": rng.integers(1, 4, n),
             "since": pd.date_range("2020-01-01", periods=n).strftime("%Y-%m-%d"),
             "income": np.round(np.exp(rng.normal(10, 0.3, n) + (kind == "b")), 2),
         }
@@ -49,22 +51,12 @@ def folder(tmp_path_factory):
     people(40, 1).to_csv(folder / "more.csv", index=False)
     status, out, told = run(
         "fit", folder / "data.csv", "-o", folder / "model.gud", "--time", "3s", "--seed", 0,
-        "--category", "zip",
+        "--category", "code",
     )  # fmt: skip
     assert (status, out) == (0, ""), told
     # Types are shown before training starts.
     assert told.index("income  continuous") < told.index("epoch 0") < told.index("model.gud")
     return folder
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Fits of commands that are called are tiny ones."""
-
-    def generator(**parameters):
-        return small(**(parameters | {"max_iter": 2}))
-
-    monkeypatch.setattr(fit, "GUDGenerator", generator)
 
 
 def text_of(path):
@@ -75,7 +67,7 @@ def test_samples_are_rows_that_the_file_could_hold(folder):
     status, out, told = run("sample", folder / "model.gud", "-n", 7, "--seed", 1, "-o", "-")
     assert status == 0 and told == "7 rows\n"
     rows = pd.read_csv(io.StringIO(out), dtype={"zip": str})
-    assert rows.shape == (7, 5) and rows.columns.tolist() == people().columns.tolist()
+    assert rows.shape == (7, 6) and rows.columns.tolist() == people().columns.tolist()
     assert set(rows["zip"]) <= {"01234", "02134"} and not rows.isna().any(axis=None)
     assert pd.to_datetime(rows["since"], format="ISO8601").between("2020-01-01", "2020-12-31").all()
     assert ((rows["age"] % 1) == 0).all() and rows["age"].between(18, 79).all()
@@ -88,14 +80,16 @@ def test_scores_are_those_of_the_model(folder, tmp_path):
     status, out, told = run("score", folder / "model.gud", folder / "more.csv", "-o", path)
     assert status == 0 and out == "" and told.startswith("40 rows, mean log-likelihood")
     scores = pd.read_csv(path)
-    frame = people(40, 1).assign(since=lambda f: pd.to_datetime(f["since"]))
+    frame = people(40, 1).assign(
+        since=lambda f: pd.to_datetime(f["since"]), code=lambda f: f["code"].astype(str)
+    )
     expected = gudlearn.load(folder / "model.gud").score_samples(frame)
     np.testing.assert_allclose(scores["log_likelihood"], expected)
     assert (scores["standard_error"] > 0).all()
 
 
 def test_missing_values_are_filled_and_other_columns_stay(folder):
-    rows = people(6, 2).assign(note="x")[["note", "income", "age", "kind", "zip", "since"]]
+    rows = people(6, 2).assign(note="x")[["note", "income", "age", "kind", "zip", "code", "since"]]
     rows.loc[:2, "age"] = np.nan
     data = rows.to_csv(index=False).encode()
     status, out, told = run("impute", folder / "model.gud", "-", "-o", "-", data=data)
@@ -110,7 +104,7 @@ def test_missing_values_are_filled_and_other_columns_stay(folder):
 def test_a_model_is_described(folder):
     status, out, told = run("describe", folder / "model.gud")
     assert status == 0 and told == ""
-    assert out.startswith("GUDGenerator of 5 columns") and "2020-01-01 to 2020-04-29" in out
+    assert out.startswith("GUDGenerator of 6 columns") and "2020-01-01 to 2020-04-29" in out
 
 
 def test_rows_are_divided_and_stay_the_text_that_they_are(tmp_path):
@@ -136,7 +130,7 @@ def test_a_target_is_predicted_sampled_and_scored(folder, tmp_path, capsys, targ
     found = pd.read_parquet(out)
     assert len(found) == 40 and found.columns[0] == target
     if target == "kind":
-        np.testing.assert_allclose(found[["p(a)", "p(b)"]].sum(1), 1.0, rtol=1e-6)
+        np.testing.assert_allclose(found[["p(a)", "p(b)"]].sum(axis=1), 1.0, rtol=1e-6)
     else:
         assert (found["quantile 0.05"] < found["quantile 0.95"]).all()
     assert main(["sample", model, "-n", "3", "-o", out, "--force"]) == 0
@@ -155,7 +149,7 @@ def test_outliers_are_found(folder, tmp_path, capsys):
     assert main(["fit", data, "-o", model, "--job", "outliers", "--drop", "since"]) == 0
     assert main(["outliers", model, data, "-o", out]) == 0
     found = pd.read_csv(out)
-    assert found["outlier"][3] and found["score"].idxmin() == 3
+    assert found["outlier"][3] and found["score"].rank()[3] <= 3
     assert found["outlier"].sum() == pytest.approx(12, abs=1) and "since" in found
 
 
@@ -236,11 +230,11 @@ def test_bad_tables_are_explained_before_work_starts(case, fails, tmp_path, monk
     path.write_text(text, encoding="utf-8")
     monkeypatch.setattr(GUDGenerator, "fit", lambda *args: pytest.fail("work has started"))
     told = fails("fit", path, "-o", model)
-    assert pytest.importorskip("re").search(message, told), told
+    assert re.search(message, told), told
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_encoding_is_named(fails, tmp_path, quick):
+def test_another_encoding_is_named(fails, tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes("city,n\nKöln,1\nBonn,2\n".encode("cp1252"))
     told = fails("fit", path, "-o", tmp_path / "m.gud")
@@ -284,7 +278,7 @@ def test_usage_errors_have_their_own_status(folder, fails):
         (["sample", "{model}", "-o", "rows.xlsx"], "tables are read and written as"),
         (["sample", "{model}", "-o", "-", "--where", "age"], "COLUMN=LOW..HIGH"),
         (["sample", "{model}", "-o", "-", "--where", "ages=3"], "no column 'ages'"),
-        (["sample", "{model}", "-o", "-", "--where", "age=old"], "'old' is no value of column 'age'"),
+        (["sample", "{model}", "-o", "-", "--where", "age=old"], "'old' is no value of column"),
         (["sample", "{model}", "-o", "-", "--where", "kind=z"], "'z'"),
         (["predict", "{model}", "{more}", "-o", "-"], "cannot predict. Fit one with --job"),
         (["outliers", "{model}", "{more}", "-o", "-"], "cannot find outliers"),
@@ -307,9 +301,15 @@ def test_mistakes_are_explained(arguments, message, folder, fails, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
-def test_a_newer_model_file_is_refused_without_a_traceback(folder, fails, tmp_path, monkeypatch):
-    monkeypatch.setattr("gudlearn.storage.archive.SCHEMA", 0)
-    assert "newer" in fails("sample", folder / "model.gud", "-o", "-")
+def test_a_newer_model_file_is_refused_without_a_traceback(folder, fails, tmp_path):
+    path = tmp_path / "newer.gud"
+    with zipfile.ZipFile(folder / "model.gud") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "manifest.json":
+                data = json.dumps(json.loads(data) | {"schema": 99}).encode()
+            new.writestr(name, data)
+    assert "schema 99 is newer" in fails("sample", path, "-o", "-")
 
 
 def test_debug_shows_where_an_error_arose(folder, capsys):
@@ -333,12 +333,11 @@ def test_an_interrupted_command_writes_nothing(folder, tmp_path):
     assert "Traceback" not in rest and not list(tmp_path.iterdir())
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(folder):
-    process = subprocess.Popen(
-        [*PYTHON, "sample", str(folder / "model.gud"), "-n", "2000", "-o", "-"],
+def test_a_reader_that_has_seen_enough_is_no_error(folder, tmp_path):
+    with subprocess.Popen(
+        [*PYTHON, "split", str(folder / "data.csv"), "-o", "-", str(tmp_path / "b.csv")],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    process.stdout.read(10)
-    process.stdout.close()
-    assert process.wait(timeout=120) == 0
-    assert b"Traceback" not in process.stderr.read()
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        assert process.wait(timeout=120) == 0
+        assert b"Traceback" not in process.stderr.read()
