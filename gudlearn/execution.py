@@ -99,12 +99,13 @@ class Training(Versioned, BaseEstimator):
             raise ValueError(
                 f"checkpoint_interval={interval!r} must be a positive number of seconds. Pass one."
             )
-        self._check_devices()
+        self.check_devices()
         _check_family(self.schedule_family)
         if checkpoint is not None:
             _check_writable(checkpoint)
 
-    def _check_devices(self):
+    def check_devices(self):
+        """Raise an error if ``devices`` or ``strategy`` has a bad value."""
         whole = isinstance(self.devices, Integral) and not isinstance(self.devices, bool)
         if not (whole and self.devices >= 1):
             raise ValueError(

@@ -24,6 +24,7 @@ from gudlearn.model.summaries import Summaries
 from gudlearn.model.user_data import UserData
 from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
+from gudlearn.training.parts import divided_model
 from gudlearn.training.prepare import continued_state, first_state
 from gudlearn.training.sweep import Further, run_sweep
 
@@ -470,7 +471,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         Sampling
         """
-        fitted, conditioning = self.fitted_model(), self._set_later("conditioning")
+        fitted, conditioning = divided_model(self), self._set_later("conditioning")
         sampler = resolve("sampler", self.sampler)
         if isinstance(self.sampler, str) and self.sampler == "auto":
             sampler = auto_sampler(sampler, self.state_)
@@ -506,7 +507,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Scoring
         """
         likelihood, n_draws = self._set_later("likelihood"), self._set_later("n_draws", n_draws)
-        return Scoring(self.state_, self.fitted_model(), likelihood, n_draws)
+        return Scoring(self.state_, divided_model(self), likelihood, n_draws)
 
     @property
     def uses_reference_set(self):
