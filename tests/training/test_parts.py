@@ -63,7 +63,7 @@ def of_table(gen):
         gen.sample(20, observation=([[1.0, 1.0, 0.0]], [0.5], 0.1)),
         gen.sample(2, given=holes), gen.conditional_mean(holes[:20], n_samples=2),
         *gen.score_samples(X, X[:, 0] > 0, return_std=True), gen.score_components(X),
-        gen.score_samples_leave_one_out(X), gen.score_columns(X, groups=[[0], [1, 2]]),
+        gen.score_columns(X, groups=[[0], [1, 2]]),
         gen.set_params(likelihood="flow").score_samples(X[:20]),
     )  # fmt: skip
 
@@ -86,8 +86,12 @@ def of_images(gen):
 
 CASES = {
     "table": (
-        lambda: small(class_conditional=True, conditional_rate=0.3, retrieval=9),
-        lambda: continuous(60), of_table, 14,
+        lambda: small(class_conditional=True, conditional_rate=0.3),
+        lambda: continuous(60), of_table, 13,
+    ),
+    "reference set": (
+        lambda: small(conditional_rate=0.3, retrieval=60), lambda: continuous(60),
+        lambda gen: [gen.score_samples_leave_one_out(continuous(40))], 1,
     ),
     "mixed frame": (lambda: small(conditional_rate=0.3), mixed, of_frame, 5),
     "images": (
