@@ -56,7 +56,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         are masked, numbers diffuse; values that repeat far more often than their neighbours are
         point masses.
     training : "auto" or Training, default="auto"
-        How a fit runs, see :class:`gudlearn.Training`.
+        How a fit runs, and on how many processes, which samples and scores use as well; see
+        :class:`gudlearn.Training`.
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.

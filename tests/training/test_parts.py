@@ -60,7 +60,6 @@ def of_table(gen):
     return (
         gen.sample(50), *gen.iter_sample(50, block_size=20), gen.sample(50, y=1),
         gen.sample(50, where={"x0": (0.0, None)}), gen.sample_trajectory(20, 3).noisy,
-        gen.sample(20, observation=([[1.0, 1.0, 0.0]], [0.5], 0.1)),
         gen.sample(2, given=holes), gen.conditional_mean(holes[:20], n_samples=2),
         *gen.score_samples(X, X[:, 0] > 0, return_std=True), gen.score_components(X),
         gen.score_columns(X, groups=[[0], [1, 2]]),
@@ -87,7 +86,7 @@ def of_images(gen):
 CASES = {
     "table": (
         lambda: small(class_conditional=True, conditional_rate=0.3),
-        lambda: continuous(60), of_table, 13,
+        lambda: continuous(60), of_table, 12,
     ),
     "reference set": (
         lambda: small(conditional_rate=0.3, retrieval=60), lambda: continuous(60),
