@@ -60,7 +60,7 @@ def errors(gen, rank):
     found = []
     for call in (
         lambda: gen.sample(300 + rank),
-        lambda: failing.run("sampled", ("sample", 2, 0), [(), ()]),
+        lambda: failing.run("sampled", ("sample", 2, 0), [tuple, tuple]),
     ):
         try:
             call()

@@ -9,6 +9,7 @@ import pickle
 import threading
 import uuid
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 import joblib
 import numpy as np
@@ -37,8 +38,8 @@ class DividedModel(FittedModel):
     processes : object
         ``n_parts(n_chunks, images)`` says into how many parts to divide some chunks,
         ``agreed(seed)`` is the seed of all processes, and ``run(verb, asked, calls)`` returns the
-        results of calls of a method by their arguments. ``asked`` is its name, the number of rows
-        in all, and a number that tells their noise.
+        results of calls of a method, from functions that return their arguments. ``asked`` is its
+        name, the number of rows in all, and a number that tells their noise.
     """
 
     def __init__(self, fitted, processes):
@@ -57,7 +58,7 @@ class DividedModel(FittedModel):
         """Rows in the units of the data, see `FittedModel.sample`."""
 
         def part(first, last):
-            own = None if labels is None else labels[first:last]
+            own = _some(labels, first, last)
             return last - first, seed, sampler, own, guidance, condition, start + first
 
         return self._of_samples("sample", n_samples, part, seed)
@@ -66,7 +67,7 @@ class DividedModel(FittedModel):
         """Estimates of mean rows given a condition, see `FittedModel.conditional_means`."""
 
         def part(first, last):
-            own = None if labels is None else labels[first:last]
+            own = _some(labels, first, last)
             return last - first, seed, own, condition, start + first
 
         return self._of_samples("conditional_means", n_samples, part, seed)
@@ -75,7 +76,7 @@ class DividedModel(FittedModel):
         """Probabilities of levels, see `FittedModel.probabilities`."""
 
         def part(first, last):
-            own = None if labels is None else labels[first:last]
+            own = _some(labels, first, last)
             return last - first, seed, own, guidance, condition, start + first
 
         return self._of_samples("probabilities", n_samples, part, seed)
@@ -84,9 +85,8 @@ class DividedModel(FittedModel):
         """ELBO of each row and its error, see `FittedModel.log_likelihood_and_error`."""
 
         def part(first, last):
-            given_part = None if given is None else given[first:last]
-            excluded_part = None if excluded is None else excluded[first:last]
-            return rows.take(slice(first, last)), given_part, excluded_part, n_draws
+            of_rows = (_some(values, first, last) for values in (given, excluded))
+            return _rows(rows, first, last), *of_rows, n_draws
 
         return self._of_rows("log_likelihood_and_error", rows, part)
 
@@ -94,14 +94,13 @@ class DividedModel(FittedModel):
         """ELBO of each row by component, see `FittedModel.log_likelihood_by_component`."""
 
         def part(first, last):
-            given_part = None if given is None else given[first:last]
-            return rows.take(slice(first, last)), given_part, n_draws
+            return _rows(rows, first, last), _some(given, first, last), n_draws
 
         return self._of_rows("log_likelihood_by_component", rows, part)
 
     def flow_log_prob(self, rows):
         """The flow's log-density of each row, see `FittedModel.flow_log_prob`."""
-        return self._of_rows("flow_log_prob", rows, lambda *some: (rows.take(slice(*some)),))
+        return self._of_rows("flow_log_prob", rows, lambda *some: (_rows(rows, *some),))
 
     def _of_samples(self, name, n, part, seed):
         return self._divided("sampled", name, n, self.samples_at_once, part, seed)
@@ -117,11 +116,24 @@ class DividedModel(FittedModel):
         if n_parts < 2:
             return getattr(self._alone, name)(*part(0, n))
         bounds = np.minimum(n_chunks * np.arange(n_parts + 1) // n_parts * chunk, n).tolist()
-        calls = [part(*some) for some in zip(bounds, bounds[1:], strict=False)]
+        calls = [partial(part, *some) for some in zip(bounds, bounds[1:], strict=False)]
         found = self._processes.run(verb, (name, n, noise), calls)
         if isinstance(found[0], tuple):
             return tuple(map(np.concatenate, zip(*found, strict=True)))
         return np.concatenate(found)
+
+
+def _rows(rows, first, last):
+    return rows.take(np.arange(first, last))
+
+
+def _some(values, first, last):
+    """A part of an array or a tensor, or None of None."""
+    if values is None:
+        return None
+    part = values[first:last]
+    # A pickled view of a tensor takes its whole memory along.
+    return part.clone() if isinstance(part, torch.Tensor) else part
 
 
 class Workers:
@@ -171,7 +183,7 @@ class Workers:
         device, results = str(self._fitted.components.device), []
         devices = (f"cuda:{k}" if self._on_gpus else device for k in range(len(calls)))
         tasks = (
-            joblib.delayed(run_part)(self._shipped, where, name, arguments)
+            joblib.delayed(run_part)(self._shipped, where, name, arguments())
             for where, arguments in zip(devices, calls, strict=True)
         )
         try:

@@ -94,7 +94,7 @@ class Together:
         result, error = None, None
         if self.index < len(calls):
             try:
-                result = getattr(self._fitted, name)(*calls[self.index])
+                result = getattr(self._fitted, name)(*calls[self.index]())
             except Exception as caught:
                 # The others wait for a result.
                 error = caught
