@@ -5,13 +5,13 @@
     python processes.py --expect --gradients 2.4e6 --work 0.05 --bandwidth 2e10
 
 Rows are made: twenty columns that depend on each other. Each number of processes trains the same
-network for few and for more epochs, or draws or scores few and more rows, and the difference
-counts, without the start of processes. Every process has one thread. Seconds of the processors are
-those of all processes: where others use the cores as well, they tell more than the clock. With
-`--expect` nothing runs: printed is the efficiency that a model of a step expects of 1 to 1,024
-devices, weak (each device keeps its rows) and strong (a batch is divided). A step takes the work of
-its rows, and the sum of the gradients in a ring: twice their bytes over the bandwidth, and two
-latencies for each other device.
+network for few and for more epochs, and the difference counts, without the start of processes; or
+draws or scores few rows, which starts workers, and then more, which count. Every process has one
+thread. Seconds of the processors are those of all processes: where others use the cores as well,
+they tell more than the clock. With `--expect` nothing runs: printed is the efficiency that a model
+of a step expects of 1 to 1,024 devices, weak (each device keeps its rows) and strong (a batch is
+divided). A step takes the work of its rows, and the sum of the gradients in a ring: twice their
+bytes over the bandwidth, and two latencies for each other device.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import os
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
 from _results import append
 from _where import machine
-from joblib.externals.loky import get_reusable_executor
 
 from gudlearn import MLP, GUDGenerator, Training
 
@@ -51,21 +51,19 @@ def seconds_of_fit(X, devices, epochs, options):
     return time.perf_counter() - start, generator
 
 
-def cpu_seconds():
-    """Seconds of processors that this process and its ended children have used."""
-    return sum(os.times()[:4])
+def clock():
+    """Number of a process, and the seconds of processors that it has used."""
+    # Long enough for every worker to take its part of the calls.
+    time.sleep(0.05)
+    return os.getpid(), time.process_time()
 
 
-def seconds_of_parts(generator, what, n):
-    """Seconds, and seconds of processors, in which n rows are drawn or scored, with the start."""
-    X = rows(n)
-    start, used = time.perf_counter(), cpu_seconds()
-    result = generator.sample(n) if what == "sample" else generator.score_samples(X)
-    seconds = time.perf_counter() - start
-    if generator.training.devices > 1:
-        # Children count when they have ended.
-        get_reusable_executor().shutdown(wait=True)
-    return seconds, cpu_seconds() - used, result
+def cpu_seconds(devices):
+    """Seconds of processors that this process and its workers have used."""
+    clocks = joblib.Parallel(n_jobs=devices, batch_size=1)(
+        joblib.delayed(clock)() for _ in range(10 * devices)
+    )
+    return sum({**dict(clocks), os.getpid(): time.process_time()}.values())
 
 
 def measure_parts(what, devices, options, results):
@@ -76,14 +74,20 @@ def measure_parts(what, devices, options, results):
     ).fit(rows(1024))
     generator.set_params(training=Training(devices=devices))
     few, more = options.sampled if what == "sample" else options.scored
-    seconds, cpu, _ = seconds_of_parts(generator, what, few)
-    of_more, cpu_of_more, result = seconds_of_parts(generator, what, more)
+    compute = {"sample": generator.sample, "score": lambda n: generator.score_samples(rows(n))}
+    start = time.perf_counter()
+    compute[what](few)
+    begin, used = time.perf_counter(), cpu_seconds(devices)
+    begun = time.perf_counter()
+    result = compute[what](more)
+    seconds = time.perf_counter() - begun
     results.setdefault(what, result)
     return {
         "what": what, "devices": devices, "width": options.width,
-        "rows_per_second": (more - few) / (of_more - seconds),
-        "cpu_seconds_of_1000_rows": 1000 * (cpu_of_more - cpu) / (more - few), "start": seconds,
-        "same_bits": bool(np.array_equal(result, results[what])), "machine": machine(),
+        "rows_per_second": more / seconds,
+        "cpu_seconds_of_1000_rows": 1000 * (cpu_seconds(devices) - used) / more,
+        "start": begin - start, "same_bits": bool(np.array_equal(result, results[what])),
+        "machine": machine(),
     }  # fmt: skip
 
 
