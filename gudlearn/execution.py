@@ -1,4 +1,7 @@
-"""How a fit runs: checkpoints, processes, and the schedules that it trains for."""
+"""How a fit runs: checkpoints, processes, and the schedules that it trains for.
+
+Samples and scores take from it on which processes they run.
+"""
 
 import os
 from numbers import Integral, Real
@@ -28,13 +31,17 @@ class Training(Versioned, BaseEstimator):
         Seconds between checkpoints, also within an epoch. If writing one takes longer than a
         hundredth of that, they are fewer, so that they take a hundredth of the time.
     devices : int, default=1
-        Processes on this machine that train together, each on a GPU or a share of the cores (extra
-        ``distributed``). Each has all rows and takes its part of every batch, so that the result is
-        that of one process with ``accumulation_steps`` as large, up to rounding. ``partial_fit``,
-        samples and scores run in one process.
+        Processes on this machine that work together, each on a GPU or a share of the cores. In
+        ``fit`` (extra ``distributed``) each has all rows and takes its part of every batch, so that
+        the result is that of one process with ``accumulation_steps`` as large, up to rounding.
+        Samples and scores are divided between as many processes (at most the cores or GPUs of the
+        machine), and are those of one process, to the bit. Workers of joblib, which stay for some
+        minutes, draw and score many rows (8,192 and 4,096 at a time, and any number of images from
+        two chunks of 64 and 16 on); fewer come from this process. ``partial_fit`` runs in one.
     strategy : {"auto", "ddp", "ddp_spawn", "ddp_fork"}, default="auto"
         How processes come about, as in Lightning Fabric. "ddp": ``torchrun`` or SLURM has started
-        them, on one machine or on several, and every one of them calls ``fit``. "ddp_spawn":
+        them, on one machine or on several, and every one of them calls ``fit``, and whatever
+        samples and scores afterwards: all of them get all rows. "ddp_spawn":
         ``fit`` starts them, in a script guarded by ``if __name__ == "__main__"``. "ddp_fork" works
         in notebooks. "auto" is "ddp" under ``torchrun`` and SLURM, and "ddp_spawn" elsewhere.
     schedule_family : None, dict or list of dict, default=None
@@ -99,12 +106,13 @@ class Training(Versioned, BaseEstimator):
             raise ValueError(
                 f"checkpoint_interval={interval!r} must be a positive number of seconds. Pass one."
             )
-        self._check_devices()
+        self.check_devices()
         _check_family(self.schedule_family)
         if checkpoint is not None:
             _check_writable(checkpoint)
 
-    def _check_devices(self):
+    def check_devices(self):
+        """Raise an error if ``devices`` or ``strategy`` has a bad value."""
         whole = isinstance(self.devices, Integral) and not isinstance(self.devices, bool)
         if not (whole and self.devices >= 1):
             raise ValueError(

@@ -24,6 +24,7 @@ from gudlearn.model.summaries import Summaries
 from gudlearn.model.user_data import UserData
 from gudlearn.training.fit import Fit, PartialFit
 from gudlearn.training.loop import Budget
+from gudlearn.training.parts import divided_model
 from gudlearn.training.prepare import continued_state, first_state
 from gudlearn.training.sweep import Further, run_sweep
 
@@ -55,7 +56,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         are masked, numbers diffuse; values that repeat far more often than their neighbours are
         point masses.
     training : "auto" or Training, default="auto"
-        How a fit runs, see :class:`gudlearn.Training`.
+        How a fit runs, and on how many processes, which samples and scores use as well; see
+        :class:`gudlearn.Training`.
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
@@ -471,7 +473,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         -------
         Sampling
         """
-        fitted, conditioning = self.fitted_model(), self._set_later("conditioning")
+        fitted, conditioning = divided_model(self), self._set_later("conditioning")
         sampler = resolve("sampler", self.sampler)
         if isinstance(self.sampler, str) and self.sampler == "auto":
             sampler = auto_sampler(sampler, self.state_)
@@ -507,7 +509,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Scoring
         """
         likelihood, n_draws = self._set_later("likelihood"), self._set_later("n_draws", n_draws)
-        return Scoring(self.state_, self.fitted_model(), likelihood, n_draws)
+        return Scoring(self.state_, divided_model(self), likelihood, n_draws)
 
     @property
     def uses_reference_set(self):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
@@ -77,7 +78,7 @@ def test_the_weights_of_the_best_evaluation_are_kept(best, monkeypatch):
     scores = np.array([0.0, 0.2, 0.1, 0.3, 0.25])
     scores[best] = 1.0
     remaining = iter(scores)
-    monkeypatch.setattr(Validation, "score", lambda self, trainer: next(remaining))
+    monkeypatch.setattr(Validation, "scores", lambda self, trainer: torch.tensor([next(remaining)]))
     recorder = Recorder()
     gen = small(max_iter=4).set_callbacks(recorder).fit(continuous())
     assert gen.validation_iters_ == [0, 1, 2, 3, 4]

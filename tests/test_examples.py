@@ -448,6 +448,12 @@ def test_the_benchmark_of_processes_runs_and_expects(monkeypatch, capsys):
     processes.main([*command, "--epochs", "1", "2"])
     torch.set_num_threads(n_threads)
     assert "'devices': 1" in capsys.readouterr().out
+    processes.main([
+        "--what", "sample", "score", "--devices", "1", "--width", "8", "--sampled", "200", "400",
+        "--scored", "20", "200",
+    ])  # fmt: skip
+    out = capsys.readouterr().out
+    assert "'what': 'sample'" in out and "'what': 'score'" in out
     # Of two devices each sends and receives all gradients once, twice over half of the bytes.
     two = processes.expected(2, 1e6, 0.1, 1e7, strong=False)
     assert two == pytest.approx(0.1 / (0.1 + 0.1 + 2 * processes.LATENCY))

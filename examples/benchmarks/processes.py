@@ -1,11 +1,14 @@
-"""Rows a second in training on one process and on several, and what to expect of more.
+"""Rows a second on one process and on several, and what to expect of more.
 
     python processes.py --devices 1 2 --out FILE
+    python processes.py --what sample score --devices 1 2
     python processes.py --expect --gradients 2.4e6 --work 0.05 --bandwidth 2e10
 
 Rows are made: twenty columns that depend on each other. Each number of processes trains the same
-network for few and for more epochs, and the difference counts, without the start of processes.
-Every process has one thread. With `--expect` nothing runs: printed is the efficiency that a model
+network for few and for more epochs, and the difference counts, without the start of processes; or
+draws or scores few rows, which starts workers, and then more, which count. Every process has one
+thread. Seconds of the processors are those of all processes: where others use the cores as well,
+they tell more than the clock. With `--expect` nothing runs: printed is the efficiency that a model
 of a step expects of 1 to 1,024 devices, weak (each device keeps its rows) and strong (a batch is
 divided). A step takes the work of its rows, and the sum of the gradients in a ring: twice their
 bytes over the bandwidth, and two latencies for each other device.
@@ -14,9 +17,11 @@ bytes over the bandwidth, and two latencies for each other device.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -46,8 +51,48 @@ def seconds_of_fit(X, devices, epochs, options):
     return time.perf_counter() - start, generator
 
 
+def clock():
+    """Number of a process, and the seconds of processors that it has used."""
+    # Long enough for every worker to take its part of the calls.
+    time.sleep(0.05)
+    return os.getpid(), time.process_time()
+
+
+def cpu_seconds(devices):
+    """Seconds of processors that this process and its workers have used."""
+    clocks = joblib.Parallel(n_jobs=devices, batch_size=1)(
+        joblib.delayed(clock)() for _ in range(10 * devices)
+    )
+    return sum({**dict(clocks), os.getpid(): time.process_time()}.values())
+
+
+def measure_parts(what, devices, options, results):
+    """Rows a second that are drawn or scored on a number of processes."""
+    torch.set_num_threads(1)
+    generator = GUDGenerator(
+        network=MLP(width=options.width), max_iter=1, validation_fraction=0, random_state=0
+    ).fit(rows(1024))
+    generator.set_params(training=Training(devices=devices))
+    few, more = options.sampled if what == "sample" else options.scored
+    compute = {"sample": generator.sample, "score": lambda n: generator.score_samples(rows(n))}
+    start = time.perf_counter()
+    compute[what](few)
+    begin, used = time.perf_counter(), cpu_seconds(devices)
+    begun = time.perf_counter()
+    result = compute[what](more)
+    seconds = time.perf_counter() - begun
+    results.setdefault(what, result)
+    return {
+        "what": what, "devices": devices, "width": options.width,
+        "rows_per_second": more / seconds,
+        "cpu_seconds_of_1000_rows": 1000 * (cpu_seconds(devices) - used) / more,
+        "start": begin - start, "same_bits": bool(np.array_equal(result, results[what])),
+        "machine": machine(),
+    }  # fmt: skip
+
+
 def measure(devices, options):
-    """Rows a second on a number of processes."""
+    """Rows a second in training on a number of processes."""
     X = rows(options.rows)
     # Each process takes its share of the threads.
     torch.set_num_threads(devices)
@@ -55,7 +100,8 @@ def measure(devices, options):
     more, generator = seconds_of_fit(X, devices, options.epochs[1], options)
     trained = (options.epochs[1] - options.epochs[0]) * len(X)
     return {
-        "devices": devices, "width": options.width, "batch_size": options.batch_size,
+        "what": "fit", "devices": devices, "width": options.width,
+        "batch_size": options.batch_size,
         "rows_per_second": trained / (more - few), "n_parameters": generator.n_parameters_,
         "start": few, "machine": machine(),
     }  # fmt: skip
@@ -95,11 +141,14 @@ def expectation(options):
 def main(arguments=None):
     """Measure, or print what to expect."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--what", nargs="+", choices=["fit", "sample", "score"], default=["fit"])
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rows", type=int, default=20_480)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--epochs", type=int, nargs=2, default=[1, 9], help="few, and more")
+    parser.add_argument("--sampled", type=int, nargs=2, default=[8192, 24_576], help="rows")
+    parser.add_argument("--scored", type=int, nargs=2, default=[4096, 8192], help="rows")
     parser.add_argument("--out", type=Path, help="file of JSON lines")
     parser.add_argument("--expect", action="store_true")
     parser.add_argument("--gradients", type=float, default=1e7, help="bytes, with --expect")
@@ -109,12 +158,17 @@ def main(arguments=None):
     if options.expect:
         expectation(options)
         return
-    results = []
-    for devices in options.devices:
-        results.append(measure(devices, options))
-        append(options.out, results[-1])
-        ratio = results[-1]["rows_per_second"] / results[0]["rows_per_second"]
-        print({**results[-1], "ratio": round(ratio, 2)}, flush=True)
+    computed = {}
+    for what in options.what:
+        results = []
+        for devices in options.devices:
+            if what == "fit":
+                results.append(measure(devices, options))
+            else:
+                results.append(measure_parts(what, devices, options, computed))
+            append(options.out, results[-1])
+            ratio = results[-1]["rows_per_second"] / results[0]["rows_per_second"]
+            print({**results[-1], "ratio": round(ratio, 2)}, flush=True)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,10 @@ class FittedModel:
         self.encoding, self.preconditioner = encoding, preconditioner
         self.components, self.key, self.verbose = components, key, verbose
 
+    def agreed(self, seed):
+        """The seed of all processes that divide the work: this is the only one."""
+        return seed
+
     # Scores
 
     def log_likelihood(self, rows, given=None, excluded=None):
@@ -151,6 +155,14 @@ class FittedModel:
             return np.stack([log_prob.sum(1) + of_all, errors], 1)
 
         return self.each_chunk(rows, score, given, excluded)
+
+    def log_likelihood_by_component(self, rows, given=None, n_draws="auto"):
+        """ELBO of each of `Rows` by component, see `elbo`."""
+
+        def by_component(*chunk):
+            return self.elbo(*chunk, n_draws=n_draws)
+
+        return self.each_chunk(rows, by_component, given, None)
 
     def elbo(self, rows, given=None, excluded=None, n_draws="auto"):
         """ELBO by component, (n, D) or (n, D + F); missing and given values add zero.
@@ -248,8 +260,7 @@ class FittedModel:
         convolutions depends on the size. Further arguments, arrays by row or None, are split in the
         same way.
         """
-        images = self.components.sees_images
-        size = _IMAGE_SCORE_CHUNK if images else _SCORE_CHUNK
+        images, size = self.components.sees_images, self.scored_at_once
         results = []
         with torch.no_grad(), Progress("scored", len(rows), self.verbose) as progress:
             for start in range(0, len(rows), size):
@@ -259,6 +270,11 @@ class FittedModel:
                 results.append(function(rows.take(index), *others))
                 progress(start + size)
         return np.concatenate(results)[: len(rows)]
+
+    @property
+    def scored_at_once(self):
+        """Rows that are scored in one chunk."""
+        return _IMAGE_SCORE_CHUNK if self.components.sees_images else _SCORE_CHUNK
 
     def _encoded(self, rows, draw=0):
         """Components, bin indices, changes of log-likelihoods (n, F), and keys of rows.
@@ -367,7 +383,7 @@ class FittedModel:
         z, observed = (part.cpu().numpy() for part in conditioned["observed"])
         return self.encoding.is_within(z, observed)
 
-    def conditional_means(self, n_samples, seed, labels, condition):
+    def conditional_means(self, n_samples, seed, labels, condition, start=0):
         """Estimates of mean rows given a condition of method "exact"; parameters as in `sample`.
 
         Returns
@@ -389,11 +405,11 @@ class FittedModel:
                 return mean
             return np.hstack([mean, probabilities.double().cpu().numpy()])
 
-        estimates = self._each_sample(estimate, n_samples, seed, labels, condition)
+        estimates = self._each_sample(estimate, n_samples, seed, labels, condition, start)
         n_columns = len(self.encoding.bins.width)
         return estimates[:, :n_columns], estimates[:, n_columns:]
 
-    def probabilities(self, n_samples, seed, labels, guidance, condition):
+    def probabilities(self, n_samples, seed, labels, guidance, condition, start=0):
         """Probabilities (n_samples, L) of the levels of all categories that vary, column by column.
 
         They are given a condition of method "exact", with nothing known of the other columns;
@@ -406,7 +422,7 @@ class FittedModel:
             )
             return out.double().cpu().numpy()
 
-        return self._each_sample(estimate, n_samples, seed, labels, condition)
+        return self._each_sample(estimate, n_samples, seed, labels, condition, start)
 
     def _each_sample(self, function, n_samples, seed, labels, condition, start=0):
         """Apply a function of keys, labels, conditions and a `Progress` to chunks of samples."""

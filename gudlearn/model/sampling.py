@@ -88,6 +88,10 @@ class Sampling:
         self.state, self.fitted = state, fitted
         self.sampler, self.conditioning = sampler, conditioning
 
+    def seed(self, random_state):
+        """A seed, the same in all processes that draw together."""
+        return self.fitted.agreed(derive_seed(random_state))
+
     def answer(self, n_samples, rows, observation, y, guidance, random_state, where=None):
         """Samples, given partially observed `Rows` or an observation, and their classes.
 
@@ -132,7 +136,7 @@ class Sampling:
         """Iterate over the rows of `answer` without conditions, in blocks (block_size, F)."""
         check_n_samples(n_samples)
         check_n_samples(block_size, "block_size")
-        seed = derive_seed(random_state)
+        seed = self.seed(random_state)
         if self.state.constraints is None:
             parts = self._parts(n_samples, block_size, seed)
         else:
@@ -183,7 +187,7 @@ class Sampling:
         """Rows that satisfy a `Where`, if any, and the constraints; see `answer`."""
         check_n_samples(n_samples)
         self._check_guidance(y, guidance)
-        request = Request(self, where, float(guidance), derive_seed(random_state))
+        request = Request(self, where, float(guidance), self.seed(random_state))
         return request.draw(n_samples, rows, y)
 
     def complete_by_value(self, rows, n_samples, seed, by_value):
@@ -201,7 +205,7 @@ class Sampling:
         """The `Expectation` of partially observed `Rows`."""
         check_n_samples(n_samples)
         self.check_values(rows)
-        return self.expect_by_value(rows, n_samples, derive_seed(random_state), False)
+        return self.expect_by_value(rows, n_samples, self.seed(random_state), False)
 
     def expect_by_value(self, rows, n_samples, seed, by_value):
         """The `Expectation` of checked `Rows`.
@@ -277,7 +281,7 @@ class Sampling:
         """Check a request; return its seed and labels. Conditional samples draw no classes."""
         check_n_samples(n_samples)
         self._check_guidance(y, guidance)
-        seed = derive_seed(random_state)
+        seed = self.seed(random_state)
         if not conditional or y is not None:
             return seed, self._labels(n_samples, y, seed)
         self._check_guides_a_class(guidance)

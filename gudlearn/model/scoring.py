@@ -57,11 +57,8 @@ class Scoring:
                 "row. Use likelihood='bound'."
             )
         self._check({"given_columns": given, "NaN in X": self.state.encoding.imputable(rows)})
-
-        def by_component(*chunk):
-            return self.fitted.elbo(*chunk, n_draws=self.n_draws)
-
-        scores = self.fitted.each_chunk(rows, by_component, self._given(rows, given), None)
+        by_component = self.fitted.log_likelihood_by_component
+        scores = by_component(rows, self._given(rows, given), self.n_draws)
         encoding = self.state.encoding
         if not encoding.masked.any() or (encoding.columns < 0).any():
             return scores

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from gudlearn._random import derive_seed
 from gudlearn.conditioning.conditions import Completion
 from gudlearn.data.columns import check_n_samples
 from gudlearn.data.containers import mean_of_draws
@@ -167,7 +166,7 @@ class Summaries:
         categories = self.state.encoding.categories
         if categories is None or field not in categories.columns:
             return np.ones((len(rows), 1))
-        seed = derive_seed(self.random_state)
+        seed = self.sampling.seed(self.random_state)
         others = ~np.isin(np.arange(rows.n_features), self._fields(place))
         absent = self.state.encoding.kinds.absent(rows.values)
         known = rows.observed if absent is None else rows.observed | absent

@@ -121,6 +121,17 @@ def _launched():
     return None
 
 
+def joins(training):
+    """Whether this process works with others, which torchrun or SLURM has started.
+
+    Parameters
+    ----------
+    training : Training
+    """
+    asked = training.strategy == "ddp" or (training.devices > 1 and training.strategy == "auto")
+    return asked and _launched() is not None
+
+
 def is_first(training):
     """Whether this process is the first of those that train together, or trains alone.
 
@@ -128,8 +139,7 @@ def is_first(training):
     ----------
     training : Training
     """
-    joins = training.strategy == "ddp" or (training.devices > 1 and training.strategy == "auto")
-    if not joins or _launched() is None:
+    if not joins(training):
         return True
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
