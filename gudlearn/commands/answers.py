@@ -256,6 +256,6 @@ def _classes(model, rows, target):
 
 
 def _numbers(model, rows, target):
-    low, high = model.predict_quantile(rows, _QUANTILES)
+    low, high = model.predict_quantile(rows, _QUANTILES).T
     table = {target: model.predict(rows), "median": model.predict(rows, "median")}
     return pd.DataFrame(table | {"quantile 0.05": low, "quantile 0.95": high})
