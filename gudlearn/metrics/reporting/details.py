@@ -94,19 +94,21 @@ def pair_errors(samples, estimates):
     Returns
     -------
     DataFrame
-        Columns ``first``, ``second``, ``trend_error``, ``trend_error_held_out``, and the
-        associations ``real`` and ``fake``: a correlation, or Cramér's V if one is a category.
+        Columns ``first``, ``second``, ``excess`` (by how much the trend error exceeds that of
+        held-out rows), ``trend_error``, ``trend_error_held_out``, and the associations ``real`` and
+        ``fake``: a correlation, or Cramér's V if one is a category.
     """
     errors, held_out = (_detail(estimates, "trend_error", name) for name in (FAKE, HELD_OUT))
-    columns = ("first", "second", "trend_error", "trend_error_held_out", "real", "fake")
+    columns = ("first", "second", "excess", "trend_error", "trend_error_held_out", "real", "fake")
     if errors is None:
         return pd.DataFrame(columns=columns)
     real, fake = (a.to_numpy() for a in associations_of([samples.reference, samples.judged[FAKE]]))
     held_out = np.full_like(errors, np.nan) if held_out is None else held_out
+    excess = errors - np.nan_to_num(held_out)
     names = samples.reference.names
     lines = [
-        (names[j], names[k], errors[j, k], held_out[j, k], real[j, k], fake[j, k])
+        (names[j], names[k], excess[j, k], errors[j, k], held_out[j, k], real[j, k], fake[j, k])
         for j, k in combinations(range(len(names)), 2)
     ]
     found = pd.DataFrame(lines, columns=columns).dropna(subset="trend_error")
-    return found.sort_values("trend_error", ascending=False, kind="stable", ignore_index=True)
+    return found.sort_values("excess", ascending=False, kind="stable", ignore_index=True)

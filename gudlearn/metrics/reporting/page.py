@@ -28,6 +28,7 @@ _COLUMNS = (
     ("missing_real", "… real", "fraction of missing values of real rows", ".1%"),
 )
 _PAIRS = (
+    ("excess", "excess", "by how much the trend error exceeds that of held-out rows", ".3f"),
     ("trend_error", "trend error", "", ".3f"),
     ("trend_error_held_out", "… held-out", "", ".3f"),
     ("real", "association, real", "correlation, or Cramér's V of categories", ".2f"),
