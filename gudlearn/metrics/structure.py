@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gudlearn.metrics.mixed import generator_of, read_tables, rows_text, rows_used, tree_features
+from gudlearn.metrics.mixed import (
+    check_whole,
+    generator_of,
+    read_tables,
+    rows_text,
+    rows_used,
+    tree_features,
+)
 from gudlearn.metrics.utility import jackknife, predictions
 
 __all__ = ["GlobalUtility", "global_utility"]
@@ -30,7 +37,7 @@ class GlobalUtility:
     standard_error : float
         Of ``mean``, from the test rows (jackknife); it knows nothing of other training rows.
     columns : pandas.Series
-        Utility of each column; NaN if it is constant or missing in the real rows.
+        Utility of each column; NaN if it is constant or missing in the real rows, or was not drawn.
     n_used, n_rows : dict of str to int
         Numbers of rows that were used and passed, for ``real_train``, ``real_test`` and ``fake``.
     """
@@ -50,7 +57,9 @@ class GlobalUtility:
         )
 
 
-def global_utility(real_train, real_test, fake, *, max_rows=5_000, random_state=0):
+def global_utility(
+    real_train, real_test, fake, *, max_columns=30, max_rows=5_000, random_state=0
+):
     r"""How well each column is predicted from all others after training on fake rows.
 
     The utility of a column is the score of a model that was trained on fake rows divided by that of
@@ -70,10 +79,12 @@ def global_utility(real_train, real_test, fake, *, max_rows=5_000, random_state=
     real_train, real_test, fake : pandas, polars or pyarrow table, or array-like of shape (n, F)
         Numbers, datetimes, text, categories and booleans, with missing values in any of them. At
         least two columns, matched by name.
+    max_columns : int, default=30
+        At most this many columns are predicted, drawn at random from those that vary.
     max_rows : int or None, default=5000
         At most this many rows of each sample are used, drawn at random.
     random_state : int, RandomState, Generator or None, default=0
-        Draws the rows and seeds the models.
+        Draws the rows and columns, and seeds the models.
 
     Returns
     -------
@@ -103,10 +114,11 @@ def global_utility(real_train, real_test, fake, *, max_rows=5_000, random_state=
     >>> global_utility(rows(0), rows(1), lost).mean < 0.5
     True
     """
+    check_whole("max_columns", max_columns, 1)
     rng = generator_of(random_state)
     frames = {"real_train": real_train, "real_test": real_test, "fake": fake}
     tables = read_tables(max_rows, rng, **frames)
-    return Structure(*tables[:2], int(rng.integers(2**31))).utility(tables[2])
+    return Structure(*tables[:2], int(rng.integers(2**31)), max_columns).utility(tables[2])
 
 
 class Structure:
@@ -116,17 +128,19 @@ class Structure:
     ----------
     train, test : MixedTable
     seed : int
+    max_columns : int, default=30
+        At most this many columns are predicted.
     """
 
-    def __init__(self, train, test, seed):
+    def __init__(self, train, test, seed, max_columns=30):
         if len(train.names) < 2:
             raise ValueError("The samples have one column, which nothing predicts. Pass more.")
         self.train = train
         self.test = test
         self.seed = seed
         self.errors = {}
-        for j in range(len(train.names)):
-            errors = self._errors(train, j)
+        for j in np.random.default_rng(seed).permutation(len(train.names)):
+            errors = self._errors(train, j) if len(self.errors) < max_columns else None
             if errors is not None:
                 self.errors[j] = errors
         if not self.errors:

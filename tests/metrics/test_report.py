@@ -115,7 +115,8 @@ def test_every_value_has_an_error_or_a_reason(found):
     assert (frame["value"].notna() | (frame["note"] != "")).all()
     # Training on the training rows twice has no error.
     assert (frame["standard_error"] >= 0)[frame["value"].notna()].all()
-    assert found.samples.n == 60 and found.samples.n_rows == {"train": 120, "test": 120, "fake": 120}
+    assert found.samples.n == 60
+    assert found.samples.n_rows == {"train": 120, "test": 120, "fake": 120}
 
 
 def test_copies_are_called_copies(found):
@@ -127,6 +128,7 @@ def test_copies_are_called_copies(found):
 
 def test_independent_columns_lose_dependences():
     found = report(numbers(120, 0), numbers(120, 1), numbers(120, 2))
+    assert "“0” with “1” (trend error" in found.verdict[1]
     # Half of a correlation of 60 rows, near 1 before, has an error of 0.065 around 0.
     trends = found.values.loc["trend_error"]
     assert trends["independent columns"] > 0.15

@@ -58,6 +58,17 @@ def test_utility_of_columns_that_are_constant_or_missing():
         global_utility(train[["x"]], test[["x"]], fake[["x"]])
 
 
+def test_few_columns_of_many_are_predicted():
+    frames = [dependent(60, seed) for seed in range(3)]
+    found = global_utility(*frames, max_columns=2)
+    assert found.columns.notna().sum() == 2
+    every = global_utility(*frames)
+    known = found.columns.dropna()
+    pd.testing.assert_series_equal(known, every.columns[known.index])
+    with pytest.raises(ValueError, match="max_columns=0 must be a whole number of at least 1"):
+        global_utility(*frames, max_columns=0)
+
+
 def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(0).normal(size=4000)
     value, error = jackknife(lambda rows: x[rows].mean(), len(x), n_groups=200)

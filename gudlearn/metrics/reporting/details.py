@@ -111,4 +111,6 @@ def pair_errors(samples, estimates):
         for j, k in combinations(range(len(names)), 2)
     ]
     found = pd.DataFrame(lines, columns=columns).dropna(subset="trend_error")
+    # A row of whole numbers and floats would make floats of names.
+    found = found.astype({"first": object, "second": object})
     return found.sort_values("excess", ascending=False, kind="stable", ignore_index=True)
