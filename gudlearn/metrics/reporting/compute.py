@@ -137,9 +137,11 @@ def _check_parameters(train, model, features, target):
         raise ValueError(f"target={target!r} is for tables: leave it or features out.")
     if model is not None and not hasattr(model, "score_samples"):
         raise TypeError(f"model={model!r} has no score_samples. Pass a fitted density, or None.")
-    if features is None and np.ndim(train) > 2:
+    # A frame is not converted for its shape.
+    shape = np.shape(train) if isinstance(train, list | tuple) else getattr(train, "shape", ())
+    if features is None and len(shape) > 2:
         raise ValueError(
-            f"train has shape {np.shape(train)}: images need features, a callable that maps images "
+            f"train has shape {tuple(shape)}: images need features, a callable that maps images "
             "to an array of shape (n, d). Pass one, or flatten the images to rows."
         )
 
