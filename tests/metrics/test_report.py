@@ -185,7 +185,7 @@ def test_images_are_judged_by_their_features():
     assert "The training images nearest to them" in page and found.columns is None
     assert "copied" in found.verdict[2] and len(found.verdict) == 3
     for given in (train, train.tolist()):
-        with pytest.raises(ValueError, match=r"train has shape \(40, 5, 4, 1\): images need features"):
+        with pytest.raises(ValueError, match=r"shape \(40, 5, 4, 1\): images need features"):
             report(given, test, train)
     with pytest.raises(ValueError, match=r"different shapes: \[\(5, 4, 1\), .*\(4, 5, 1\)"):
         report(train, test, train.transpose(0, 2, 1, 3), features=features)
