@@ -553,3 +553,17 @@ def test_the_streaming_benchmark_measures_both_fits_and_resumes(tmp_path, monkey
     streaming.main()
     assert list(map(json.loads, capsys.readouterr().out.splitlines())) == ratios
     assert len(out.read_text().splitlines()) == 2
+
+
+def test_the_benchmark_of_reports_measures_a_page(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script, out = importlib.import_module("report"), tmp_path / "results.jsonl"
+    table = script.mixed_table
+    assert table(30, 0).shape == (30, 15)
+    few = ["number 1", "category 2", "category 8"]
+    monkeypatch.setattr(script, "mixed_table", lambda n, seed: table(n, seed)[few])
+    script.main(["--rows", "30", "--max-rows", "12", "--out", str(out)])
+    line = json.loads(capsys.readouterr().out)
+    assert line["columns"] == 3 and line["used"] == 12 and line["rows"] == 30
+    assert 0.01 < line["page_mb"] < 3 and line["peak_mib"] < 2048
+    assert json.loads(out.read_text()) == line

@@ -37,7 +37,7 @@ def run(options):
 
     with progress():
         found = report(train, test, fake, target=options.target, random_state=options.seed)
-    say(found)
+    say(str(found))
     if options.output is not None:
-        found.to_html(options.output)
+        found.save(options.output)
         note(options, f"The page: {options.output}")

@@ -30,7 +30,13 @@ def associations(real, fake, *, max_rows=100_000, random_state=0):
     list of DataFrame of shape (F, F)
         Of the real and of the fake rows; NaN on the diagonal and where it is undefined.
     """
-    tables = read_tables(max_rows, generator_of(random_state), real=real, fake=fake)
+    return associations_of(
+        read_tables(max_rows, generator_of(random_state), real=real, fake=fake)
+    )
+
+
+def associations_of(tables):
+    """Dependences of the pairs of columns in each of several tables, binned by the first."""
     names, is_category = tables[0].names, tables[0].is_category
     index = pd.Index(names, tupleize_cols=False)
     codes = [cell_codes(tables, j) for j in range(len(names))]

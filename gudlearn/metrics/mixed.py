@@ -50,6 +50,8 @@ class MixedTable:
         Numbers, and codes of levels; NaN where a value is missing.
     n_rows : int
         Number of rows of the frame, of which X has the drawn ones.
+    kinds : tuple of str
+        What each column is: "numbers", "datetimes", "zoned datetimes", "durations" or "categories".
     """
 
     names: list
@@ -57,6 +59,7 @@ class MixedTable:
     levels: list
     X: np.ndarray
     n_rows: int
+    kinds: tuple
 
     def __len__(self):
         return len(self.X)
@@ -100,10 +103,11 @@ def read_tables(max_rows, rng, **frames):
             for name, (columns, _) in opened.items()
         }
         coded.append(_coded(column, parts))
-    is_category = np.array([levels is not None for levels, _ in coded])
-    levels = [levels for levels, _ in coded]
+    kinds, levels = (tuple(part[k] for part in coded) for k in (0, 1))
+    is_category = np.array([kind == "categories" for kind in kinds])
+    parts = [np.column_stack([codes[k] for *_, codes in coded]) for k in range(len(opened))]
     return [
-        MixedTable(names, is_category, levels, np.column_stack([c[k] for _, c in coded]), n_rows)
+        MixedTable(names, is_category, list(levels), parts[k], n_rows, kinds)
         for k, (_, n_rows) in enumerate(opened.values())
     ]
 
@@ -260,7 +264,7 @@ def _kind(column):
 
 
 def _coded(name, parts):
-    """Levels of a column, None for numbers, and its numbers or codes in each frame."""
+    """Kind of a column, its levels, None for numbers, and its numbers or codes in each frame."""
     kinds = {frame: _kind(column) for frame, column in parts.items()}
     found = set(kinds.values()) - {"missing values"} or {"numbers"}
     kind = next((kind for allowed, kind in _TOGETHER if found <= allowed), None)
@@ -270,8 +274,8 @@ def _coded(name, parts):
             "one of numbers, datetimes, durations, text and categories."
         )
     if kind == "categories":
-        return _levels_and_codes(name, parts)
-    return None, [
+        return kind, *_levels_and_codes(name, parts)
+    return kind, None, [
         _as_numbers(name, frame, column, kind if kinds[frame] == kind else None)
         for frame, column in parts.items()
     ]

@@ -117,14 +117,19 @@ def shape_error(real, fake, *, max_rows=1_000_000, random_state=0):
     {'x': 0.25, 'word': 0.5}
     """
     tables = read_tables(max_rows, generator_of(random_state), real=real, fake=fake)
-    errors = [
-        _column_error(*(table.X[:, j] for table in tables), tables[0].levels[j])
-        for j in range(len(tables[0].names))
-    ]
+    errors = shape_errors(tables)
     return ShapeError(
-        mean=_mean(np.array(errors)),
+        mean=mean_error(errors),
         columns=pd.Series(errors, index=pd.Index(tables[0].names, tupleize_cols=False)),
         **rows_used(real=tables[0], fake=tables[1]),
+    )
+
+
+def shape_errors(tables):
+    """Error of each column (F,) between two tables; NaN where it is all missing in both."""
+    columns = range(len(tables[0].names))
+    return np.array(
+        [_column_error(*(t.X[:, j] for t in tables), tables[0].levels[j]) for j in columns]
     )
 
 
@@ -199,6 +204,17 @@ def trend_error(real, fake, *, max_rows=100_000, random_state=0):
     1.0
     """
     tables = read_tables(max_rows, generator_of(random_state), real=real, fake=fake)
+    errors, names = trend_errors(tables), tables[0].names
+    index = pd.Index(names, tupleize_cols=False)
+    return TrendError(
+        mean=mean_error(errors[np.triu_indices(len(names), 1)]),
+        pairs=pd.DataFrame(errors, index=index, columns=index),
+        **rows_used(real=tables[0], fake=tables[1]),
+    )
+
+
+def trend_errors(tables):
+    """Error of each pair of columns (F, F) between two tables; NaN on the diagonal."""
     names, is_category = tables[0].names, tables[0].is_category
     if len(names) < 2:
         raise ValueError("The samples have one column, but trend_error compares pairs. Pass more.")
@@ -207,15 +223,10 @@ def trend_error(real, fake, *, max_rows=100_000, random_state=0):
     for j, k in combinations(range(len(names)), 2):
         if is_category[j] or is_category[k]:
             errors[j, k] = errors[k, j] = _contingency_error(codes[j], codes[k])
-    index = pd.Index(names, tupleize_cols=False)
-    return TrendError(
-        mean=_mean(errors[np.triu_indices(len(names), 1)]),
-        pairs=pd.DataFrame(errors, index=index, columns=index),
-        **rows_used(real=tables[0], fake=tables[1]),
-    )
+    return errors
 
 
-def _mean(errors):
+def mean_error(errors):
     """Mean of the errors that are defined."""
     defined = errors[~np.isnan(errors)]
     return float(defined.mean()) if len(defined) else float("nan")

@@ -27,6 +27,8 @@ class TrainOnSynthetic:
         Score on the real test rows of the model that was trained on the fake rows.
     real : float
         Score on these rows of the model that was trained on the real training rows.
+    standard_error : float
+        Of ``synthetic``, from the test rows (jackknife); it knows nothing of other training rows.
     scoring : {"AUC", "R2"}
         What the scores are.
     target : hashable
@@ -38,6 +40,7 @@ class TrainOnSynthetic:
 
     synthetic: float
     real: float
+    standard_error: float
     scoring: str
     target: object
     n_used: dict
@@ -50,8 +53,8 @@ class TrainOnSynthetic:
 
     def __repr__(self):
         return (
-            f"TrainOnSynthetic: {self.scoring} of {self.target} {self.synthetic:.4f} after "
-            f"training on fake rows, {self.real:.4f} on real rows "
+            f"TrainOnSynthetic: {self.scoring} of {self.target} {self.synthetic:.4f} ± "
+            f"{self.standard_error:.4f} after training on fake rows, {self.real:.4f} on real rows "
             f"({rows_text(self.n_used, self.n_rows)})"
         )
 
@@ -132,14 +135,18 @@ def train_on_synthetic(
         task == "auto" and (is_category[j] or len(np.unique(samples[0][1])) <= 2)
     )
     _check_varies(target, samples[1][1])
-    score = _auc if classify else _r2
-    train, test, synthetic = samples
+    train, (X_test, y_test), synthetic = samples
     seed = int(rng.integers(2**31))
+    (fake_score, error), (real_score, _) = (
+        _score_and_error(classify, y_test, predictions(*rows, X_test, columns, classify, seed))
+        for rows in (synthetic, train)
+    )
     used = rows_used(**dict(zip(frames, tables, strict=True)))
     used["n_used"] = {name: int(mask.sum()) for name, mask in zip(frames, known, strict=True)}
     return TrainOnSynthetic(
-        synthetic=score(*synthetic, *test, columns, seed),
-        real=score(*train, *test, columns, seed),
+        synthetic=fake_score,
+        real=real_score,
+        standard_error=error,
         scoring="AUC" if classify else "R2",
         target=target,
         **used,
@@ -155,18 +162,73 @@ def _check_varies(target, y):
         )
 
 
-def _auc(X, y, X_test, y_test, is_category, seed):
-    """Mean over the classes of the test rows of the AUC of one against all others."""
-    seen, classes = np.unique(y), np.unique(y_test)
+def predictions(X, y, X_test, is_category, classify, seed, **parameters):
+    """What histogram trees that are trained on X and y say about the test rows.
+
+    Parameters
+    ----------
+    X, X_test : ndarray of shape (n, F), (n_test, F)
+    y : ndarray of shape (n,)
+    is_category : ndarray of shape (F,), bool
+    classify : bool
+    seed : int
+    **parameters : dict
+        Of scikit-learn's trees.
+
+    Returns
+    -------
+    ndarray of shape (n_test,), or dict of such
+        Expected values; or the probability of each class of y.
+    """
+    parameters = {"categorical_features": is_category, "random_state": seed, **parameters}
+    if not classify:
+        return HistGradientBoostingRegressor(**parameters).fit(X, y).predict(X_test)
+    seen = np.unique(y)
     if len(seen) == 1:
-        return 0.5  # one class: the same probabilities for all rows
-    model = HistGradientBoostingClassifier(categorical_features=is_category, random_state=seed)
-    columns = dict(zip(seen, model.fit(X, y).predict_proba(X_test).T, strict=True))
-    nothing = np.zeros(len(y_test))
-    return float(np.mean([roc_auc_score(y_test == c, columns.get(c, nothing)) for c in classes]))
+        return {seen[0]: np.ones(len(X_test))}
+    model = HistGradientBoostingClassifier(**parameters)
+    return dict(zip(seen, model.fit(X, y).predict_proba(X_test).T, strict=True))
 
 
-def _r2(X, y, X_test, y_test, is_category, seed):
+def jackknife(score, n, n_groups=10):
+    """Score of all of n rows, and its standard error from scores without one group of rows.
+
+    Parameters
+    ----------
+    score : callable
+        Maps a bool mask of the rows (n,) to a number.
+    n : int
+    n_groups : int, default=10
+
+    Returns
+    -------
+    value, standard_error : float
+        The error is NaN where a score without a group is undefined.
+    """
+    n_groups = min(n_groups, n)
+    group = np.arange(n) % n_groups
+    without = np.array([score(group != g) for g in range(n_groups)])
+    deviations = without - without.mean()
+    error = np.sqrt((n_groups - 1) / n_groups * np.square(deviations).sum())
+    return float(score(np.ones(n, dtype=bool))), float(error)
+
+
+def _score_and_error(classify, y, predicted):
+    """AUC or R2 of the test rows, and its standard error."""
+    score = _auc if classify else _r2
+    return jackknife(lambda rows: score(y, predicted, rows), len(y))
+
+
+def _auc(y, predicted, rows):
+    """Mean over the classes of the test rows of the AUC of one against all others."""
+    y = y[rows]
+    classes, nothing = np.unique(y), np.zeros(len(y))
+    if len(classes) < 2:
+        return np.nan
+    found = {c: p[rows] for c, p in predicted.items()}
+    return np.mean([roc_auc_score(y == c, found.get(c, nothing)) for c in classes])
+
+
+def _r2(y, predicted, rows):
     """Coefficient of determination on the test rows."""
-    model = HistGradientBoostingRegressor(categorical_features=is_category, random_state=seed)
-    return float(r2_score(y_test, model.fit(X, y).predict(X_test)))
+    return r2_score(y[rows], predicted[rows]) if rows.sum() > 1 else np.nan
