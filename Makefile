@@ -13,14 +13,14 @@ SALT ?= 0
 .SECONDARY:
 
 help:
-	@echo "make demo   fit the digits, compare with baselines, write pictures to gud-demo/"
+	@echo "make demo   a table, images and missing values in two minutes; see gud-demo/index.html"
 	@echo "make test   run the tests and the doctests"
 	@echo "make lint   run ruff"
 	@echo "make docs   build the documentation into docs/_build/html"
 	@echo "make docs-fast  the same in less than a minute, without running the examples"
 	@echo "make clean  remove what docs and demo wrote (the environment stays)"
 
-demo: $(VENV)/.installed-plot
+demo: $(VENV)/.installed-report
 	$(BIN)/python -m gudlearn demo $(DEMO_ARGS)
 
 test: $(VENV)/.installed-test
