@@ -425,10 +425,7 @@ FAULTS = [
     (ScoresMissingAsNaN, "check_missing_values", set()),
     (TwoRowsByDefault, "check_sample_shape", set()),
     (SamplesNaN, "check_sample_shape", set()),
-    (
-        IgnoresTheSeed, "check_sample_seed",
-        {"check_fit_again", "check_pickle", "check_pipeline", "check_sample_prefix"},
-    ),
+    (IgnoresTheSeed, "check_sample_seed", set()),
     (AlwaysTheSameRows, "check_sample_other_seed", set()),
     (LastRowsFirst, "check_sample_prefix", set()),
     (SamplesNothing, "check_sample_refuses", set()),

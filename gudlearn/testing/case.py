@@ -18,6 +18,8 @@ from gudlearn.testing.running import require
 
 # NumPy's RandomState takes no larger seed, and checks use the next one, too.
 _SEEDS = 2**32 - 1
+# Rounding errors of two ways to compute the same row, relative to its size.
+_ROW_RTOL = 1e-9
 
 #: What an estimator may offer, and what is said if it does not.
 CAPABILITIES = {
@@ -68,6 +70,26 @@ def check_subject(estimator, capabilities=None):
             f"capabilities has the names {sorted(unknown)}, but the capabilities are "
             f"{sorted(CAPABILITIES)}."
         )
+
+
+def equal_rows(first, second):
+    """Whether two samples have the same rows up to rounding errors.
+
+    Parameters
+    ----------
+    first, second : arrays or frames of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    equal : bool
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape:
+        return False
+    if first.dtype.kind in "fiu":
+        return np.allclose(first, second, rtol=_ROW_RTOL, atol=_ROW_RTOL, equal_nan=True)
+    return bool((first == second).all())
 
 
 def global_states():
@@ -137,6 +159,7 @@ class Case:
         self.seed = int(random_state)
         self.capabilities = {**capabilities_of(estimator), **(capabilities or {})}
         self.datasets, self.fits = {}, {}
+        self._is_seeded = None
 
     def needs(self, capability):
         """Skip the check unless the estimator offers this."""
@@ -181,6 +204,14 @@ class Case:
     def fitted(self, name):
         """Return the estimator fitted to the data set of this name, shared by all checks."""
         return self.observed_fit(name).model
+
+    @property
+    def is_seeded(self):
+        """Whether two samples with the same seed are equal: only then can samples be compared."""
+        if self._is_seeded is None:
+            model = self.fitted("gaussian")
+            self._is_seeded = equal_rows(self.draw(model, 20).copy(), self.draw(model, 20))
+        return self._is_seeded
 
     def draw(self, model, n_samples, seed=None):
         """Sample rows with a seed, given to sample or set as the parameter random_state."""
