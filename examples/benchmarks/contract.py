@@ -44,6 +44,9 @@ def subjects(max_iter):
     return {
         "GUDGenerator": (gud, "gudlearn", "gudlearn", ours),
         "GUDGenerator, pca": (lambda: gud(basis="pca"), "gudlearn", "gudlearn", ours),
+        "GUDGenerator, mixture": (
+            lambda: gud(preconditioning="mixture"), "gudlearn", "gudlearn", ours
+        ),
         "GenerativePipeline": (
             lambda: GenerativePipeline([("scale", StandardScaler()), ("generate", gud())]),
             "gudlearn", "gudlearn", ours,

@@ -1,6 +1,7 @@
 """Checks of samples: seeds, prefixes, refusals, moments, constant columns, dtypes and frames."""
 
 import random
+from contextlib import contextmanager
 from unittest import SkipTest
 
 import numpy as np
@@ -35,13 +36,26 @@ def check_sample_seed(case):
     """The same seed gives the same rows, whatever the global random state."""
     model = case.fitted("gaussian")
     first = np.array(case.draw(model, 20))
-    np.random.random(7)  # noqa: NPY002
-    random.random()
+    with _other_global_states():
+        second = case.draw(model, 20)
     require(
-        equal_rows(first, case.draw(model, 20)),
+        equal_rows(first, second),
         "Two samples with the same seed differ. Take all random numbers from the random_state of "
         "sample, or of the estimator.",
     )
+
+
+@contextmanager
+def _other_global_states():
+    """Global random generators in another state, and back."""
+    before = np.random.get_state(), random.getstate()  # noqa: NPY002
+    np.random.random(7)  # noqa: NPY002
+    random.random()
+    try:
+        yield
+    finally:
+        np.random.set_state(before[0])  # noqa: NPY002
+        random.setstate(before[1])
 
 
 def check_sample_other_seed(case):

@@ -1,20 +1,27 @@
 """The contract of generative estimators: on estimators that keep it, and on planted faults."""
 
-import numpy as np
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from sklearn.exceptions import EstimatorCheckFailedWarning, SkipTestWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.preprocessing import StandardScaler
 
+import gudlearn
 from gudlearn import GenerativePipeline, GUDGenerator
+from gudlearn.testing import bases as bases_contract
 from gudlearn.testing import (
     check_generator,
     generator_checks,
     parametrize_with_generator_checks,
 )
 from gudlearn.testing import generators as contract
+from gudlearn.testing import schedules as schedules_contract
 from gudlearn.testing.adapters import FromGaussianMixture
+from gudlearn.testing.case import global_states
 from planted import FAULTS, Gaussian, JittersConstants, SamplesTooWide, ScoresTheSum
 from small import small
 
@@ -90,6 +97,13 @@ def test_every_check_says_in_one_sentence_what_must_hold():
     for check in contract.CHECKS:
         sentence = " ".join(check.__doc__.split())
         assert sentence.endswith(".") and ". " not in sentence, check.__name__
+
+
+def test_the_page_says_what_every_check_wants():
+    page = (Path(gudlearn.__file__).parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+    for check in [*contract.CHECKS, *bases_contract.CHECKS, *schedules_contract.CHECKS]:
+        sentence = " ".join(check.__doc__.split()).replace("|", r"\|")
+        assert f"| `{check.__name__}` | {sentence} |" in page
 
 
 def test_estimators_of_scikit_learn_differ_from_the_contract_where_they_say_so():
@@ -201,12 +215,14 @@ def test_what_is_no_generative_estimator_is_refused():
 
 def test_nothing_outside_of_the_checks_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    estimator = Gaussian()
-    state = np.random.default_rng(0).bit_generator.state
+    estimator, before = Gaussian(), global_states()
+    environment, folder = dict(os.environ), tempfile.gettempdir()
     check_generator(estimator)
     assert vars(estimator) == vars(Gaussian())
     assert not list(tmp_path.iterdir())
-    assert np.random.default_rng(0).bit_generator.state == state
+    assert global_states() == before
+    assert (dict(os.environ), tempfile.gettempdir()) == (environment, folder)
+    assert Path.cwd() == tmp_path
 
 
 # In the tests of a third party
