@@ -193,6 +193,16 @@ class PicklesRounded(Gaussian):
         return state
 
 
+class PicklesWithAnotherConstant(Gaussian):
+    bias = 0.0
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "bias": 0.01}
+
+    def log_volume(self, n_numbers):
+        return super().log_volume(n_numbers) + self.bias
+
+
 class FitTakesNoLabels(Gaussian):
     def fit(self, X):
         return super().fit(X)
@@ -415,6 +425,7 @@ FAULTS = [
     (UnfittedAttributeError, "check_not_fitted", set()),
     (FitGoesOn, "check_fit_again", set()),
     (PicklesRounded, "check_pickle", set()),
+    (PicklesWithAnotherConstant, "check_pickle", set()),
     (FitTakesNoLabels, "check_pipeline", set()),
     (WorseOfFewRows, "check_cross_validation", set()),
     (WritesAFile, "check_no_files", set()),

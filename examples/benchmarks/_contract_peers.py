@@ -45,8 +45,9 @@ class FromZuko(DensityMixin, BaseEstimator):
     def sample(self, n_samples=1, random_state=None):
         """Draw rows."""
         check_is_fitted(self)
+        seed = self.random_state if random_state is None else random_state
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(self.random_state if random_state is None else random_state)
+            torch.manual_seed(seed or 0)
             return self.flow_().sample((n_samples,)).double().numpy() * self.std_ + self.mean_
 
     def score_samples(self, X):

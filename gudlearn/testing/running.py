@@ -182,7 +182,7 @@ def parametrize(subjects, checks_of, expected_failed_checks, optional=None):
 
     cases = []
     for subject in subjects:
-        checks = checks_of(subject)
+        checks, label = checks_of(subject), " ".join(repr(subject).split())
         expected = expected_failed_checks(subject) if expected_failed_checks else {}
         check_expected(checks, expected)
         reasons = {**(optional or {}), **expected}
@@ -191,5 +191,5 @@ def parametrize(subjects, checks_of, expected_failed_checks, optional=None):
             if name in reasons:
                 # An expected failure that passes is no error: it may depend on versions.
                 marks = [pytest.mark.xfail(reason=reasons[name], strict=False)]
-            cases.append(pytest.param(subject, check, id=f"{subject!r}-{name}", marks=marks))
+            cases.append(pytest.param(subject, check, id=f"{label}-{name}", marks=marks))
     return pytest.mark.parametrize(("estimator", "check"), cases)
