@@ -567,3 +567,40 @@ def test_the_benchmark_of_reports_measures_a_page(monkeypatch, tmp_path, capsys)
     assert line["columns"] == 3 and line["used"] == 12 and line["rows"] == 30
     assert 0.01 < line["page_mb"] < 3 and line["peak_mib"] < 2048
     assert json.loads(out.read_text()) == line
+
+
+def test_the_benchmark_of_the_contract_prints_a_matrix_and_resumes(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script, out = importlib.import_module("contract"), tmp_path / "results.jsonl"
+    monkeypatch.setattr(script, "is_installed", lambda module: module == "sklearn")
+    argv = ["--only", "KernelDensity", "zuko NSF", "GaussianMixture", "--out", str(out)]
+    assert script.main(argv) == 0
+    density, absent, mixture, *matrix = capsys.readouterr().out.splitlines()
+    assert json.loads(absent) == {"estimator": "zuko NSF", "not_installed": "zuko"}
+    assert json.loads(density)["failed"] == 6 and json.loads(mixture)["failed"] == 3
+    assert "score must be the mean" in json.loads(density)["messages"]["check_score_is_a_mean"]
+    assert matrix[0] == "| check | GaussianMixture | KernelDensity |"
+    assert "| `score_units` | yes | **no** |" in matrix
+    assert "| `sample_prefix` | no, not promised | no, not promised |" in matrix
+    assert "| `frame_values` | – | – |" in matrix
+    script.main(["--print", "--out", str(out)])
+    assert capsys.readouterr().out.splitlines() == matrix
+    script.main(argv)
+    assert len(out.read_text().splitlines()) == 2
+
+
+def test_adapters_of_models_of_frames_give_arrays_back(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    peers = importlib.import_module("_contract_peers")
+
+    class Reversed(peers._OfFrames):
+        def fit_frame(self, frame):
+            return frame
+
+        def draw(self, n_samples):
+            return self.model_.iloc[:n_samples, ::-1]
+
+    X = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(Reversed().fit(X).sample(2), X[:2])
+    frame = pd.DataFrame(X, columns=["b", "a", "c"])
+    pd.testing.assert_frame_equal(Reversed().fit(frame).sample(3), frame[:3])

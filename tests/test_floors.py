@@ -30,7 +30,7 @@ FLOORS = [
     ["transforms"],
     ["generator", "pipeline"],
     ["classifier", "imputer", "outliers", "regressor"],
-    ["callbacks", "metrics", "search", "transformers"],
+    ["callbacks", "metrics", "search", "testing", "transformers"],
     ["plotting"],
     ["files"],
     ["io"],

@@ -51,6 +51,9 @@ def test_the_untrained_model_of_classes_knows_their_means(untrained_classes):
 class LabelRecorder:
     """A fitted model whose samples are their labels."""
 
+    def agreed(self, seed):
+        return seed
+
     def sample(self, n_samples, seed, sampler, labels, guidance):
         return labels
 
