@@ -81,9 +81,11 @@ def judge_curves(losses, scores, epochs, kept_score=None):
     gain = float(scores[best] - scores[0])
     late_gain = float(scores[late].max() - scores[~late].max())
     fall = float(scores[best] - scores[-max(1, len(scores) // 10) :].mean())
-    # Evaluations share their noise: what is left is seen in second differences.
-    noise = 1.4826 * np.median(np.abs(np.diff(scores, 2))) / np.sqrt(6)
-    least = max(_LEAST, 4 * noise, _SOME * gain)
+    # Evaluations share their noise: what is left is seen in second differences, where the curve
+    # has become flat.
+    bends = np.abs(np.diff(scores, 2))[(len(scores) - 2) // 2 :]
+    noise = 1.4826 * np.median(bends) / np.sqrt(6)
+    least = max(_LEAST, 3 * noise, _SOME * gain)
     verdict = "converged"
     if epochs[best] == 0:
         verdict = "start kept"

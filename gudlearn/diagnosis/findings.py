@@ -283,12 +283,15 @@ def _shape(label, row, levels, advice, verdict, conditional):
                 f"Compare its frequency in the rows of the fit; if that is the same, try "
                 f"{advice.longer()}.",
             )
-    inside = f"the 90 % {'sets' if levels else 'intervals'} hold {100 * row['coverage_90']:.0f} %"
     n = row["n"]
     gap = (row["coverage_50"] - 0.5) / np.sqrt(0.25 / n)
     tails = (row["coverage_90"] - 0.9) / np.sqrt(0.09 / n)
     shift = (row["mean_pit"] - 0.5) * np.sqrt(12 * n)
-    widest = gap if abs(gap) > abs(tails) else tails
+    widest, level = (gap, 50) if abs(gap) > abs(tails) else (tails, 90)
+    inside = (
+        f"the {level} % {'sets' if levels else 'intervals'} hold "
+        f"{100 * row[f'coverage_{level}']:.0f} %"
+    )
     if not levels and (abs(shift) > abs(widest) or abs(row["mean_pit"] - 0.5) > _SHIFT):
         side = "larger" if shift > 0 else "smaller"
         return (

@@ -41,6 +41,13 @@ def test_curves_are_judged_by_their_shape(name, noise):
         assert curves.late_gain == pytest.approx(0.8 / 3, abs=0.05)
 
 
+def test_few_evaluations_are_enough():
+    # Of a fit of 50 epochs.
+    curves = judge_curves([1.0] * 50, [-3.225, -3.115, -3.096, -3.086], [0, 25, 38, 50])
+    assert curves.verdict == "too short" and curves.late_gain == pytest.approx(0.029)
+    assert judge_curves([1.0] * 50, [-3.225, -3.1, -3.1, -3.098], EPOCHS[:4]).verdict == "converged"
+
+
 def test_the_weights_that_were_kept_count():
     scores = [-2.0, -1.0, -1.1, -1.0, -1.5, -1.6]
     curves = judge_curves([1.0] * 50, scores, [0, 10, 20, 30, 40, 50], -2.0)
