@@ -13,8 +13,12 @@ from sklearn.exceptions import NotFittedError
 import gudlearn
 from gaussian import COVARIANCE, MEAN, gaussian_rows
 from gudlearn import SoftConditioningSchedule, Training
-from gudlearn.diagnosis.calibration import Conditionals, parts_of
-from gudlearn.diagnosis.likelihoods import flow_against_bound
+from gudlearn._random import derive_seed
+from gudlearn.data.rows import Rows
+from gudlearn.diagnosis.calibration import Conditionals, of_draws, parts_of
+from gudlearn.diagnosis.likelihoods import flow_against_bound, like
+from gudlearn.diagnosis.tables import costliest
+from gudlearn.diagnosis.uniformity import Calibration
 from gudlearn.model.user_data import UserData
 from small import continuous, dependent, few_draws, random_images, small, tiny, with_missing
 
@@ -123,12 +127,67 @@ def test_columns_of_every_kind_are_calibrated(short):
         assert columns.loc["zeros (number)", "n"] == (X["zeros"] != 0).sum()
 
 
+def test_values_of_few_bins_have_the_noise_of_their_bins(short):
+    X = np.random.default_rng(0).binomial(1, 0.5, (2200, 2)).astype(float)
+    gen = small(max_iter=0, conditional_rate=0.3, bin_width=1.0).fit(X[:2000])
+    found = gen.diagnose(X[2000:])
+    assert (found.columns["z"] < 5).all() and found.columns["n"].tolist() == [200, 200]
+    assert all(len(np.unique(pit)) == 200 for pit in found.pit.values())
+
+
 def test_missing_values_are_left_out(short):
     X = with_missing(gaussian_rows(80, seed=1))
     found = exact().diagnose(X)
     observed = pd.Series((~np.isnan(X)).sum(0), [f"x{j}" for j in range(4)])
     assert found.columns["n"].to_dict() == observed.to_dict()
     assert (found.columns["z"] < 5).all() and not found.rows["unusual"].any()
+
+
+def test_draws_have_what_does_not_exist_and_what_is_missing_as_test_rows_do():
+    gen, X = of_kinds(), independent(20)
+    X.loc[3, "kind"] = None
+    X.loc[4, "zeros"] = np.nan
+    rows = UserData(gen, gen.state_).rows(X)
+    drawn = np.tile(UserData(gen, gen.state_).rows(independent(20, seed=1)).values, (2, 1))
+    zero, (gate, number) = np.isnan(drawn[:, -1]), (-2, -1)
+    assert zero.any()
+    drawn = np.nan_to_num(drawn, nan=7.0)
+    found = like(rows, drawn, gen.state_.encoding, None).values
+    hidden = np.zeros(found.shape, bool)
+    hidden[[3, 23], gen.state_.container.names.index("kind")] = True
+    hidden[np.ix_([4, 24], [gate, number])] = True
+    hidden[zero, number] = True
+    np.testing.assert_array_equal(np.isnan(found), hidden)
+
+
+def test_probabilities_of_point_masses_do_not_see_their_number():
+    X = independent(200)
+    gen = small(conditional_rate=0.3, max_iter=4).fit(X)
+    rows = UserData(gen, gen.state_).rows(X)
+    judge = Conditionals(gen.state_, gen.fitted_model(), rows, np.random.default_rng(0))
+    (part,) = [p for p in parts_of(gen.state_, np.arange(5)) if "which" in p.label]
+    expected = gen.conditional_proba(X, "zeros")
+    levels = judge.of(part).levels
+    assert list(levels) == ["0.0", "another value"]
+    found = [mean for _, mean, _ in levels.values()]
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
+
+
+def test_ranks_among_draws_are_uniform_whatever_is_tied():
+    X = np.random.default_rng(0).binomial(1, 0.5, (1200, 1)).astype(float)
+    gen = small(max_iter=0, bin_width=1.0).fit(X)
+    (part,), rng = parts_of(gen.state_, [0]), np.random.default_rng(1)
+    found = of_draws(gen.state_, part, Rows.of(X[:400]), Rows.of(X[400:]), rng)
+    assert found.n_effective == pytest.approx(400 * 800 / 1200)
+    assert found.statistics()["z"] < 5 and found.pit.min() > 0 and found.pit.max() < 1
+
+
+def test_the_costliest_column_is_the_one_above_its_median():
+    rows = np.arange(4)
+    always = Calibration(np.zeros(4), rows, 4, np.array([50.0, 50.0, 50.0, 58.0]))
+    rarely = Calibration(np.zeros(2), rows[1:3], 2, np.array([1.0, 9.0]))
+    assert costliest({"a": always, "b": rarely}, 4) == ["a", "a", "b", "a"]
+    assert costliest({"b": rarely}, 4) == [None, "b", "b", None]
 
 
 # Rows that do not belong to the model
@@ -203,8 +262,31 @@ def test_rows_are_compared_with_those_of_the_fit(short):
     assert len(found.log_likelihood["training"]) == 40 and found.bound["samples"] is None
     rest = gen.score_samples(np.delete(X, held_out, axis=0))
     assert np.isin(np.round(found.log_likelihood["training"], 6), np.round(rest, 6)).all()
-    other = gen.diagnose(3 + 4 * gaussian_rows(40, seed=1), X_train=X)
-    assert any("another distribution" in text for text in other.findings)
+    shifted = 3 + 4 * gaussian_rows(40, seed=1)
+    for X_train in (X, None):
+        texts = gen.diagnose(shifted, X_train=X_train).findings
+        assert any("held-out rows of the fit: they come from another" in text for text in texts)
+        # It explains the rest.
+        assert not any("than the rows that the model draws" in text for text in texts)
+
+
+def test_rows_of_the_reference_set_are_scored_without_themselves(short):
+    X = continuous(60)
+    gen = small(retrieval=40, max_iter=1).fit(X)
+    found = gen.diagnose(X, X_train=X).log_likelihood
+    expected = gen.score_samples_leave_one_out(X)
+    np.testing.assert_allclose(found["test"], expected)
+    assert np.abs(gen.score_samples(X) - expected).max() > 1e-3
+    assert np.isin(found["training"].round(9), expected.round(9)).all()
+
+
+def test_the_column_that_costs_most_is_known_without_conditionals(monkeypatch):
+    monkeypatch.setattr("gudlearn.diagnosis.run.flow_against_bound", lambda *_: "not here")
+    X = continuous(60)
+    X[:, 0] *= 1e6
+    X[30, 1] = 5.0
+    found = small(max_iter=0).fit(X).diagnose(X)
+    assert found.rows["column"].loc[30] == "x1"
 
 
 def test_curves_of_a_fit_are_judged(short):
@@ -291,6 +373,14 @@ def test_classes_are_those_of_the_rows(short):
     with_y, without = gen.diagnose(X, y), gen.diagnose(X)
     assert with_y.bound["mean"] == pytest.approx(gen.score(X, y))
     assert without.bound["mean"] == pytest.approx(gen.score(X))
+    # Draws of the same model: of their classes, or of all classes together.
+    seed = derive_seed(0) % 2**32
+    drawn, labels = gen.sample(2 * len(X), return_y=True, random_state=seed)
+    drawn, labels = drawn[:40], labels[:40]
+    for found, expected in (
+        (with_y, gen.score_samples(drawn, labels)), (without, gen.score_samples(drawn)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(found.log_likelihood["samples"], expected)
 
 
 # Seeds, parameters and what is shown
@@ -338,6 +428,8 @@ def test_a_diagnosis_shows_itself(short):
     assert isinstance(found, gudlearn.Diagnosis)
     text, html = str(found), found._repr_html_()
     assert f"{len(found.findings)} findings in 30 test rows" in text and repr(found) == text
+    # It costs nothing.
+    assert found.findings[-1].startswith(UNTRAINED)
     for k, finding in enumerate(found.findings, 1):
         assert f"{k}. {finding}" in text
     assert "Column '<b>'" in text and "<b>" not in html and "&lt;b&gt;" in html
