@@ -1155,8 +1155,9 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         A column is judged by its probability integral transform (PIT), which is uniform if
         conditional distributions are calibrated: given all other columns, if the network was
         trained on partially observed rows and the basis does not mix columns; else by itself,
-        beside draws of the model. At most 12 columns, drawn at random, are judged. A column is
-        reported if a calibrated model would give such a table in one of a hundred diagnoses.
+        beside draws of the model. At most 12 columns, drawn at random, are judged, and of a fit
+        with ``targets`` these. A column is reported if a calibrated model would give such a table
+        in one of a hundred diagnoses.
 
         Examples
         --------

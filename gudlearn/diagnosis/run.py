@@ -5,7 +5,6 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from gudlearn._random import derive_seed
 from gudlearn.diagnosis import findings
 from gudlearn.diagnosis.advice import Advice
 from gudlearn.diagnosis.calibration import Conditionals, of_draws, parts_of
@@ -20,6 +19,7 @@ from gudlearn.diagnosis.likelihoods import (
 from gudlearn.diagnosis.result import Diagnosis
 from gudlearn.diagnosis.tables import columns_of, component_columns, costliest
 from gudlearn.model.scoring import Scoring
+from gudlearn.training.options import targets_of
 
 # Fewest rows that say anything; most columns that are judged; draws of the model for each row.
 _FEWEST, _MOST_COLUMNS, _DRAWS = 20, 12, 2
@@ -55,7 +55,8 @@ class _Run:
 
     def __init__(self, estimator, rows, train, n_rows, random_state):
         self.estimator, self.state, self.notes = estimator, estimator.state_, []
-        self.seed = derive_seed(random_state)
+        self.sampling = estimator.sampling()
+        self.seed = self.sampling.seed(random_state)
         self.rng = np.random.default_rng(self.seed)
         self.positions = self._chosen(len(rows), n_rows)
         self.rows, self.train = rows.take(self.positions), train
@@ -99,12 +100,11 @@ class _Run:
         bound = self._bound({**likelihoods, "test": scores[usual]}, errors[usual], curves)
         parts, calibrations = self._calibrations(draws)
         columns = columns_of(parts, calibrations)
-        some = self.rows.take(usual)
-        flow = flow_against_bound(self.scoring, some, scores[usual])
-        if isinstance(flow, str):
-            self.notes.append(f"The flow's density was not computed: {flow}.")
-            flow = None
-        paths = self._paths(some, (scores[usual], errors[usual]))
+        flow = paths = None
+        if targets_of(self.estimator, state) is None:
+            some = self.rows.take(usual)
+            flow = self._flow(some, scores[usual])
+            paths = self._paths(some, (scores[usual], errors[usual]))
         costly = self._costly(columns, calibrations)
         rows = findings.worst_rows(scores, reference, self.positions, index, costly)
         advice, n = self.advice, self.n_entries
@@ -128,8 +128,8 @@ class _Run:
     def _of_likelihoods(self, bound, flow, paths, verdict):
         """Findings from the likelihoods of all test rows."""
         found, is_shifted = findings.of_test_rows(bound, self.advice)
-        if is_shifted:
-            # No network is exact where it has seen no rows.
+        if is_shifted or targets_of(self.estimator, self.state) is not None:
+            # No network is exact where it has seen no rows, nor one of targets for whole rows.
             return found
         return [
             *found,
@@ -148,8 +148,7 @@ class _Run:
     def _draws(self):
         """Rows that the model draws, with the missing values of the test rows."""
         n = _DRAWS * len(self.rows)
-        sampling = self.estimator.sampling()
-        drawn, labels = sampling.answer(n, None, None, None, 1.0, self.seed % 2**32)
+        drawn, labels = self.sampling.answer(n, None, None, None, 1.0, self.seed % 2**32)
         # Scores without labels are those of all classes together.
         of_rows = self.rows.labels
         known = of_rows is not None and bool((of_rows < self.state.n_classes).all())
@@ -232,6 +231,13 @@ class _Run:
         whole = self.state.encoding.imputable(self.rows) is None
         return likelihood and whole and self.estimator.targets is None
 
+    def _flow(self, rows, scores):
+        flow = flow_against_bound(self.scoring, rows, scores)
+        if isinstance(flow, str):
+            self.notes.append(f"The flow's density was not computed: {flow}.")
+            return None
+        return flow
+
     def _paths(self, rows, own):
         places = np.arange(0)
         if self.judges_conditionals and self.state.conditional_rate:
@@ -268,13 +274,12 @@ class _Run:
         if state.has_images:
             self.notes.append("Calibration is that of columns of tables; X holds images.")
             return [], {}
-        places = np.arange(len(state.container.columns))
+        places = self._places()
         if len(places) > _MOST_COLUMNS:
-            places = np.sort(self.rng.permutation(places)[:_MOST_COLUMNS])
             self.notes.append(
-                f"Calibration of {_MOST_COLUMNS} of {len(state.container.columns)} columns, drawn "
-                "at random."
+                f"Calibration of {_MOST_COLUMNS} of {len(places)} columns, drawn at random."
             )
+            places = np.sort(self.rng.permutation(places)[:_MOST_COLUMNS])
         parts = parts_of(state, places)
         given = [self.judges_conditionals and self._is_component(part) for part in parts]
         if not all(given):
@@ -291,6 +296,17 @@ class _Run:
                 else of_draws(state, part, self.rows, draws, self.rng)
             )
         return parts, found
+
+    def _places(self):
+        """The user's columns that may be judged: the targets of the fit, or all."""
+        targets = targets_of(self.estimator, self.state)
+        if targets is None:
+            return np.arange(len(self.state.container.columns))
+        self.notes.append(
+            "The fit favours its targets: these columns are judged, and the flow and other paths, "
+            "which are those of whole rows, are not."
+        )
+        return np.unique(self.state.container.column_of[targets])
 
     def _is_component(self, part):
         encoding = self.state.encoding

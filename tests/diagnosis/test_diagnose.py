@@ -327,6 +327,15 @@ def test_what_does_not_apply_is_said(short):
     assert "Looked at 30 of 40 rows" in notes_of(gen, X, n_rows=30)
 
 
+def test_a_fit_for_targets_is_judged_by_them(short):
+    X = continuous(60)
+    found = small(targets=[1]).fit(X[:40]).diagnose(X[40:])
+    assert found.columns.index.tolist() == ["x1"] and found.path_spread is None
+    assert any("favours its targets" in note for note in found.notes)
+    every = small(targets="all").fit(X[:40]).diagnose(X[40:])
+    assert set(every.columns.index) == {"x0", "x1", "x2"} and every.path_spread is None
+
+
 def test_the_flow_is_computed_where_it_is_defined():
     def of(gen, X):
         rows = UserData(gen, gen.state_).rows(X)
