@@ -16,7 +16,7 @@ _SHIFT = 0.15
 _NAMED = 3
 # A row is unusual if it is this many standard deviations below the mean of the reference, and this
 # many nats below all of its rows: a Gaussian has one row in e among those a nat below.
-_UNUSUAL, _NATS_BELOW = 6.0, 5.0
+_UNUSUAL, _NATS_BELOW = 6.0, 6.0
 
 
 @dataclass(frozen=True)
