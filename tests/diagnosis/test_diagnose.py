@@ -170,7 +170,7 @@ def test_probabilities_of_point_masses_do_not_see_their_number():
     levels = judge.of(part).levels
     assert list(levels) == ["0.0", "another value"]
     found = [mean for _, mean, _ in levels.values()]
-    np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-3)
 
 
 def test_ranks_among_draws_are_uniform_whatever_is_tied():
