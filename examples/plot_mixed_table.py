@@ -11,6 +11,7 @@ import pandas as pd
 
 from gudlearn import (
     ConditionalDisplay,
+    DiagnosisDisplay,
     GUDGenerator,
     MarginalsDisplay,
     PairDependenceDisplay,
@@ -59,6 +60,20 @@ train.head()
 schema = Schema(missing="model", constraints=["goods + shipping == total"])
 gen = GUDGenerator(schema=schema, conditional_rate=0.3, max_iter=50, random_state=0).fit(train)
 gen.schema_  # noqa: B018
+
+# %%
+# Is the fit good?
+# ----------------
+# Test rows say what is wrong, and what to try next: how well each column is predicted from the
+# others, how likely rows are beside those of the fit, and whether the training was too short.
+
+diagnosis = gen.diagnose(test, n_rows=100)
+print(diagnosis)
+
+# %%
+# Left, a column that leaves the grey band is not calibrated.
+
+DiagnosisDisplay.from_diagnosis(diagnosis)
 
 # %%
 # New rows

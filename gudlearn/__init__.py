@@ -5,6 +5,7 @@ from gudlearn.bases import BlockBasis, FourierBasis, IdentityBasis, PCABasis, Wa
 from gudlearn.callbacks import LikelihoodMonitor
 from gudlearn.classifier import GUDClassifier
 from gudlearn.data.schema import Schema
+from gudlearn.diagnosis.result import Diagnosis
 from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
@@ -14,6 +15,7 @@ from gudlearn.outliers import GUDOutlierDetector
 from gudlearn.pipeline import GenerativePipeline
 from gudlearn.plotting import (
     ConditionalDisplay,
+    DiagnosisDisplay,
     LossCurveDisplay,
     MarginalsDisplay,
     PairDependenceDisplay,
@@ -47,6 +49,8 @@ __all__ = [
     "ConditionalDisplay",
     "CosineSchedule",
     "DPMSolver",
+    "Diagnosis",
+    "DiagnosisDisplay",
     "EulerMaruyama",
     "FourierBasis",
     "GUDClassifier",

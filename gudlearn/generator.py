@@ -14,6 +14,7 @@ from gudlearn._specs import NamedSpecs, resolve
 from gudlearn.bases import BlockBasis, IdentityBasis
 from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.given import index_of, place_of
+from gudlearn.diagnosis.run import run_diagnosis
 from gudlearn.model.build import fitted_model
 from gudlearn.model.extension import Extension
 from gudlearn.model.prediction import Prediction
@@ -1113,6 +1114,70 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         train = None if X_train is None else data.rows(X_train, y_train)
         further = Further(self, X_train, y_train, train, adapt_iter, refine, refine_iter)
         return run_sweep(self, data.rows(X, y), param_grid, n_draws, further)
+
+    @isolated
+    def diagnose(
+        self, X, y=None, *, X_train=None, y_train=None, n_rows=200, random_state=None
+    ):  # fmt: skip
+        """Judge a fit by rows that it has not seen, and say what to try next.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features), or images
+            At least 20 rows that were not used in ``fit``. NaN as in ``score_samples``.
+        y : array-like of shape (n_samples,), one label or None, default=None
+            As in ``score_samples``.
+        X_train, y_train : as in ``fit``, default=None
+            The rows that were fitted, in the same order. Test rows are then compared with those of
+            them that were held out and those that were trained on; without, with the scores of
+            training and with rows that the model draws.
+        n_rows : int or None, default=200
+            Number of rows to look at, drawn at random; at most 64 images. None is all of them.
+        random_state : int, RandomState instance or None, default=None
+            Controls which rows and columns are looked at, and draws. None uses the estimator's.
+
+        Returns
+        -------
+        Diagnosis
+            ``findings`` in plain sentences, the most expensive first, each with which parameter to
+            set to what next; the calibration of ``columns``; the least likely ``rows``; ``bound``
+            and ``flow``; ``path_spread``; ``training``; ``notes`` on what was left out. Shows
+            itself as text and HTML; :class:`gudlearn.DiagnosisDisplay` draws it.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 20 rows or n_rows is less, X_train has too few rows, and as
+            ``score_samples`` does.
+
+        Notes
+        -----
+        A column is judged by its probability integral transform (PIT), which is uniform if
+        conditional distributions are calibrated: given all other columns, if the network was
+        trained on partially observed rows and the basis does not mix columns; else by itself,
+        beside draws of the model. At most 12 columns, drawn at random, are judged, and of a fit
+        with ``targets`` these. A column is reported if a calibrated model would give such a table
+        in one of a hundred diagnoses.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from gudlearn import GUDGenerator
+        >>> draw = np.random.default_rng(0)
+        >>> X = pd.DataFrame({"kind": draw.choice(list("ab"), 90), "size": draw.normal(size=90)})
+        >>> gen = GUDGenerator(max_iter=0, random_state=0).fit(X[:60])
+        >>> diagnosis = gen.diagnose(X[60:])
+        >>> diagnosis.findings[-1]
+        'The network is untrained: the model is the closed-form start. Try max_iter=100.'
+        >>> diagnosis.columns["given"].tolist()
+        ['the others', 'the others']
+        """
+        data, index = self._data(), index_of(X)
+        rows = data.rows(X, y)
+        train = None if X_train is None else data.rows(X_train, y_train)
+        seed = self._random_state(random_state)
+        return run_diagnosis(self, rows, train, n_rows, seed, index)
 
     @isolated
     def log_snr(self, t):

@@ -27,6 +27,7 @@ FLOORS = [
     ["preconditioning"],
     ["model"],
     ["training"],
+    ["diagnosis"],
     ["transforms"],
     ["generator", "pipeline"],
     ["classifier", "imputer", "outliers", "regressor"],

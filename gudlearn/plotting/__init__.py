@@ -5,6 +5,7 @@ A display holds data only. ``from_estimator`` and ``from_samples`` compute the d
 """
 
 from gudlearn.plotting.conditional import ConditionalDisplay
+from gudlearn.plotting.diagnosis import DiagnosisDisplay
 from gudlearn.plotting.loss_curve import LossCurveDisplay
 from gudlearn.plotting.marginals import MarginalsDisplay
 from gudlearn.plotting.pairs import PairDependenceDisplay
@@ -17,6 +18,7 @@ from gudlearn.plotting.trajectory import ReverseTrajectoryDisplay
 
 __all__ = [
     "ConditionalDisplay",
+    "DiagnosisDisplay",
     "LossCurveDisplay",
     "MarginalsDisplay",
     "PairDependenceDisplay",

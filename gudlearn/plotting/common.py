@@ -31,7 +31,7 @@ def new_or_given_axes(display, ax, figsize):
     return ax
 
 
-def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None):
+def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None, wspace=0.15):
     """Make a grid of axes, in a new figure or in the place of given axes.
 
     Parameters
@@ -43,6 +43,8 @@ def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None):
         Width and height of one of them in inches, in a new figure.
     n_columns : int or None
         None: as many as rows, or one more.
+    wspace : float
+        Space between columns in the place of given axes, in widths of an axes.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None):
                 1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1
             )
             spec = outer[0]
-        grid = spec.subgridspec(n_rows, n_columns, hspace=0.45, wspace=0.15)
+        grid = spec.subgridspec(n_rows, n_columns, hspace=0.45, wspace=wspace)
     axes = np.empty(n, dtype=object)
     axes[:] = [figure.add_subplot(grid[divmod(j, n_columns)]) for j in range(n)]
     return figure, axes

@@ -148,7 +148,7 @@ def run_sweep(estimator, rows, param_grid, n_draws, further):
         further.adapt(model)
         found.append(model.scoring(n_draws).rows_and_errors(rows) / unit)
     results = pd.DataFrame({"schedule": schedules}).join(pd.DataFrame(values))
-    results = results.join(pd.DataFrame(_statistics(*np.stack(found, 1))))
+    results = results.join(pd.DataFrame(schedule_statistics(*np.stack(found, 1))))
     best = int(results["bits_per_dim"].argmin())
     further.finish(models[best])
     return Sweep(results, best, {"schedule": clone(schedules[best], safe=False)}, models[best])
@@ -163,7 +163,7 @@ def _under(estimator, schedule):
     return other
 
 
-def _statistics(bits, errors):
+def schedule_statistics(bits, errors):
     """Columns of the results, a dict, from bits and their noise, each (n_schedules, n_rows)."""
     n_schedules = len(bits)
     mean = bits.mean(1)
