@@ -528,7 +528,8 @@ def test_the_benchmark_of_learned_schedules_runs_and_resumes(monkeypatch, tmp_pa
     # An untrained joint model of 160 digits has about 2.8.
     assert all(1.5 < line["bits"] < 4 for line in lines)
     assert found["default"]["distance"] < 1e-6 < found["family"]["distance"]
-    assert all(found[arm]["distance"] > 1e-4 for arm in ("joint", "for the bound", "for the noise"))
+    moved = [found[arm]["distance"] for arm in ("joint", "for the bound", "for the noise")]
+    assert min(moved) > 2 * found["default"]["distance"], (moved, found["default"])
     assert found["for the bound"]["difference"] != 0
     capsys.readouterr()
     assert script.main(argv) == 0

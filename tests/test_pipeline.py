@@ -276,8 +276,8 @@ def test_random_state_controls_one_call_and_no_global_state(final):
 
 
 def test_samples_outside_the_image_are_drawn_again():
-    # A third of a normal distribution lies in [0, 1].
-    model = pipe(QuantileTransformer(n_quantiles=20), final=Product()).fit(X)
+    # A third of a normal distribution lies in [0, 1]: of a hundred draws one does.
+    model = pipe(QuantileTransformer(n_quantiles=20), final=Product()).fit(X[:, :1])
     sample = model.sample(2000, random_state=0)
     assert np.isfinite(model.score_samples(sample)).all()
     assert len(np.unique(sample[:, 0])) == 2000
