@@ -309,14 +309,15 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         bins = sampling.state.encoding.bins
         position = (fields - bins.origin) / np.where(bins.discrete, bins.width, 1.0)
         rows = Rows.of(bins.values(np.rint(position), fields))
+        seed = sampling.fitted.agreed(self._seed)
         if by_law:
-            draws = sampling.complete_by_value(rows, n_samples, self._seed, False)
+            draws = sampling.complete_by_value(rows, n_samples, seed, False)
             return [drawn_columns(schema, draw) for draw in draws]
         mean = self.strategy == "mean"
         if mean and sampling.method(rows.observed) == "exact":
-            expected = sampling.expect_by_value(rows, n_samples, self._seed, True)
+            expected = sampling.expect_by_value(rows, n_samples, seed, True)
             return [expected_columns(schema, expected)]
-        draws = sampling.complete_by_value(rows, n_samples, self._seed, True)
+        draws = sampling.complete_by_value(rows, n_samples, seed, True)
         return [central_columns(schema, draws, mean)]
 
     def _with_empty(self, table, completed):

@@ -1,5 +1,6 @@
 """A fit, samples and scores in one of several processes that were started together."""
 
+import copy
 import os
 from contextlib import contextmanager
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from gudlearn import MLP, Training, _random
+from gudlearn import MLP, DPMSolver, Training, _random
 from gudlearn.training import parts
 from small import continuous, small
 
@@ -56,10 +57,13 @@ def work_together(rank, size, port, salt):
 
 def errors(gen, rank):
     """Errors of calls that cannot be made together."""
-    failing = parts.Together(Failing(rank))
+    failing = parts.Together(Failing(rank), None)
     found = []
     for call in (
         lambda: gen.sample(300 + rank),
+        # The same number of rows, and of the same seed.
+        lambda: copy.copy(gen).set_params(sampler=DPMSolver(steps=2 + rank)).sample(300),
+        lambda: gen.score_samples(continuous(300) + rank, n_draws=8),
         lambda: failing.run("sampled", ("sample", 2, 0), [tuple, tuple]),
     ):
         try:

@@ -18,6 +18,7 @@ from sklearn.preprocessing import PowerTransformer, StandardScaler
 
 import gudlearn
 from gudlearn import GenerativePipeline, OptunaSearchCV, PCABasis
+from gudlearn.search.space import Space
 from small import continuous, few_draws, mixed_frame, small
 
 optuna = pytest.importorskip("optuna")
@@ -209,6 +210,14 @@ def test_a_sampler_of_the_user_is_copied():
     search = OptunaSearchCV(Curve(), {"place": Float(0, 1)}, n_trials=3, cv=2, sampler=sampler)
     first = search.fit(X).cv_results_["params"]
     assert search.fit(X).cv_results_["params"] == first and search.sampler is sampler
+
+
+def test_values_may_be_tuples_of_several_lengths_and_whole_numbers_by_table():
+    space = {"place": [(0.5,), (0.5, 1.0)], "slope": stats.rv_discrete(values=([3, 7], [0.5, 0.5]))}
+    drawn = Space(space, optuna)
+    trial = optuna.trial.FixedTrial({"place": "1: (0.5, 1.0)", "slope": 0.9})
+    params = drawn.draw(trial)
+    assert params == {"place": (0.5, 1.0), "slope": 7} and type(params["slope"]) is int
 
 
 def test_distributions_of_scipy_become_values():

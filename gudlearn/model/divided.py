@@ -9,11 +9,13 @@ import pickle
 import threading
 import uuid
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import fields, is_dataclass
 from functools import partial
 
 import joblib
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from gudlearn import _random
 from gudlearn._atomic import isolated
@@ -39,7 +41,7 @@ class DividedModel(FittedModel):
         ``n_parts(n_chunks, images)`` says into how many parts to divide some chunks,
         ``agreed(seed)`` is the seed of all processes, and ``run(verb, asked, calls)`` returns the
         results of calls of a method, from functions that return their arguments. ``asked`` is its
-        name, the number of rows in all, and a number that tells their noise.
+        name, the number of rows in all, and what results depend on.
     """
 
     def __init__(self, fitted, processes):
@@ -61,7 +63,8 @@ class DividedModel(FittedModel):
             own = _some(labels, first, last)
             return last - first, seed, sampler, own, guidance, condition, start + first
 
-        return self._of_samples("sample", n_samples, part, seed)
+        what = seed, sampler, labels, guidance, condition, start
+        return self._of_samples("sample", n_samples, part, what)
 
     def conditional_means(self, n_samples, seed, labels, condition, start=0):
         """Estimates of mean rows given a condition, see `FittedModel.conditional_means`."""
@@ -70,7 +73,8 @@ class DividedModel(FittedModel):
             own = _some(labels, first, last)
             return last - first, seed, own, condition, start + first
 
-        return self._of_samples("conditional_means", n_samples, part, seed)
+        what = seed, labels, condition, start
+        return self._of_samples("conditional_means", n_samples, part, what)
 
     def probabilities(self, n_samples, seed, labels, guidance, condition, start=0):
         """Probabilities of levels, see `FittedModel.probabilities`."""
@@ -79,7 +83,8 @@ class DividedModel(FittedModel):
             own = _some(labels, first, last)
             return last - first, seed, own, guidance, condition, start + first
 
-        return self._of_samples("probabilities", n_samples, part, seed)
+        what = seed, labels, guidance, condition, start
+        return self._of_samples("probabilities", n_samples, part, what)
 
     def log_likelihood_and_error(self, rows, given=None, excluded=None, n_draws="auto"):
         """ELBO of each row and its error, see `FittedModel.log_likelihood_and_error`."""
@@ -88,7 +93,7 @@ class DividedModel(FittedModel):
             of_rows = (_some(values, first, last) for values in (given, excluded))
             return _rows(rows, first, last), *of_rows, n_draws
 
-        return self._of_rows("log_likelihood_and_error", rows, part)
+        return self._of_rows("log_likelihood_and_error", rows, part, given, excluded, n_draws)
 
     def log_likelihood_by_component(self, rows, given=None, n_draws="auto"):
         """ELBO of each row by component, see `FittedModel.log_likelihood_by_component`."""
@@ -96,31 +101,51 @@ class DividedModel(FittedModel):
         def part(first, last):
             return _rows(rows, first, last), _some(given, first, last), n_draws
 
-        return self._of_rows("log_likelihood_by_component", rows, part)
+        return self._of_rows("log_likelihood_by_component", rows, part, given, n_draws)
 
     def flow_log_prob(self, rows):
         """The flow's log-density of each row, see `FittedModel.flow_log_prob`."""
         return self._of_rows("flow_log_prob", rows, lambda *some: (_rows(rows, *some),))
 
-    def _of_samples(self, name, n, part, seed):
-        return self._divided("sampled", name, n, self.samples_at_once, part, seed)
+    def _of_samples(self, name, n, part, what):
+        return self._divided("sampled", name, n, self.samples_at_once, part, what)
 
-    def _of_rows(self, name, rows, part):
-        noise = int(rows.keys.sum())
-        return self._divided("scored", name, len(rows), self.scored_at_once, part, noise)
+    def _of_rows(self, name, rows, part, *more):
+        what = rows.keys, rows.labels, *more
+        return self._divided("scored", name, len(rows), self.scored_at_once, part, what)
 
-    def _divided(self, verb, name, n, chunk, part, noise):
-        """Results of a method for n rows, of arguments part(first, last) for some of them."""
+    def _divided(self, verb, name, n, chunk, part, what):
+        """Results of a method for n rows, of arguments part(first, last) for some of them.
+
+        What results depend on, beside the model, tells whether processes ask for the same.
+        """
         n_chunks = -(-n // chunk)
         n_parts = self._processes.n_parts(n_chunks, self.components.sees_images)
         if n_parts < 2:
             return getattr(self._alone, name)(*part(0, n))
         bounds = np.minimum(n_chunks * np.arange(n_parts + 1) // n_parts * chunk, n).tolist()
         calls = [partial(part, *some) for some in zip(bounds, bounds[1:], strict=False)]
-        found = self._processes.run(verb, (name, n, noise), calls)
+        found = self._processes.run(verb, (name, n, what), calls)
         if isinstance(found[0], tuple):
             return tuple(map(np.concatenate, zip(*found, strict=True)))
         return np.concatenate(found)
+
+
+def fingerprint(value):
+    """A hash of numbers, texts, arrays, tensors, specifications, and of what is made of them."""
+    return joblib.hash(_plain(value))
+
+
+def _plain(value):
+    if isinstance(value, torch.Tensor):
+        return value.cpu().numpy()
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if is_dataclass(value):
+        return [_plain(getattr(value, field.name)) for field in fields(value)]
+    return repr(value) if isinstance(value, BaseEstimator) else value
 
 
 def _rows(rows, first, last):

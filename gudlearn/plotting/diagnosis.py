@@ -265,8 +265,11 @@ class DiagnosisDisplay:
 def _range(values, reference):
     """Range of likelihoods by name that are drawn, from far below those of a reference."""
     finite = np.concatenate([v[np.isfinite(v)] for v in values.values()])
-    far = reference.mean() - _FAR * reference.std()
-    low = finite.min() if not np.isfinite(far) else max(finite.min(), far)
+    if not len(finite):
+        return -1.0, 0.0
+    reference = reference[np.isfinite(reference)]
+    far = reference.mean() - _FAR * reference.std() if len(reference) else -np.inf
+    low = max(finite.min(), far)
     return low, max(finite.max(), low + 1e-9)
 
 

@@ -141,14 +141,17 @@ class LossCurveDisplay:
                 epochs = np.asarray(self.validation_iters)
             style = {"color": LINE_COLOR, "label": "validation"}
             (self.validation_line_,) = ax.plot(epochs, loss, **(style | kwargs))
-            kept = np.nanargmin(loss)
-            if self.kept_score is not None:
-                # A continued fit may have scored the same weights twice.
-                kept = np.flatnonzero(loss == -self.kept_score)[-1]
-            label = f"kept: {loss[kept]:.3f}"
-            (self.kept_,) = ax.plot(
-                epochs[[kept]], loss[[kept]], "o", color=FAKE_COLOR, markersize=6, label=label
-            )
+            if self.kept_score is None:
+                kept = [np.nanargmin(loss)]
+            else:
+                # The last one: a continued fit may have scored the same weights twice. None, if
+                # the start was scored again after missing values had been imputed, and kept.
+                kept = np.flatnonzero(loss == -self.kept_score)[-1:]
+            if len(kept):
+                label = f"kept: {loss[kept[0]]:.3f}"
+                (self.kept_,) = ax.plot(
+                    epochs[kept], loss[kept], "o", color=FAKE_COLOR, markersize=6, label=label
+                )
             ax.legend(frameon=False)
         ax.set(xlabel="epochs", ylabel="loss (nats per dimension)")
         ax.locator_params(axis="x", integer=True)

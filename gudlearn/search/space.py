@@ -115,13 +115,13 @@ def _unchanged(value):
 
 def _quantile_function(distribution):
     """A function from probabilities to the values of a frozen distribution of scipy."""
-    if isinstance(getattr(distribution, "dist", None), rv_discrete):
+    if isinstance(getattr(distribution, "dist", distribution), rv_discrete):
         return lambda u: int(distribution.ppf(u))
     return lambda u: float(distribution.ppf(u))
 
 
 def _checked_values(name, given):
-    if np.ndim(given) > 1 and isinstance(given, np.ndarray):
+    if isinstance(given, np.ndarray) and given.ndim > 1:
         raise ValueError(
             f"param_distributions[{name!r}] is an array of shape {given.shape}. Pass a list of "
             "values."

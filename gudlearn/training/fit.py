@@ -1,5 +1,6 @@
 """Training of a network within a budget, and the states that result from it."""
 
+import copy
 import weakref
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -17,7 +18,7 @@ from gudlearn.training.checkpoints import explained_interrupt, open_checkpoint, 
 from gudlearn.training.imputation import Imputation
 from gudlearn.training.loop import Budget, Hooks, run_epochs
 from gudlearn.training.options import make_trainer, n_epochs, takes_small_steps, targets_of
-from gudlearn.training.ranks import is_first, make_fabric, run_on_ranks
+from gudlearn.training.ranks import is_first, joins, make_fabric, run_on_ranks
 from gudlearn.training.sources import rows_on_device
 from gudlearn.training.split import n_held_out, split
 from gudlearn.training.stream_source import StreamSource
@@ -58,9 +59,12 @@ class Fit:
         self.continued = seed is None if continued is None else continued
         self.seed = starting_seed(estimator) if seed is None else seed
         self.trainer = make_trainer(estimator, self.state, len(rows), self.seed)
-        self.checkpoint = open_checkpoint(
+        first = is_first(resolve("training", estimator.training))
+        # Other processes open it when all have agreed on a seed, which is part of it.
+        waits = writes is None and not first
+        self.checkpoint = None if waits else open_checkpoint(
             estimator, self.state, rows, self.trainer, self.seed, self.continued,
-            is_first(resolve("training", estimator.training)) if writes is None else writes,
+            first if writes is None else writes,
         )  # fmt: skip
 
     def run(self, X, budget, make_context):
@@ -102,8 +106,9 @@ class Fit:
             return
         limits = budget.max_iter, budget.max_time, budget.seconds
         self.state = run_on_ranks(
-            fabric, train_on_rank, self.estimator, self.rows, self.seed, self.continued, limits
-        )
+            fabric, joins(training), train_on_rank, self.estimator, self.rows, self.seed,
+            self.continued, limits,
+        )  # fmt: skip
         self.keep(self.state)
 
     def _warn_untrained(self, before):
@@ -221,6 +226,8 @@ def train_on_rank(ranks, estimator, rows, seed, continued, limits):
         The budget, and the seconds of it that were spent.
     """
     max_iter, max_time, seconds = limits
+    # Under torchrun it is the user's.
+    estimator = copy.copy(estimator)
     if ranks.device.type == "cuda":
         estimator.set_params(device=str(ranks.device))
     if ranks.index > 0:

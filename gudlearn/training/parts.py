@@ -2,13 +2,14 @@
 
 import copy
 import weakref
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch.distributed as dist
 
 from gudlearn._specs import resolve
 from gudlearn.model.device import resolve_device
-from gudlearn.model.divided import DividedModel, Workers, n_workers
+from gudlearn.model.divided import DividedModel, Workers, fingerprint, n_workers
 from gudlearn.training.ranks import joins, make_fabric
 
 # How long a process waits for the others to make the same call, and to end their parts.
@@ -39,7 +40,8 @@ def divided_model(estimator):
         own.device = str(fabric.device)
         own.verbose = estimator.verbose if fabric.global_rank == 0 else 0
         fitted = own.fitted_model()
-        return DividedModel(fitted, Together(fitted))
+        state = estimator.state_
+        return DividedModel(fitted, Together(fitted, [state.weights, repr(state.schedule)]))
     fitted = estimator.fitted_model()
     n = n_workers(training.devices, fitted.components.device)
     if n == 1:
@@ -53,15 +55,20 @@ class Together:
     Parameters
     ----------
     fitted : FittedModel
+    model : object
+        What tells models apart, see `fingerprint`.
     """
 
-    def __init__(self, fitted):
-        self._fitted = fitted
+    def __init__(self, fitted, model):
+        self._fitted, self._model = fitted, model
+        self.size, self.index = dist.get_world_size(), dist.get_rank()
         if dist.group.WORLD not in _GROUPS:
+            with self._arrival("samples or scores"):
+                # A group for long work would wait as long for processes that do not come.
+                dist.new_group(backend="gloo", timeout=_ARRIVAL)
             # Results are arrays on CPUs, and parts may take hours.
             _GROUPS[dist.group.WORLD] = dist.new_group(backend="gloo", timeout=_WORK)
         self._group = _GROUPS[dist.group.WORLD]
-        self.size, self.index = dist.get_world_size(), dist.get_rank()
 
     def agreed(self, seed):
         """The seed of the first process."""
@@ -82,14 +89,15 @@ class Together:
         RuntimeError
             If a process does not come, or fails.
         """
-        name, n, _ = asked
+        name, n, what = asked
         self._meet(f"rows to be {verb}")
+        asked = name, n, fingerprint([self._model, what])
         everyone = self._gathered(asked)
         if any(other != asked for other in everyone):
             raise ValueError(
                 "Processes that work together must make the same calls, but they ask for "
-                f"{everyone} (what, rows, noise). Pass the same rows and the same random_state to "
-                f"all of them. {_ALONE}"
+                f"{everyone} (what, number of rows, hash of rows, conditions, seed and model). "
+                f"Pass the same to all of them. {_ALONE}"
             )
         result, error = None, None
         if self.index < len(calls):
@@ -110,8 +118,14 @@ class Together:
 
     def _meet(self, what):
         """Wait until all processes make this call, of rows as they are called in errors."""
-        try:
+        with self._arrival(what):
             dist.monitored_barrier(self._group, _ARRIVAL)
+
+    @contextmanager
+    def _arrival(self, what):
+        """Say what the others did not ask for, if they did not come."""
+        try:
+            yield
         except RuntimeError as error:
             raise RuntimeError(
                 f"Some of {self.size} processes that work together did not ask for the {what} "

@@ -144,15 +144,25 @@ def is_first(training):
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
-def run_on_ranks(fabric, function, *args):
+def run_on_ranks(fabric, together, function, *args):
     """Call function(ranks, *args) on every rank; return the result of the first.
+
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+        From `make_fabric`.
+    together : bool
+        Whether the processes are there, see `joins`; else they are started.
+    function : callable
+    *args : object
+        Its arguments, picklable.
 
     Raises
     ------
     RuntimeError
         If a process ends or raises an error: within seconds, and the others are ended.
     """
-    if _launched() is not None:
+    if together:
         fabric.launch()
         return function(Ranks(fabric), *args)
     environment = dict(os.environ)

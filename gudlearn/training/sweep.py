@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from gudlearn._random import derive_seed
 from gudlearn._specs import resolve, same, snapshot
 from gudlearn.data.labels import check_labels
 from gudlearn.model.device import to_arrays
@@ -86,7 +85,8 @@ class Further:
             check_labels(y, len(rows))
         self.X, self.y, self.rows, self.refine = X, y, rows, refine
         self.adapt_iter, self._source = adapt_iter, None
-        self._seed = derive_seed(estimator.random_state) if adapt_iter else None
+        # Processes that work together adapt alike.
+        self._seed = estimator.sampling().seed(estimator.random_state) if adapt_iter else None
 
     def adapt(self, estimator):
         """Train an estimator for its schedule alone; in place, and without held-out rows."""

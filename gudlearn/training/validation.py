@@ -87,7 +87,7 @@ class Validation:
             -(-n // _ROWS_PER_TIME), generator=generator, device=device, dtype=torch.float32
         ).repeat_interleave(_ROWS_PER_TIME)
         rows = torch.arange(n * self.n_times, device=device)
-        total = torch.zeros(n, device=device, dtype=torch.float64)
+        draws = []
         with torch.no_grad():
             for chunk in rows.split(self.chunk):
                 row, stratum = chunk % n, chunk // n
@@ -102,7 +102,9 @@ class Validation:
                 split = trainer.labelled(labels, self_index).split
                 path = trainer.path_of_validation(len(chunk), missing)
                 terms = nll_correction(split, path, self.x0[row], t, eps).sum(1)
-                total.index_add_(0, row, (terms * inverse_density).double())
+                draws.append((terms * inverse_density).double())
+        # Rows vary fastest. Sums by index would depend on the order of threads on a GPU.
+        total = torch.cat(draws).view(self.n_times, n).sum(0)
         return -(total / (self.n_times * self.n_dimensions) + self.constant).cpu()
 
 

@@ -75,6 +75,15 @@ def test_what_was_not_done_leaves_its_panel_empty():
     one.figure_.canvas.draw()
 
 
+@pytest.mark.parametrize("scores", [[-1.0, -np.inf, -2.0], [-np.inf, -np.inf]])
+def test_impossible_rows_are_beyond_the_range(scores):
+    display = DiagnosisDisplay(
+        pit={}, n_effective=[], log_likelihood={"test": scores, "held-out": scores}
+    ).plot()
+    display.figure_.canvas.draw()
+    assert np.isfinite(display.axes_[2].get_xlim()).all()
+
+
 def test_given_axes_are_replaced_by_the_panels():
     figure, ax = plt.subplots()
     display = DiagnosisDisplay.from_diagnosis(diagnosis(), ax=ax, name="x", color="k")

@@ -213,6 +213,8 @@ def test_the_marker_is_at_the_weights_that_were_kept():
     assert LossCurveDisplay(**curves).plot().kept_.get_xdata() == [1]
     display = LossCurveDisplay(**curves, validation_iters=[0, 2, 3], kept_score=-1.75).plot()
     np.testing.assert_array_equal(display.kept_.get_xydata(), [[2, 1.75]])
+    # The start, which was scored again after an imputation, is not among the scores.
+    assert LossCurveDisplay(**curves, kept_score=-1.4).plot().kept_ is None
 
 
 def test_loss_curve_without_validation():

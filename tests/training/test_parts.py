@@ -8,9 +8,16 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from gudlearn import Training, _random
+from gudlearn import DPMSolver, GUDImputer, Training, _random
+from gudlearn.conditioning.conditions import Completion
+from gudlearn.data.rows import Rows
 from gudlearn.model import divided
+from gudlearn.model.accepted import Candidates
+from gudlearn.model.divided import fingerprint
+from gudlearn.model.fitted import FittedModel
+from gudlearn.training import parts
 from ranked import Mortal, answers, work_together
 from saved import mixed
 from small import continuous, few_draws, random_images, small, tiny, with_missing
@@ -136,22 +143,33 @@ def test_worker_processes_draw_and_score_what_one_process_does(n_parts):
     assert_a_worker_that_dies_is_an_error()
 
 
-def assert_launched_processes_work_together():
-    pytest.importorskip("lightning_fabric")
+def two_ranks():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = (joblib.delayed(work_together)(k, 2, port, _random.SALT) for k in range(2))
-    (gen, first), (_, second) = joblib.Parallel(n_jobs=2)(ranks)
+    return joblib.Parallel(n_jobs=2)(ranks)
+
+
+def assert_launched_processes_work_together():
+    pytest.importorskip("lightning_fabric")
+    try:
+        (gen, first), (_, second) = two_ranks()
+    except RuntimeError as error:
+        # Another process may have taken the port meanwhile.
+        if "EADDRINUSE" not in str(error):
+            raise
+        (gen, first), (_, second) = two_ranks()
     assert_same(first["answers"], second["answers"])
     # The same as those of this process alone.
     assert_same(answers(gen), first["answers"])
     assert_same([first["unseeded"]], [second["unseeded"]])
     assert (first["alone"] != second["alone"]).any()
     for k, found in enumerate((first, second)):
-        other, failed = found["errors"]
-        assert isinstance(other, ValueError)
-        assert "must make the same calls" in str(other) and "301" in str(other)
+        *others, failed = found["errors"]
+        assert "301" in str(others[0]) and len(others) == 3
+        for other in others:
+            assert isinstance(other, ValueError) and "must make the same calls" in str(other)
         if k == 1:
             assert isinstance(failed, ArithmeticError)
         else:
@@ -162,6 +180,41 @@ def assert_a_worker_that_dies_is_an_error():
     gen = small(network=partial(Mortal, os.getpid())).fit(continuous()).set_params(training=TWO)
     with pytest.raises(RuntimeError, match="One of 2 processes that divided 600 rows died"):
         gen.sample(600)
+
+
+def test_what_results_depend_on_has_a_fingerprint_of_its_own():
+    def asked(seed=0, steps=2, labels=(0, 1), shift=0.0, method="exact"):
+        rows = Rows.of(with_missing(continuous(20)) + shift)
+        condition = Candidates(np.arange(3), 1, Completion(rows, method))
+        return fingerprint((seed, DPMSolver(steps=steps), torch.tensor(labels), condition))
+
+    assert asked() == asked()
+    others = {"seed": 1, "steps": 3, "labels": (1, 1), "shift": 1.0, "method": "repaint"}
+    found = {asked(**{name: value}) for name, value in others.items()}
+    assert len(found | {asked()}) == 6
+
+
+def test_processes_that_do_not_come_are_an_error(monkeypatch):
+    def new_group(backend, timeout):
+        assert timeout == parts._ARRIVAL
+        raise RuntimeError("Wait timeout")
+
+    monkeypatch.setattr(parts.dist, "new_group", new_group)
+    monkeypatch.setattr(parts.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(parts.dist, "get_rank", lambda: 0)
+    with pytest.raises(RuntimeError, match="Some of 2 .* did not ask for the samples or scores"):
+        parts.Together(None, None)
+
+
+def test_an_imputer_draws_by_the_seed_that_processes_agreed_on(monkeypatch):
+    X = with_missing(continuous(40))
+    first, second = (
+        GUDImputer(small(max_iter=0), strategy="sample", random_state=k).fit(X) for k in (0, 1)
+    )
+    second.generator_ = first.generator_
+    assert (first.transform(X) != second.transform(X)).any()
+    monkeypatch.setattr(FittedModel, "agreed", lambda self, seed: 5)
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
 
 
 def test_few_rows_are_computed_in_this_process(monkeypatch):

@@ -10,9 +10,9 @@ import torch
 from gudlearn import MLP, GUDGenerator, Training
 from gudlearn.data.rows import Rows
 from gudlearn.training.checkpoints import Checkpoint
-from gudlearn.training.fit import train_on_rank
+from gudlearn.training.fit import Fit, train_on_rank
 from gudlearn.training.loop import Budget
-from gudlearn.training.ranks import OneRank, is_first, make_fabric
+from gudlearn.training.ranks import OneRank, is_first, joins, make_fabric, run_on_ranks
 from gudlearn.training.trainer import Trainer
 from small import continuous, small, with_missing
 
@@ -219,6 +219,43 @@ def test_the_first_of_launched_processes_writes(monkeypatch):
     assert is_first(Training(devices=2, strategy="ddp_spawn"))
     monkeypatch.setenv("RANK", "0")
     assert is_first(together)
+
+
+def test_a_process_that_is_started_by_the_fit_is_so_also_under_slurm(monkeypatch):
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
+
+    class Spawning:
+        """A fabric that must be given a function."""
+
+        world_size, global_rank, device = 1, 0, torch.device("cpu")
+
+        def launch(self, function):
+            function(self)
+
+    assert not joins(Training(devices=2, strategy="ddp_spawn"))
+    assert run_on_ranks(Spawning(), False, lambda ranks, x: (ranks.size, x), 5) == (1, 5)
+
+
+def test_other_processes_open_a_checkpoint_when_a_seed_is_agreed_on(tmp_path, monkeypatch):
+    for name, value in {**LAUNCHED, "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    training = Training(checkpoint=tmp_path / "fit.ckpt", strategy="ddp")
+    gen, rows = untrained(continuous(62), random_state=None), Rows.of(continuous(62))
+    gen.set_params(training=training)
+    first = Fit(gen, rows, 1, lambda state: None, False, True)
+    first.checkpoint.begin()
+    # It has drawn another seed than the first one, which writes.
+    assert Fit(gen, rows, 2, lambda state: None, False).checkpoint is None
+    with pytest.raises(ValueError, match="another fit"):
+        Fit(gen, rows, 2, lambda state: None, False, False)
+
+
+def test_the_parameters_of_the_user_stay():
+    estimators = [untrained(continuous(62), verbose=1) for _ in range(2)]
+    before = [gen.get_params(deep=False) for gen in estimators]
+    on_threads(estimators, Rows.of(continuous(62)), 2)
+    assert [gen.get_params(deep=False) for gen in estimators] == before
 
 
 def test_ranks_that_drew_other_seeds_train_one_network():

@@ -62,8 +62,8 @@ def test_validation_does_not_depend_on_the_chunk():
     for _ in range(30):
         trainer.step(Batch(toy_rows(256)), 1.0)
     whole_set, chunked = (toy_validation(chunk=n).scores(trainer) for n in (4096, 64))
-    # Sums of float32 over the draws of a row.
-    assert torch.allclose(chunked, whole_set, rtol=0, atol=1e-4)
+    # Only the sizes of matrix products differ.
+    assert torch.allclose(chunked, whole_set, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("X, width", [(1e4 * continuous(200) + 9, None), (whole(200), 1.0)])
