@@ -1,5 +1,7 @@
 """Commands that ask a fitted model: sample, score, impute, outliers and predict."""
 
+import csv
+import io
 from functools import partial
 
 import numpy as np
@@ -8,7 +10,14 @@ import pandas as pd
 from gudlearn.classifier import GUDClassifier
 from gudlearn.commands.console import note, progress, say
 from gudlearn.commands.errors import CommandError
-from gudlearn.commands.files import check_output, read_table, unknown_column, write_table
+from gudlearn.commands.files import (
+    check_output,
+    format_of,
+    read_both,
+    read_table,
+    unknown_column,
+    write_table,
+)
 from gudlearn.commands.models import generator_of, read_model, require, target_of
 from gudlearn.generator import GUDGenerator
 from gudlearn.imputer import GUDImputer
@@ -30,7 +39,7 @@ def add_parsers(commands, parents):
         "--given", metavar="DATA", help="rows of which some values, or columns, are known"
     )
     sample.add_argument(
-        "--where", nargs="+", default=[], metavar="COLUMN=VALUES",
+        "--where", nargs="+", action="extend", default=[], metavar="COLUMN=VALUES",
         help="conditions: sex=F, job=cook,driver or age=30..40; one end of a range may be left out",
     )  # fmt: skip
     sample.add_argument("--seed", type=int, help="for rows that can be drawn again")
@@ -75,9 +84,12 @@ def _open(options):
 
 def _rows(model, options, path):
     """Rows of a file, in which columns that the model knows as text are text."""
+    return read_table(path, options, as_text=_texts_of(model), all_of_them=False)
+
+
+def _texts_of(model):
     schema = getattr(getattr(model, "generator_", None) or model, "schema_", None)
-    texts = [] if schema is None else [c.name for c in schema.columns if _holds_text(c)]
-    return read_table(path, options, as_text=texts, all_of_them=False)
+    return [] if schema is None else [c.name for c in schema.columns if _holds_text(c)]
 
 
 def _known(model, rows, options):
@@ -115,6 +127,8 @@ def _sample(options):
     with progress():
         rows = _as_frame(generator.sample(n, **asked))
     several = isinstance(rows.index, pd.MultiIndex)
+    if several:
+        _check_free(rows, rows.index.names, "draws are numbered")
     write_table(rows, options.output, index=several)
     _told(options, f"{len(rows)} rows")
 
@@ -130,27 +144,40 @@ def _as_frame(rows):
 
 def _conditions(texts, generator):
     """Conditions such as age=30..40 as the dict that ``sample`` takes."""
+    columns = {c.name: c for c in generator.schema_.columns}
     where = {}
     for text in texts:
-        column, equals, values = text.partition("=")
-        if not equals or not column or not values:
+        # Names of columns may contain "=".
+        known = [name for name in columns if text.startswith(f"{name}=")]
+        column = max(known, key=len) if known else text.partition("=")[0]
+        values = text[len(column) + 1 :]
+        if not column or not values:
             raise CommandError(
                 f"--where {text!r}: pass COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=LOW..HIGH."
             )
-        where[column] = _values_of(values, column, generator)
+        if not known:
+            raise CommandError(unknown_column("The model", column, columns))
+        if column in where:
+            raise CommandError(f"--where names column {column!r} twice. Pass one condition.")
+        where[column] = _values_of(values, columns[column])
     return where
 
 
-def _values_of(text, column, generator):
-    """A range, or a list of values, of the column's type."""
-    columns = {c.name: c for c in generator.schema_.columns}
-    if column not in columns:
-        raise CommandError(unknown_column("The model", column, columns))
-    found = columns[column]
-    if ".." in text and not _holds_text(found):
+def _values_of(text, column):
+    """A range, or a list of values, of a column's type."""
+    if _holds_text(column):
+        return [text] if text in column.levels else text.split(",")
+    if ".." in text:
         low, _, high = text.partition("..")
-        return tuple(None if not end else _value(end, found) for end in (low, high))
-    return [_value(value, found) for value in text.split(",")]
+        return tuple(None if not end else _value(end, column) for end in (low, high))
+    values = [_value(value, column) for value in text.split(",")]
+    numbers = column.kind in ("integer", "float") and column.low is not None
+    if numbers and not any(column.low <= value <= column.high for value in values):
+        raise CommandError(
+            f"--where {column.name}={text} holds no value of the column, which goes from "
+            f"{column.low:g} to {column.high:g}."
+        )
+    return values
 
 
 def _value(text, column):
@@ -179,7 +206,7 @@ def _score(options):
             scores, errors = generator.score_samples(rows), None
         else:
             scores, errors = generator.score_samples(rows, return_std=True, **extra)
-    standard_error = scores.std() / np.sqrt(len(scores))
+    standard_error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
     tell = say if options.output is None else partial(note, options)
     tell(
         f"{len(scores)} rows, mean log-likelihood {scores.mean():.5g} nats (standard error "
@@ -198,15 +225,48 @@ def _score(options):
 def _impute(options):
     model = _open(options)
     require(model, (GUDImputer, GUDGenerator), "impute")
-    rows = _rows(model, options, options.data)
+    rows, raw = read_both(options.data, options, as_text=_texts_of(model))
     known = _known(model, rows, options)
     with progress():
-        filled = _filled(model, known, options)
-    filled = filled.set_axis(rows.index)
-    # Other columns stay where they are.
-    out = pd.concat({c: filled[c] if c in filled else rows[c] for c in rows.columns}, axis=1)
+        filled = _filled(model, known, options).set_axis(rows.index)
+    out = _passed_on(rows, raw, known, options)
+    for name in known.columns.intersection(filled.columns):
+        gap = known[name].isna()
+        if _stays_text(rows, raw, options):
+            out[name] = out[name].mask(gap, _texts(filled[name]))
+        else:
+            out[name] = filled[name]
     write_table(out, options.output)
     _told(options, f"{int(known.isna().to_numpy().sum())} missing values of {len(rows)} rows")
+
+
+def _stays_text(rows, raw, options):
+    """Whether fields of CSV go into CSV, as the texts that they are."""
+    return raw is not rows and format_of(options.output) == "csv"
+
+
+def _passed_on(rows, raw, known, options):
+    """The rows as they were in the file; what a model knows has its type in other formats."""
+    if _stays_text(rows, raw, options):
+        return raw.copy()
+    return pd.concat(
+        {c: known[c] if c in known else raw[c] for c in rows.columns}, axis=1
+    )  # fmt: skip
+
+
+def _texts(column):
+    """Values as they are in CSV."""
+    records = csv.reader(io.StringIO(column.to_csv(index=False, header=False)))
+    return pd.Series([record[0] if record else "" for record in records], index=column.index)
+
+
+def _check_free(rows, names, what):
+    """Raise a `CommandError` if columns have names that are needed for something else."""
+    taken = sorted(set(map(str, rows.columns)) & set(names))
+    if taken:
+        raise CommandError(
+            f"The rows have a column {taken[0]!r}, but this is where {what}. Rename it."
+        )
 
 
 def _filled(model, rows, options):
@@ -228,10 +288,13 @@ def _filled(model, rows, options):
 def _outliers(options):
     model = _open(options)
     require(model, (GUDOutlierDetector,), "find outliers")
-    rows = _rows(model, options, options.data)
+    rows, raw = read_both(options.data, options, as_text=_texts_of(model))
+    _check_free(rows, ("score", "outlier"), "scores and verdicts are written")
+    known = _known(model, rows, options)
     with progress():
-        scores = model.score_samples(_known(model, rows, options))
-    table = rows.assign(score=scores, outlier=scores < model.offset_)
+        scores = model.score_samples(known)
+    table = _passed_on(rows, raw, known, options)
+    table = table.assign(score=scores, outlier=scores < model.offset_)
     write_table(table, options.output)
     _told(options, f"{int(table['outlier'].sum())} outliers of {len(table)} rows")
 
@@ -242,9 +305,8 @@ def _predict(options):
     target = target_of(model)
     rows = _known(model, _rows(model, options, options.data), options)
     with progress():
-        table = _classes(model, rows, target) if isinstance(model, GUDClassifier) else _numbers(
-            model, rows, target
-        )
+        of_kind = _classes if isinstance(model, GUDClassifier) else _numbers
+        table = of_kind(model, rows, target)
     write_table(table, options.output)
     _told(options, f"{len(table)} predictions of {target}")
 
@@ -256,6 +318,9 @@ def _classes(model, rows, target):
 
 
 def _numbers(model, rows, target):
-    low, high = model.predict_quantile(rows, _QUANTILES).T
-    table = {target: model.predict(rows), "median": model.predict(rows, "median")}
-    return pd.DataFrame(table | {"quantile 0.05": low, "quantile 0.95": high})
+    more = {"median": model.predict(rows, "median")}
+    quantiles = model.predict_quantile(rows, _QUANTILES).T
+    more |= {f"quantile {q}": values for q, values in zip(_QUANTILES, quantiles, strict=True)}
+    return pd.DataFrame({target: model.predict(rows)} | {
+        name if name != target else f"{name}_": values for name, values in more.items()
+    })  # fmt: skip

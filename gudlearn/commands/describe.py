@@ -4,7 +4,7 @@ import numpy as np
 
 from gudlearn.commands.console import note, say
 from gudlearn.commands.errors import CommandError
-from gudlearn.commands.files import check_output, read_table, write_table
+from gudlearn.commands.files import check_output, read_raw, write_table
 from gudlearn.commands.models import read_model, target_of
 
 
@@ -60,7 +60,7 @@ def _split(options):
         check_output(path, options.force)
     if not 0 < options.test < 1:
         raise CommandError(f"--test {options.test}: pass a fraction between 0 and 1.")
-    frame = read_table(options.data, options, raw=True)
+    frame = read_raw(options.data, options)
     n_test = round(options.test * len(frame))
     if not 0 < n_test < len(frame):
         raise CommandError(

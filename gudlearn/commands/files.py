@@ -2,9 +2,9 @@
 
 import csv
 import io
-import itertools
 import re
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -19,8 +19,12 @@ _FORMATS = {
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
 }  # fmt: skip
 _STREAM = "-"
-# Rows in which leading zeros are looked for.
-_LOOKED_AT = 1000
+# Fields that are missing values in columns of numbers, dates and truth values.
+_GAPS = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
+_CODE = re.compile("0[0-9]+ *")
 # Of so many texts none equals another in columns that name rows; so many words are a sentence.
 _FEWEST, _WORDS = 20, 4
 
@@ -59,7 +63,7 @@ def check_output(path, force):
         raise CommandError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def read_table(path, options, *, as_text=(), all_of_them=True, raw=False):
+def read_table(path, options, *, as_text=(), all_of_them=True):
     """Read a table as a DataFrame.
 
     Parameters
@@ -72,8 +76,6 @@ def read_table(path, options, *, as_text=(), all_of_them=True, raw=False):
         Columns whose values are text also where they look like numbers: codes with leading zeros.
     all_of_them : bool
         Whether one of these that the table does not have is an error.
-    raw : bool
-        Whether fields of CSV stay the text that they are.
 
     Returns
     -------
@@ -86,22 +88,36 @@ def read_table(path, options, *, as_text=(), all_of_them=True, raw=False):
     CommandError
         If it cannot be read, names a column twice, or has no rows.
     """
+    return _read(path, options, as_text, all_of_them)[0]
+
+
+def read_raw(path, options):
+    """Read a table whose values are only moved: those of CSV are the texts that they are."""
+    return _read(path, options)[1]
+
+
+def read_both(path, options, *, as_text=()):
+    """The tables of `read_table`, which may lack columns of ``as_text``, and of `read_raw`."""
+    return _read(path, options, as_text, False)
+
+
+def _read(path, options, as_text=(), all_of_them=True):
     kind = format_of(path)
     if path != _STREAM and not Path(path).exists():
         raise CommandError(f"{path} does not exist.")
     if path != _STREAM and Path(path).is_dir():
         raise CommandError(f"{path} is a folder. Pass one file.")
     if kind == "csv":
-        frame = _read_csv(path, options, as_text, all_of_them, raw)
+        frame, raw = _read_csv(path, options, as_text, all_of_them)
     else:
-        frame = _read_binary(path, kind)
+        frame = raw = _read_binary(path, kind)
     if not len(frame):
         raise CommandError(f"{path} has no rows.")
     _check_names(path, [str(name) for name in frame.columns])
-    return frame
+    return frame, raw
 
 
-def _read_csv(path, options, as_text, all_of_them, raw):
+def _read_csv(path, options, as_text, all_of_them):
     data = sys.stdin.buffer.read() if path == _STREAM else Path(path).read_bytes()
     try:
         text = data.decode(options.encoding)
@@ -112,8 +128,8 @@ def _read_csv(path, options, as_text, all_of_them, raw):
         ) from error
     if not text.strip():
         raise CommandError(f"{path} is empty.")
-    separator = options.separator or ("\t" if path.lower().endswith(".tsv") else ",")
-    header = next(csv.reader(io.StringIO(text), delimiter=separator))
+    separator = _separator(path, options, text.lstrip().partition("\n")[0])
+    header = next(_records(text, separator))
     _check_names(path, header)
     unknown = sorted(set(as_text) - set(header))
     if unknown and all_of_them:
@@ -121,43 +137,74 @@ def _read_csv(path, options, as_text, all_of_them, raw):
     codes = _codes(text, separator)
     as_text = [name for name in header if name in as_text or name in codes]
     try:
-        frame = pd.read_csv(
-            io.StringIO(text), sep=separator, low_memory=False, index_col=False,
-            dtype=str if raw else dict.fromkeys(as_text, str), keep_default_na=not raw,
-        )  # fmt: skip
-    except (pd.errors.ParserError, ValueError) as error:
+        with warnings.catch_warnings():
+            # Lines with more fields than the header would lose some.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            raw = pd.read_csv(
+                io.StringIO(text), sep=separator, index_col=False, dtype=str,
+                keep_default_na=False, skipinitialspace=True,
+            )  # fmt: skip
+            frame = pd.read_csv(
+                io.StringIO(text), sep=separator, index_col=False, low_memory=False,
+                dtype=dict.fromkeys(as_text, str), keep_default_na=False, na_values=_GAPS,
+                skipinitialspace=True,
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        if isinstance(error, pd.errors.ParserWarning):
+            reason = f"some lines have more than the {len(header)} fields of the first one"
         raise CommandError(
             f"{path} is no table with fields separated by {separator!r}: {reason}. Pass "
             "--separator if it has another one."
         ) from error
-    for name in () if raw else frame.columns:
-        frame[name] = _settled(frame[name], name in as_text)
-    return frame
+    for name in frame.columns:
+        frame[name] = _settled(frame[name], raw[name], name in as_text)
+    return frame, raw
+
+
+def _separator(path, options, header):
+    """The separator that was asked for, or that the name of a file tells."""
+    if options.separator is None:
+        return "\t" if path.lower().endswith(".tsv") else ","
+    separator = options.separator.replace("\\t", "\t")
+    if len(separator) != 1:
+        raise CommandError(f"--separator {options.separator!r} must be one character.")
+    # Files that gudlearn has written have commas.
+    return "," if separator not in header and "," in header else separator
+
+
+def _records(text, separator):
+    """Lines of CSV as lists, blank ones left out."""
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    return (record for record in reader if record)
 
 
 def _codes(text, separator):
-    """Columns in which numbers have leading zeros in the first rows: codes, such as 02134."""
-    rows = csv.reader(io.StringIO(text), delimiter=separator)
-    header, found = next(rows), set()
-    for row in itertools.islice(rows, _LOOKED_AT):
-        found.update(n for n, v in zip(header, row, strict=False) if re.fullmatch("0[0-9]+", v))
+    """Columns in which numbers have leading zeros: codes, such as 02134."""
+    if not re.search(rf'(?m)(?:^|{re.escape(separator)})[ "]*0[0-9]', text):
+        return set()
+    records = _records(text, separator)
+    header, found = next(records), set()
+    for record in records:
+        found.update(n for n, v in zip(header, record, strict=False) if _CODE.fullmatch(v))
     return found
 
 
-def _settled(column, as_text):
+def _settled(column, raw, as_text):
     """A column of CSV with the type that its values have."""
     observed = column.dropna()
     if column.dtype.kind == "f" and len(observed) < len(column) and len(observed):
         if (observed == observed.round()).all() and observed.abs().max() < 2**53:
             return column.astype("Int64")
-    is_text = not pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind != "b"
-    if is_text and not as_text and len(observed) and str(observed.iloc[0])[:1].isdigit():
+    if column.dtype.kind in "biuf" or observed.map(lambda value: isinstance(value, bool)).all():
+        return column if len(observed) or not as_text else raw.mask(raw == "")
+    if not as_text and str(observed.iloc[0])[:1].isdigit():
         try:
             return pd.to_datetime(column, format="ISO8601")
         except (ValueError, TypeError):
-            return column
-    return column
+            pass
+    # "NA" may be a country: of text only an empty field is missing.
+    return raw.mask(raw == "")
 
 
 def _check_names(path, names):
@@ -204,7 +251,7 @@ def write_table(frame, path, index=False):
     kind, buffer = format_of(path), io.BytesIO()
     try:
         if kind == "csv":
-            frame.to_csv(buffer, index=index, sep="\t" if path.endswith(".tsv") else ",")
+            frame.to_csv(buffer, index=index, sep="\t" if path.lower().endswith(".tsv") else ",")
         elif kind == "parquet":
             frame.to_parquet(buffer)
         else:

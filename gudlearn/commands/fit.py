@@ -46,9 +46,12 @@ def add_parser(commands, parents):
         help="how to predict (default: numbers of more than 20 values are regressed)",
     )  # fmt: skip
     parser.add_argument("--time", type=seconds, metavar="T", help="at most, such as 90s, 5m or 1h")
-    parser.add_argument("--drop", nargs="+", default=[], metavar="COLUMN", help="leave columns out")
     parser.add_argument(
-        "--category", nargs="+", default=[], metavar="COLUMN",
+        "--drop", nargs="+", action="extend", default=[], metavar="COLUMN",
+        help="leave columns out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--category", nargs="+", action="extend", default=[], metavar="COLUMN",
         help="columns of categories, whatever their values look like",
     )  # fmt: skip
     parser.add_argument(
@@ -74,7 +77,7 @@ def run(options):
     X, y = frame, None
     if job == "predict":
         X, y = _target(frame, options)
-        job = options.task or _task(y)
+        job = _task(y, options)
     model = _model(job, options)
     _show_types(frame, options, None if y is None else (y.name, job))
     with progress():
@@ -110,12 +113,26 @@ def _target(frame, options):
     if len(frame.columns) == 1:
         raise CommandError(f"{options.data} has no other column than {options.target!r}.")
     y = frame[options.target]
-    return frame.drop(columns=options.target), y.astype(y.dtype.name.lower())
+    y = y.infer_objects()
+    if pd.api.types.is_extension_array_dtype(y.dtype) and pd.api.types.is_numeric_dtype(y.dtype):
+        # Nothing is missing: Int64 is int64.
+        y = y.astype(y.dtype.numpy_dtype)
+    return frame.drop(columns=options.target), y
 
 
-def _task(y):
-    if not pd.api.types.is_numeric_dtype(y.dtype) or y.dtype.kind == "b":
-        return "classify"
+def _task(y, options):
+    if y.dtype.kind in "mM" and options.target not in options.category:
+        raise CommandError(
+            f"{options.target!r} holds dates, which are not predicted. Make a number of them, or "
+            f"pass --category {options.target} to classify them."
+        )
+    is_number = pd.api.types.is_numeric_dtype(y.dtype) and y.dtype.kind != "b"
+    if options.task == "regress" and not is_number:
+        raise CommandError(
+            f"--task regress needs numbers, but {options.target!r} holds {y.iloc[0]!r}."
+        )
+    if options.task is not None or not is_number:
+        return options.task or "classify"
     few = y.nunique() <= _MOST_CLASSES and bool((y == y.round()).all())
     return "classify" if few else "regress"
 

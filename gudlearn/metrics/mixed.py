@@ -229,10 +229,9 @@ def _common_names(columns):
         lacking = [c for c in names if c not in set(other)]
         added = [c for c in other if c not in set(names)]
         if lacking or added:
-            raise ValueError(
-                f"{name} lacks the columns {lacking} of {first}, and has the columns {added} that "
-                f"{first} lacks. Pass the same columns."
-            )
+            parts = [f"lacks the columns {lacking} of {first}"] if lacking else []
+            parts += [f"has the columns {added} that {first} lacks"] if added else []
+            raise ValueError(f"{name} {', and '.join(parts)}. Pass the same columns.")
     if len(set(widths.values())) > 1:
         raise ValueError(
             f"The samples differ in their number of columns: {widths}. Pass the same columns."

@@ -65,7 +65,8 @@ def train_on_synthetic(
     """Train on fake rows, test on real rows, beside the same model trained on real rows.
 
     The models are scikit-learn's ``HistGradientBoostingClassifier`` and
-    ``HistGradientBoostingRegressor`` with their default parameters, native categories and missing
+    ``HistGradientBoostingRegressor`` with their default parameters (but for smaller leaves below 80
+    rows), native categories and missing
     values. A class that the fake rows lack gets the probability 0.
 
     Parameters
@@ -180,7 +181,10 @@ def predictions(X, y, X_test, is_category, classify, seed, **parameters):
     ndarray of shape (n_test,), or dict of such
         Expected values; or the probability of each class of y.
     """
-    parameters = {"categorical_features": is_category, "random_state": seed, **parameters}
+    parameters = {
+        "categorical_features": is_category, "random_state": seed,
+        "min_samples_leaf": smallest_leaf(len(X)), **parameters,
+    }  # fmt: skip
     if not classify:
         return HistGradientBoostingRegressor(**parameters).fit(X, y).predict(X_test)
     seen = np.unique(y)
@@ -188,6 +192,11 @@ def predictions(X, y, X_test, is_category, classify, seed, **parameters):
         return {seen[0]: np.ones(len(X_test))}
     model = HistGradientBoostingClassifier(**parameters)
     return dict(zip(seen, model.fit(X, y).predict_proba(X_test).T, strict=True))
+
+
+def smallest_leaf(n_rows):
+    """Rows in a leaf: scikit-learn's 20, or fewer where trees could not be split otherwise."""
+    return min(20, max(2, n_rows // 4))
 
 
 def jackknife(score, n, n_groups=10):

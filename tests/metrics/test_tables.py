@@ -127,6 +127,17 @@ def test_few_known_values_of_a_column_are_enough():
     assert train_on_synthetic(mixed(300), mixed(300, 1), fake, "flag").real > 0
 
 
+def test_few_rows_are_told_apart():
+    # Leaves of twenty rows could not be split.
+    samples = (pd.DataFrame({"x": np.arange(12.0) + shift}) for shift in (0, 100, 200))
+    real, other, fake = samples
+    assert two_sample_auc(real, fake).auc == 1.0
+    for frame in (real, other):
+        frame["y"] = np.where(frame["x"] % 2 > 0, "u", "v")
+        frame["x"] = frame["x"] % 2
+    assert train_on_synthetic(real, other, real, "y").synthetic == 1.0
+
+
 def test_constant_samples_have_an_auc_of_one_half():
     found = two_sample_auc(np.ones((9, 2)), np.ones((9, 2)), importance=True)
     assert (found.auc, found.standard_error) == (0.5, 0.0)
