@@ -11,7 +11,9 @@ targets y, and a list of arrays of the test rows, the canonical splits. The part
   calibration error in ten bins of the highest probability;
 - regress: test negative log-likelihood in nats, root mean squared error, CRPS and the coverage of
   90 % intervals of `GUDRegressor`, and of normal errors around `HistGradientBoostingRegressor` with
-  the standard deviation of a tenth of the rows that it is not trained on; up to 1,000 test rows.
+  the standard deviation of a tenth of the rows that it is not trained on; and, where these packages
+  are installed, of `NGBRegressor` (ngboost) and of `RandomForestQuantileRegressor`
+  (quantile-forest), which has no density, both with default parameters; up to 1,000 test rows.
 
 Test rows are scored once and choose nothing. With `--out` each result is a JSON line, and a second
 run skips what the file has.
@@ -20,6 +22,7 @@ run skips what the file has.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import time
 import traceback
@@ -123,7 +126,12 @@ def regress(options, name, split):
     rng = np.random.default_rng(split)
     train = rng.permutation(train)[: options.rows]
     test = rng.permutation(test)[:MOST_REGRESSION_ROWS]
-    for method, fit in (("gudlearn", ours_of), ("boosting", boosting_of)):
+    fits = {
+        "gudlearn": ours_of, "boosting": boosting_of, "ngboost": ngboost_of,
+        "quantile_forest": forest_of,
+    }  # fmt: skip
+    for method in METHODS["regress"]:
+        fit = fits[method]
         answer, spent = timed(fit, X[train], y[train], options.seconds, split)
         (log_prob, mean, quantiles), seconds = timed(answer, X[test], y[test])
         error = y[test][:, None] - quantiles
@@ -156,14 +164,41 @@ def boosting_of(X, y, seconds, seed):
     std = (y_held_out - model.fit(rows, y_rows).predict(held_out)).std()
     whole = bool((y == np.rint(y)).all())
     model.fit(X, y)
+    return lambda rows, y: normal_answers(model.predict(rows), std, y, whole)
+
+
+def normal_answers(mean, std, y, whole):
+    """Log-densities, or log-probabilities of bins of width 1, means and quantiles."""
+    if whole:
+        log_prob = np.log(norm.cdf(y + 0.5, mean, std) - norm.cdf(y - 0.5, mean, std))
+    else:
+        log_prob = norm.logpdf(y, mean, std)
+    return log_prob, mean, mean[:, None] + np.reshape(std, (-1, 1)) * norm.ppf(LEVELS)
+
+
+def ngboost_of(X, y, seconds, seed):
+    """Natural gradient boosting of a normal distribution."""
+    from ngboost import NGBRegressor
+
+    model = NGBRegressor(random_state=seed, verbose=False).fit(X, y)
+    whole = bool((y == np.rint(y)).all())
 
     def answer(rows, y):
-        mean = model.predict(rows)
-        if whole:
-            log_prob = np.log(norm.cdf(y + 0.5, mean, std) - norm.cdf(y - 0.5, mean, std))
-        else:
-            log_prob = norm.logpdf(y, mean, std)
-        return log_prob, mean, mean[:, None] + std * norm.ppf(LEVELS)
+        found = model.pred_dist(rows)
+        return normal_answers(found.params["loc"], found.params["scale"], y, whole)
+
+    return answer
+
+
+def forest_of(X, y, seconds, seed):
+    """A quantile regression forest; it has no density."""
+    from quantile_forest import RandomForestQuantileRegressor
+
+    model = RandomForestQuantileRegressor(random_state=seed).fit(X, y)
+
+    def answer(rows, y):
+        mean = model.predict(rows, quantiles="mean")
+        return np.full(len(y), np.nan), mean, model.predict(rows, quantiles=list(LEVELS))
 
     return answer
 
@@ -172,7 +207,11 @@ def boosting_of(X, y, seconds, seed):
 
 
 PARTS = {"classify": classify, "regress": regress}
-METHODS = ("gudlearn", "boosting")
+# Methods named as the packages that they need.
+OTHERS = tuple(p for p in ("ngboost", "quantile_forest") if importlib.util.find_spec(p))
+METHODS = {
+    "classify": ("gudlearn", "boosting"), "regress": ("gudlearn", "boosting", *OTHERS),
+}  # fmt: skip
 FIGURES = {
     "classify": ("accuracy", "log_loss", "calibration_error", "ms_per_row"),
     "regress": ("nll", "rmse", "crps", "coverage", "ms_per_row"),
@@ -188,7 +227,7 @@ def run(options):
             if name not in SETS[part]:
                 continue
             for split in options.splits:
-                if all((part, name, split, method) in done for method in METHODS):
+                if all((part, name, split, method) in done for method in METHODS[part]):
                     continue
                 try:
                     found = list(PARTS[part](options, name, split))
@@ -209,7 +248,7 @@ def run(options):
 def print_line(line):
     """Print the figures of one result."""
     figures = "  ".join(f"{key} {line[key]:.4g}" for key in FIGURES[line["part"]])
-    print(f"{line['set']:28s} split {line['split']}  {line['method']:9s} {figures}", flush=True)
+    print(f"{line['set']:28s} split {line['split']}  {line['method']:15s} {figures}", flush=True)
 
 
 def report(results):
