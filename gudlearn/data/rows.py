@@ -1,5 +1,6 @@
 """Validated rows: values, the mask of observed values, keys of their noise, and labels."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +49,11 @@ class Rows:
     def facts(self):
         """None: what there is to know of all rows can be computed from these."""
         return None
+
+    @property
+    def digest(self):
+        """Hash of the values of all rows, a str: a key is one of the bits of a row."""
+        return hashlib.sha256(self.keys.numpy().data).hexdigest()
 
     @property
     def per_epoch(self):

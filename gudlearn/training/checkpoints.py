@@ -216,7 +216,7 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued, writes=Tru
     estimator : GUDGenerator
     state : ModelState
         From which training starts.
-    rows : Rows
+    rows : Rows or StreamedRows
     trainer : Trainer or None
     seed : int
     continued : bool
@@ -229,7 +229,8 @@ def open_checkpoint(estimator, state, rows, trainer, seed, continued, writes=Tru
         return None
     weights = trainer.denoiser.network.state_dict()
     shapes = {name: list(value.shape) for name, value in weights.items()}
-    first = rows.take(slice(0, _IMAGES if sees_images(trainer.denoiser) else _ROWS))
+    most = _IMAGES if sees_images(trainer.denoiser) else _ROWS
+    first = rows.in_memory.take(slice(0, most))
     z = estimator.fitted_model().encode(first).cpu().numpy()
     prepared = hashlib.sha256(np.ascontiguousarray(z).data)
     for value in state.weights.values():

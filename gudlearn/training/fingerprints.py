@@ -23,7 +23,7 @@ def fingerprint(estimator, state, rows, seed, device, continued):
     estimator : GUDGenerator
     state : ModelState
         From which training starts.
-    rows : Rows
+    rows : Rows or StreamedRows
         All rows, including held-out ones.
     seed : int
     device : torch.device
@@ -48,9 +48,8 @@ def fingerprint(estimator, state, rows, seed, device, continued):
     weights = list(state.weights.values()) if continued else []
     return found | {
         " shape": str((len(rows), *state.container.sample_shape)),
-        " types": f"{rows.values.dtype} {_digest(*types)}",
-        # A key is a hash of the bits of a row.
-        " values": _digest(rows.keys.numpy()),
+        " types": f"{rows.in_memory.values.dtype} {_digest(*types)}",
+        " values": rows.digest,
         " labels": "none" if rows.labels is None else _digest(rows.labels.cpu().numpy()),
         " device": device.type,
         " seed": str(seed),

@@ -153,8 +153,8 @@ def run_epochs(
     ----------
     trainer : Trainer
     source : rows on the device
-        Has a length, the methods ``begin_epoch(draw)`` and ``take(index, generator)``, and an
-        attribute ``imputed``: whether missing values are imputed.
+        Has a length, the methods ``start_at(epoch)``, ``begin_epoch(draw)`` and ``take(index,
+        generator)``, and an attribute ``imputed``: whether missing values are imputed.
     budget : Budget
         Without limits the run is one epoch at the full learning rate.
     validation : Validation or None
@@ -212,6 +212,7 @@ class _Run:
         self._trained, self._validated, self._next_evaluation = 0, 0, 1 / _EVALUATIONS
         # Generators of layers; how the current epoch began, and losses of its steps so far.
         self._generators, self._epoch_start, self._losses = [], None, []
+        self._n_begun = 0
 
     def start(self, generators):
         """Score the first state, or go on from a checkpoint.
@@ -251,7 +252,7 @@ class _Run:
             "impute": None if impute is None else impute.state_dict(),
             "validation": None if validation is None else validation.state_dict(),
             "epoch": {
-                "start": self._epoch_start,
+                "start": self._epoch_start, "n_begun": self._n_begun,
                 "losses": torch.stack(self._losses) if self._losses else None,
             },
             "work": [self._trained, self._validated, self._next_evaluation],
@@ -271,6 +272,9 @@ class _Run:
         if self.validation is not None:
             self.validation.load_state_dict(state["validation"])
         self._epoch_start, losses = state["epoch"]["start"], state["epoch"]["losses"]
+        self._n_begun = state["epoch"]["n_begun"]
+        # An epoch that is under way begins again, with the same rows.
+        self.source.start_at(self._n_begun - (self._epoch_start is not None))
         self._losses = [] if losses is None else list(losses.to(self.trainer.device))
         self._trained, self._validated, self._next_evaluation = state["work"]
         self.budget.resume(state["seconds"])
@@ -327,6 +331,7 @@ class _Run:
         trainer, generator, now = self.trainer, self.trainer.generator, None
         if self._epoch_start is None:
             self._epoch_start = {"steps": trainer.steps, "generator": generator.get_state()}
+            self._n_begun += 1
         else:
             now = generator.get_state()
             generator.set_state(self._epoch_start["generator"])

@@ -54,6 +54,9 @@ class ComponentRows:
         absent = self.encoding.kinds.absent(X)
         self.imputed, self.absent = True, missing_components(self.encoding, absent, self.device)
 
+    def start_at(self, epoch):
+        """Do nothing: every epoch has the same rows."""
+
     def begin_epoch(self, draw):
         """Encode the rows, or keep their components if nothing is dequantised.
 
@@ -136,6 +139,9 @@ class ImageRows:
         """Replace the images by X (n, F), the same images with missing values imputed."""
         self._put(X)
         self.imputed = True
+
+    def start_at(self, epoch):
+        """Do nothing: every epoch has the same images."""
 
     def begin_epoch(self, draw):
         """Do nothing: images are encoded batch by batch."""

@@ -32,14 +32,20 @@ class StreamSource:
 
     def __init__(self, encoding, preconditioner, rows, device):
         self._encoding, self._preconditioner, self._device = encoding, preconditioner, device
-        self._n = rows.per_epoch
-        self._buffers = _buffers(rows.passes(), self._n)
-        self._n_prepared, self._now = 0, None
+        self._rows, self._n, self._now, self._next = rows, rows.per_epoch, None, None
         self._thread = ThreadPoolExecutor(1, "gudlearn-stream")
-        self._next = self._thread.submit(self._prepare)
+        self.start_at(0)
 
     def __len__(self):
         return self._n
+
+    def start_at(self, epoch):
+        """Have the buffer of an epoch prepared, with which the next one begins."""
+        if self._next is not None:
+            self._next.result()
+        self._buffers = _buffers(self._rows.shuffled_blocks(epoch * self._n), self._n)
+        self._n_prepared = epoch
+        self._next = self._thread.submit(self._prepare)
 
     @isolated
     def _prepare(self):

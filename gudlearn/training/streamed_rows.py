@@ -1,10 +1,13 @@
 """Rows of a stream, in place of `Rows` in memory: the second pass, and what a fit needs of them."""
 
+import hashlib
+
 import numpy as np
 
 from gudlearn._random import mix, seed_keys
 from gudlearn._specs import resolve
 from gudlearn.data.first_pass import rows_per_block, summarised
+from gudlearn.data.row_blocks import n_rows_of
 from gudlearn.data.rows import Rows
 from gudlearn.data.sketches import RowSample
 from gudlearn.data.streams import read_ahead
@@ -34,15 +37,21 @@ class StreamedRows:
     held_out : RowSample
         Rows, of fields, on which weights are judged.
     seed : int
+    digest : str
+        Hash of the values of all rows.
 
     Attributes
     ----------
     in_memory : Rows
         The sample.
+    labels : None
+        Rows of a stream have no labels.
     """
 
-    def __init__(self, stream, container, sample, sample_index, facts, held_out, seed):
-        self.stream, self.container, self.facts = stream, container, facts
+    labels = None
+
+    def __init__(self, stream, container, sample, sample_index, facts, held_out, seed, digest):
+        self.stream, self.container, self.facts, self.digest = stream, container, facts, digest
         self.in_memory, self.sample_index = sample, sample_index
         self.seed, self._held_out = seed, held_out
         self.index, values = held_out.rows()
@@ -74,15 +83,17 @@ class StreamedRows:
         """Read all rows as fields, check them and choose those that are held out."""
         n = n_held_out(stream.n_rows, estimator.validation_fraction, False)
         held_out = RowSample(n, _salted(seed, _HELD_OUT))
-        facts = StreamFacts(container, basis)
+        facts, digest = StreamFacts(container, basis), hashlib.sha256()
         for start, frame in read_ahead(stream.blocks(rows_per_block(stream.n_columns))):
             values = container.read(frame)
             facts.add(values, start)
+            digest.update(np.ascontiguousarray(values).data)
             if container.constraints is not None:
                 container.constraints.check(values, container, start)
             held_out.add(start, len(values), values)
         stream.complete(facts.n_rows)
-        return cls(stream, container, sample, index, facts, held_out, seed)
+        digest = digest.hexdigest()
+        return cls(stream, container, sample, index, facts, held_out, seed, digest)
 
     def __len__(self):
         return self.stream.n_rows
@@ -107,15 +118,25 @@ class StreamedRows:
         kept = np.isin(self.sample_index, self.index, invert=True)
         return self.in_memory.take(np.flatnonzero(kept))
 
-    def passes(self):
-        """Yield blocks (n, F) of training rows in shuffled order, endlessly."""
-        n_pass = 0
+    def shuffled_blocks(self, first=0):
+        """Yield blocks (n, F) of training rows in shuffled order, endlessly.
+
+        Parameters
+        ----------
+        first : int
+            Number of training rows that are left out, those that came first.
+        """
+        n_pass, left_out = divmod(first, self.n_train)
         while True:
             n, rng = 0, np.random.default_rng([_salted(self.seed, _ORDER), n_pass])
             for start, frame in self.stream.shuffled(ROWS_PER_BLOCK, rng):
-                values = self.container.read(frame)
-                n += len(values)
-                yield values[~self._held_out.has(start, len(values))]
+                n_rows = n_rows_of(frame)
+                n += n_rows
+                kept = np.flatnonzero(~self._held_out.has(start, n_rows))
+                n_trained = min(left_out, len(kept))
+                left_out -= n_trained
+                if n_trained < len(kept):
+                    yield self.container.read(frame)[kept[n_trained:]]
             self.stream.complete(n)
             n_pass += 1
 
@@ -152,12 +173,11 @@ def check_streamable(estimator, whole):
             "class_conditional=True needs labels in memory, but X is larger than memory. Put the "
             "labels into X as one more column, and sample with where= or given=."
         )
-    training = resolve("training", estimator.training)
-    if training.checkpoint is not None or training.devices > 1:
-        name = "checkpoint" if training.checkpoint is not None else "devices"
+    devices = resolve("training", estimator.training).devices
+    if devices > 1:
         raise ValueError(
-            f"training__{name}={getattr(training, name)!r} needs rows in memory, but X is larger "
-            "than memory. Leave it out, or pass rows that fit into memory."
+            f"training__devices={devices} needs rows in memory, but X is larger than memory. Leave "
+            "it out, or pass rows that fit into memory."
         )
     if estimator.shape is not None:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import itertools
 import os
 import stat
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from interrupted import Killed, assert_equal, killed_before
 from sklearn.base import clone
 from torch import nn
 
@@ -19,10 +19,6 @@ from gudlearn.model.state import ModelState
 from gudlearn.storage import archive
 from gudlearn.training.checkpoints import Checkpoint
 from small import TINY, continuous, random_images, small, whole, with_missing
-
-
-class Killed(BaseException):
-    """Ends a process, as far as the package can tell."""
 
 
 class Plain(nn.Module):
@@ -86,30 +82,6 @@ def fit(case, path=None, **parameters):
 def alone(case):
     """The fit of a case that was never interrupted."""
     return fit(case)
-
-
-def assert_equal(found, expected):
-    """All that was learned is equal to the bit."""
-    assert found.weights_.keys() == expected.weights_.keys()
-    for name, value in expected.weights_.items():
-        np.testing.assert_array_equal(found.weights_[name], value)
-    for name in ("loss_curve_", "validation_scores_", "validation_iters_", "time_weights_"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-    assert found.best_validation_score_ == expected.best_validation_score_
-    found, expected = (np.asarray(gen.sample(3, random_state=0)) for gen in (found, expected))
-    assert (found == expected).all()
-
-
-def killed_before(monkeypatch, n):
-    """Let the process end before its n-th step, when a checkpoint was written."""
-    write, steps = Checkpoint.write, itertools.count(1)
-
-    def write_and_die(checkpoint, state):
-        write(checkpoint, state)
-        raise Killed
-
-    monkeypatch.setattr(Checkpoint, "due", lambda checkpoint: next(steps) == n)
-    monkeypatch.setattr(Checkpoint, "write", write_and_die)
 
 
 def interrupted(monkeypatch, case, path, n, **parameters):

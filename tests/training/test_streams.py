@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from interrupted import Killed, assert_equal, killed_before
 from torch.utils.data import TensorDataset
 
 import gudlearn
@@ -107,7 +108,7 @@ def test_held_out_rows_are_fixed_and_never_trained_on(small_buffers):
     index, train, judged = rows.split()
     assert np.array_equal(judged.values[:, 0], index)
     assert len(rows) == 3000 and train.n_train == 3000 - len(index)
-    seen = np.concatenate([block[:, 0] for block in islice(train.passes(), 60)])
+    seen = np.concatenate([block[:, 0] for block in islice(train.shuffled_blocks(), 60)])
     first_pass_rows = seen[: train.n_train]
     assert np.array_equal(np.sort(first_pass_rows), np.setdiff1d(np.arange(3000), index))
     assert not np.isin(index, seen).any()
@@ -128,8 +129,54 @@ def test_fits_of_one_seed_are_equal_and_order_changes_from_pass_to_pass(small_bu
     rows = streamed_rows.StreamedRows.first(
         one, streams.ArrayStream(X), Schema(), IdentityBasis(), 0
     )
-    blocks = list(islice(rows.passes(), 40))
+    blocks = list(islice(rows.shuffled_blocks(), 40))
     assert not np.array_equal(np.concatenate(blocks[:20]), np.concatenate(blocks[20:]))
+
+
+@pytest.mark.parametrize("kind", ["memmap", "frames"])
+def test_an_interrupted_fit_goes_on_to_the_same_bits(kind, small_buffers, tmp_path, monkeypatch):
+    # 1,800 rows are trained on, three epochs a pass, each of three steps.
+    X = continuous(2000)
+    opened = {
+        "memmap": lambda: as_memmap(X, tmp_path / "x.dat"), "frames": lambda: Frames(X),
+    }[kind]  # fmt: skip
+    settings = {"max_iter": 6, "batch_size": 200, "random_state": 3, "bin_width": None}
+    expected = small(**settings).fit(opened())
+    path = tmp_path / "fit.ckpt"
+    # Within the first epoch, within one of the second pass, and before the first step of one.
+    for n in (2, 12, 4):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killed_before(patch, n)
+            small(training=Training(path), **settings).fit(opened())
+    assert_equal(small(training=Training(path), **settings).fit(opened()), expected)
+    # The run is done: no step is taken again.
+    monkeypatch.delattr("gudlearn.training.trainer.Trainer.step")
+    assert_equal(small(training=Training(path), **settings).fit(opened()), expected)
+
+
+def test_a_checkpoint_of_other_rows_is_refused(small_buffers, tmp_path):
+    X, path = continuous(2000), tmp_path / "fit.ckpt"
+    small(training=Training(path)).fit(Frames(X))
+    changed = X.copy()
+    changed[1500, 1] += 1e-9
+    with pytest.raises(ValueError, match="is that of another fit: X has other values"):
+        small(training=Training(path)).fit(Frames(changed))
+    with pytest.raises(ValueError, match=r"X has shape \(1999, 3\), and had \(2000, 3\)"):
+        small(training=Training(path)).fit(Frames(X[1:]))
+
+
+def test_rows_that_came_first_are_left_out(small_buffers):
+    X = np.column_stack([np.arange(1000.0), continuous(1000)[:, 0]])
+    gen, stream = small(), streams.FrameStream(Frames(X))
+    rows = streamed_rows.StreamedRows.first(gen, stream, Schema(), IdentityBasis(), 5)
+
+    def numbers(first, n):
+        blocks = islice(rows.shuffled_blocks(first), 60)
+        return np.concatenate([block[:, 0] for block in blocks])[:n]
+
+    every = numbers(0, 2700)
+    for first in (1, 350, 900, 901, 2000):
+        np.testing.assert_array_equal(numbers(first, 500), every[first : first + 500])
 
 
 def test_an_epoch_is_a_buffer_and_buffers_hold_several_blocks(small_buffers, tmp_path):
