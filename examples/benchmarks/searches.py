@@ -3,7 +3,7 @@
     python searches.py --n-jobs 1 2 --out FILE
 
 Six settings on two folds of the digits, in 4 x 4 pixels. Every process has one thread. They are
-started anew for each search, which takes some seconds (`start`: an untrained search of two fits)
+started again for each search, which takes some seconds (`start`: an untrained search of two fits)
 and counts in `seconds`; `warm` is the same search again in processes that run already.
 """
 

@@ -25,7 +25,7 @@ _GAPS = [
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ]  # fmt: skip
 _CODE = re.compile("0[0-9]+ *")
-# Of so many texts none equals another in columns that name rows; so many words are a sentence.
+# A column of at least this many texts, all different, names rows; this many words are a sentence.
 _FEWEST, _WORDS = 20, 4
 
 

@@ -14,7 +14,7 @@ from gudlearn.execution import Training
 from gudlearn.generator import GUDGenerator
 from gudlearn.io import save
 
-# A column of so many whole numbers, and no more, is a class where it is the target.
+# A target of at most this many whole numbers is a class.
 _MOST_CLASSES = 20
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 

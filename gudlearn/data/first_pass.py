@@ -1,4 +1,4 @@
-"""The first pass over a stream: what is known of its columns, and a sample of its rows."""
+"""The first pass over a stream: a summary of each column, and a sample of the rows."""
 
 import numpy as np
 

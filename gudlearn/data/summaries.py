@@ -80,7 +80,7 @@ class StreamedColumn:
 
 
 class ColumnSummary:
-    """What is known of a column after some blocks of rows.
+    """Summary of a column after some blocks of rows.
 
     Parameters
     ----------

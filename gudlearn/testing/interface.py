@@ -101,8 +101,8 @@ def check_fit_again(case):
     case.fit(X, model)
     require_same(
         results(case, model, X[:20]), results(case, case.fitted("gaussian"), X[:20]),
-        "between a second fit and the fit of a new clone to the same rows; fit must start anew "
-        "and take its random numbers from random_state only",
+        "between a second fit and the fit of a new clone to the same rows; fit must start from "
+        "the beginning and take its random numbers from random_state only",
     )  # fmt: skip
 
 
