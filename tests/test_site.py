@@ -106,3 +106,17 @@ def test_a_folder_without_a_site_is_refused(check, tmp_path, capsys):
     with pytest.raises(SystemExit):
         check.main([str(tmp_path)])
     assert "Run `make docs` first" in capsys.readouterr().err
+
+
+def test_every_file_that_names_the_version_names_the_same():
+    named = {
+        name: re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M).group(1)
+        for name, pattern in {
+            "pyproject.toml": r'^version = "(.+)"$',
+            "gudlearn/__init__.py": r'^__version__ = "(.+)"$',
+            "CITATION.cff": r"^version: (.+)$",
+            "CHANGELOG.md": r"^## (\d\S+) - \d{4}-\d\d-\d\d$",
+            "docs/citation.rst": r"^ +version = \{(.+)\},$",
+        }.items()
+    }
+    assert len(set(named.values())) == 1, named
