@@ -9,13 +9,14 @@ PYTEST_ARGS ?= --numprocesses auto --dist worksteal
 # Changes all keyed noise and every seed of training: the tests hold for any salt.
 SALT ?= 0
 
-.PHONY: help demo test lint docs docs-fast clean
+.PHONY: help demo test lint types docs docs-fast clean
 .SECONDARY:
 
 help:
 	@echo "make demo   a table, images and missing values in two minutes; see gud-demo/index.html"
 	@echo "make test   run the tests and the doctests"
 	@echo "make lint   run ruff"
+	@echo "make types  run mypy over scripts of users"
 	@echo "make docs   build the documentation into docs/_build/html"
 	@echo "make docs-fast  the same in less than a minute, without running the examples"
 	@echo "make clean  remove what docs and demo wrote (the environment stays)"
@@ -28,6 +29,9 @@ test: $(VENV)/.installed-test
 
 lint: $(VENV)/.installed-ruff
 	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-types
+	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -38,6 +38,9 @@ sphinx_gallery_conf = {
     # Processes that run examples.
     "parallel": 2,
     "download_all_examples": False,
+    # Scripts can be downloaded. Notebooks would need what they import, and nobody tests them.
+    "notebook_extensions": set(),
+    "write_computation_times": False,
     "show_memory": False,
     "within_subsection_order": "ExampleTitleSortKey",
     # No text such as <SampleGridDisplay object at 0x...> below a figure.
@@ -48,8 +51,15 @@ suppress_warnings = ["config.cache"]
 html_theme = "pydata_sphinx_theme"
 html_title = "gudlearn"
 html_static_path = ["_static"]
-html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
-html_sidebars = {"getting_started": [], "benchmarks": [], "changelog": []}
+html_css_files = ["gudlearn.css"]
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    # The field that looks like a button has a name that is not its text.
+    "navbar_persistent": ["search-button"],
+    "header_links_before_dropdown": 6,
+}
+html_sidebars = {"index": [], "getting_started": [], "faq": []}
 
 # Examples draw with Agg, which cannot show.
 warnings.filterwarnings("ignore", message=".*non-interactive.*", category=UserWarning)
@@ -67,6 +77,12 @@ def only_rst_heads_a_gallery(app, config):
     config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}
 
 
+def name_corners_of_tables(app, page, template, context, doctree):
+    """Make the empty corners of printed frames cells: a header must have a text."""
+    if "body" in context:
+        context["body"] = context["body"].replace("<th></th>", "<td></td>")
+
+
 def setup(app):
     """Connect the hooks of this file."""
     # sphinx-gallery looks up the names that an example imports even if it does not run it, and
@@ -76,3 +92,4 @@ def setup(app):
     # After sphinx-gallery has filled in its defaults.
     app.connect("config-inited", only_rst_heads_a_gallery, priority=900)
     app.connect("autodoc-skip-member", skip_methods_of_others)
+    app.connect("html-page-context", name_corners_of_tables)

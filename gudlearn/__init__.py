@@ -39,7 +39,7 @@ from gudlearn.search import OptunaSearchCV
 from gudlearn.training.sweep import Sweep
 from gudlearn.transformers import MarginalGaussianizer
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DDIM",

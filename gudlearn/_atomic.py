@@ -1,11 +1,16 @@
 """Leave an estimator unchanged when a fit fails, and calls unchanged by global settings."""
 
 import functools
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from sklearn import config_context
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -40,11 +45,11 @@ def _isolation():
     return stack
 
 
-def isolated(method):
+def isolated(method: Callable[P, R]) -> Callable[P, R]:
     """Let a public method run under default global settings; a decorator."""
 
     @functools.wraps(method)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with _isolation():
             return method(*args, **kwargs)
 

@@ -40,7 +40,7 @@ def library_versions():
     return {"python": platform.python_version(), **found}
 
 
-def show_versions():
+def show_versions() -> None:
     """Print versions of the system, of Python and of the libraries, for a report of a bug.
 
     Examples

@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.callback import ScoringMonitor
 
 
@@ -47,7 +48,7 @@ class LikelihoodMonitor(ScoringMonitor):
     2
     """
 
-    def __init__(self, X=None, *, every=10, max_rows=256):
+    def __init__(self, X: ArrayLike | None = None, *, every: int = 10, max_rows: int = 256) -> None:
         for name, value in (("every", every), ("max_rows", max_rows)):
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")

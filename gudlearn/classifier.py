@@ -1,6 +1,9 @@
 """Classification by a model of features and class, or of the features given each class."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import get_tags
@@ -9,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, StrOptions
 from gudlearn._specs import NestedGenerator
+from gudlearn._typing import Floats, RandomState
 from gudlearn.data.labels import check_no_missing_label, fit_labels
 from gudlearn.generator import GUDGenerator
 from gudlearn.model.calibration import best_factor
@@ -96,14 +100,18 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def __init__(self, generator=None, *, method="auto", priors=None, random_state=None):
+    def __init__(
+        self, generator: GUDGenerator | None = None, *,
+        method: Literal["auto", "column", "density"] = "auto", priors: ArrayLike | None = None,
+        random_state: RandomState = None,
+    ) -> None:  # fmt: skip
         self.generator = generator
         self.method = method
         self.priors = priors
         self.random_state = random_state
 
     @isolated
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the model of all classes.
 
         Parameters
@@ -167,7 +175,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         return priors
 
     @isolated
-    def log_likelihood(self, X):
+    def log_likelihood(self, X: ArrayLike) -> Floats:
         """Log-likelihood of each row given each class, in nats and in the units of X.
 
         Parameters
@@ -184,7 +192,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         return self._model.log_likelihood(self, X)
 
     @isolated
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> Floats:
         """Logarithm of the probability of each class.
 
         Parameters
@@ -200,7 +208,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         return log_softmax(log_p + np.log(self.class_prior_), axis=1)
 
     @isolated
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Floats:
         """Probability of each class.
 
         Parameters
@@ -213,7 +221,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the most probable class of each row.
 
         Parameters

@@ -4,7 +4,9 @@ Samples and scores take from it on which processes they run.
 """
 
 import os
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -85,9 +87,10 @@ class Training(Versioned, BaseEstimator):
     """
 
     def __init__(
-        self, checkpoint=None, checkpoint_interval=30, devices=1, strategy="auto",
-        schedule_family=None,
-    ):  # fmt: skip
+        self, checkpoint: str | os.PathLike[str] | None = None, checkpoint_interval: float = 30,
+        devices: int = 1, strategy: Literal["auto", "ddp", "ddp_spawn", "ddp_fork"] = "auto",
+        schedule_family: Mapping[str, Any] | list[Mapping[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
         self.checkpoint = checkpoint
         self.checkpoint_interval = checkpoint_interval
         self.devices = devices

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
@@ -13,6 +15,7 @@ from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_dat
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _check_feature_names_in
 from gudlearn._specs import NestedGenerator, resolve
+from gudlearn._typing import RandomState
 from gudlearn.bases import IdentityBasis
 from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.completing import (
@@ -125,16 +128,11 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
     }
 
     def __init__(
-        self,
-        generator=None,
-        *,
-        missing_values=np.nan,
-        strategy="mean",
-        n_samples=30,
-        add_indicator=False,
-        keep_empty_features=False,
-        random_state=None,
-    ):
+        self, generator: GUDGenerator | None = None, *, missing_values: Any = np.nan,
+        strategy: Literal["mean", "sample"] = "mean", n_samples: int = 30,
+        add_indicator: bool = False, keep_empty_features: bool = False,
+        random_state: RandomState = None,
+    ) -> None:  # fmt: skip
         self.generator = generator
         self.missing_values = missing_values
         self.strategy = strategy
@@ -144,7 +142,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @isolated
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit the model to the observed values.
 
         Parameters
@@ -212,7 +210,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         return generator
 
     @isolated
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Rows:
         """Impute missing values.
 
         Parameters
@@ -236,7 +234,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         return _like(X, completed)
 
     @isolated
-    def sample_imputations(self, X, m=5):
+    def sample_imputations(self, X: ArrayLike, m: int = 5) -> Any:
         """Draw several imputations, to propagate their uncertainty into later results.
 
         Parameters
@@ -335,7 +333,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
         kind = replace(kind, dtypes=dtypes, objects=tuple(objects))
         return Table(kind, columns, table.n_rows)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Name the columns of what ``transform`` returns.
 
         Parameters

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from typing import Any
 
 from gudlearn._versions import library_versions
 from gudlearn.files.checks import check_parts
@@ -13,7 +14,7 @@ from gudlearn.storage.errors import ModelFileError
 __all__ = ["ModelFileError", "load", "save"]
 
 
-def save(model, path):
+def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a model to a file that runs no code when it is loaded.
 
     Parameters
@@ -75,7 +76,7 @@ def save(model, path):
     archive.write(path, archive.pack(kind.__name__, library_versions(), members))
 
 
-def load(path, *, trusted=None):
+def load(path: str | os.PathLike[str], *, trusted: list[str] | None = None) -> Any:
     """Read a model that ``save`` has written.
 
     Nothing in the file is run: it can only become objects of gudlearn's own types and, by skops,

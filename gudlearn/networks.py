@@ -7,6 +7,7 @@ label ``n_classes`` means no label.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from gudlearn._constraints import Interval, StrOptions
+from gudlearn._typing import Auto
 from gudlearn._versions import Versioned
 from gudlearn.nn.layers import n_heads
 from gudlearn.nn.mlp import ResidualMLP
@@ -64,7 +66,10 @@ class MLP(Versioned, BaseEstimator):
         "n_frequencies": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, width="auto", n_blocks="auto", dropout="auto", n_frequencies="auto"):
+    def __init__(
+        self, width: int | Auto = "auto", n_blocks: int | Auto = "auto",
+        dropout: float | Auto = "auto", n_frequencies: int | Auto = "auto",
+    ) -> None:  # fmt: skip
         self.width = width
         self.n_blocks = n_blocks
         self.dropout = dropout
@@ -279,16 +284,11 @@ class UNet(ImageNetwork):
     }
 
     def __init__(
-        self,
-        width="auto",
-        multipliers=(1, 2),
-        n_blocks=1,
-        attention=None,
-        patch_size="auto",
-        dropout="auto",
-        gradient_checkpointing=False,
-        mirror=False,
-    ):
+        self, width: int | Auto = "auto", multipliers: Sequence[int] = (1, 2),
+        n_blocks: int | Sequence[int] = 1, attention: Sequence[bool] | None = None,
+        patch_size: int | Auto = "auto", dropout: float | Auto = "auto",
+        gradient_checkpointing: bool = False, mirror: bool = False,
+    ) -> None:  # fmt: skip
         self.width = width
         self.multipliers = multipliers
         self.n_blocks = n_blocks
@@ -382,15 +382,10 @@ class Transformer(ImageNetwork):
     }
 
     def __init__(
-        self,
-        width=128,
-        n_blocks=6,
-        n_heads="auto",
-        patch_size="auto",
-        dropout="auto",
-        gradient_checkpointing=False,
-        mirror=False,
-    ):
+        self, width: int = 128, n_blocks: int = 6, n_heads: int | Auto = "auto",
+        patch_size: int | Auto = "auto", dropout: float | Auto = "auto",
+        gradient_checkpointing: bool = False, mirror: bool = False,
+    ) -> None:  # fmt: skip
         self.width = width
         self.n_blocks = n_blocks
         self.n_heads = n_heads

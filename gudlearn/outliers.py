@@ -1,9 +1,12 @@
 """Outlier detection by densities of noisy rows, or by the log-likelihood of a generative model."""
 
+from collections.abc import Iterable
 from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import get_tags
@@ -13,6 +16,7 @@ from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions
 from gudlearn._random import derive_seed, distinct_keys, row_keys
 from gudlearn._specs import NestedGenerator
+from gudlearn._typing import Floats, RandomState
 from gudlearn.data.codes import ColumnCodes
 from gudlearn.data.columns import column_names, masks_of_groups
 from gudlearn.data.frames import in_order, is_frame, labels_of, read_table, with_columns
@@ -137,8 +141,11 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
     }
 
     def __init__(
-        self, generator=None, *, method="auto", ties="spread", contamination=0.1, random_state=None
-    ):
+        self, generator: GUDGenerator | None = None, *,
+        method: Literal["auto", "kernel", "density"] = "auto",
+        ties: Literal["spread", "keep"] = "spread", contamination: float | Literal["auto"] = 0.1,
+        random_state: RandomState = None,
+    ) -> None:  # fmt: skip
         self.generator = generator
         self.method = method
         self.ties = ties
@@ -146,7 +153,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         self.random_state = random_state
 
     @isolated
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Keep the training rows or fit the model, and choose the threshold.
 
         Parameters
@@ -244,7 +251,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         return self.ties == "spread" and not binned and not images
 
     @isolated
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Floats:
         """Score of each row; low for outliers.
 
         Parameters
@@ -263,7 +270,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         return self._score(_whole_rows, X)
 
     @isolated
-    def score_columns(self, X, *, groups=None):
+    def score_columns(self, X: ArrayLike, *, groups: Iterable[Any] | None = None) -> Any:
         """How usual each entry of a row is, given the others: low for the odd column of a row.
 
         Parameters
@@ -337,7 +344,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
             )
         return _scores(function, self.generator_, self._ties, X, table)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> Floats:
         """Score above the threshold; negative for outliers.
 
         Parameters
@@ -350,7 +357,7 @@ class GUDOutlierDetector(NestedGenerator, OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Classify rows as outliers or inliers.
 
         Parameters

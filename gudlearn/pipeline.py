@@ -7,9 +7,11 @@ anything is fitted, since a score that leaves it out is in the units of the tran
 import copy
 import inspect
 from contextlib import nullcontext
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import is_outlier_detector
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
@@ -17,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._random import distinct_keys, keyed_uniform, row_keys
+from gudlearn._typing import Floats, Given, RandomState, Rows
 from gudlearn._versions import Versioned
 from gudlearn.data.columns import check_n_samples, column_names
 from gudlearn.data.containers import cast_like, clip_to, rows_held_by
@@ -160,11 +163,14 @@ class GenerativePipeline(Versioned, Pipeline):
     n_features_in_ = _Learned()
     feature_names_in_ = _Learned()
 
-    def __init__(self, steps, *, bin_width=None, memory=None, verbose=False, transform_input=None):
+    def __init__(
+        self, steps: list[tuple[str, Any]], *, bin_width: ArrayLike | None = None,
+        memory: Any = None, verbose: bool = False, transform_input: list[str] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
         self.bin_width = bin_width
 
-    def fit(self, X, y=None, **params):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Self:
         """Fit all steps, one after another.
 
         Parameters
@@ -359,7 +365,7 @@ class GenerativePipeline(Versioned, Pipeline):
         return np.asarray(scores, dtype=np.float64) + log_det
 
     @isolated
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Floats:
         """Compute the log-likelihood of each row.
 
         Parameters
@@ -376,7 +382,9 @@ class GenerativePipeline(Versioned, Pipeline):
         return self._scores(X)
 
     @isolated
-    def score_samples_leave_one_out(self, X, reference=None):
+    def score_samples_leave_one_out(
+        self, X: ArrayLike, reference: ArrayLike | None = None,
+    ) -> Floats:  # fmt: skip
         """Compute log-likelihoods as if rows were not in the reference set of the last step.
 
         Parameters
@@ -427,7 +435,7 @@ class GenerativePipeline(Versioned, Pipeline):
             total += self._log_density((levels + u - 0.5) * widths, reference)
         return total / _DRAWS + np.log(widths).sum()
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Compute the mean log-likelihood of the rows.
 
         Parameters
@@ -444,7 +452,7 @@ class GenerativePipeline(Versioned, Pipeline):
         """
         return float(np.mean(self.score_samples(X)))
 
-    def bits_per_dim(self, X):
+    def bits_per_dim(self, X: ArrayLike) -> float:
         """Compute the mean negative log-likelihood in bits per column.
 
         Parameters
@@ -462,7 +470,9 @@ class GenerativePipeline(Versioned, Pipeline):
 
     @available_if(_can_sample)
     @isolated
-    def sample(self, n_samples=1, *, given=None, random_state=None):
+    def sample(
+        self, n_samples: int = 1, *, given: Given | None = None, random_state: RandomState = None,
+    ) -> Rows:  # fmt: skip
         """Draw rows from the last step and invert the transformers.
 
         Parameters

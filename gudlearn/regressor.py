@@ -1,6 +1,9 @@
 """Regression by a model of features and target: the distribution of y given each row."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d, get_tags
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -8,6 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from gudlearn._atomic import isolated, unchanged_on_error
 from gudlearn._constraints import HasMethods
 from gudlearn._specs import NestedGenerator
+from gudlearn._typing import Floats, RandomState
 from gudlearn.data.columns import check_n_samples
 from gudlearn.generator import GUDGenerator
 from gudlearn.model.calibration import best_factor
@@ -86,12 +90,14 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def __init__(self, generator=None, *, random_state=None):
+    def __init__(
+        self, generator: GUDGenerator | None = None, *, random_state: RandomState = None,
+    ) -> None:  # fmt: skip
         self.generator = generator
         self.random_state = random_state
 
     @isolated
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the model of rows and target.
 
         Parameters
@@ -158,7 +164,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return GUDGenerator()
 
     @isolated
-    def predict_distribution(self, X):
+    def predict_distribution(self, X: ArrayLike) -> Any:
         """The distribution of y given each row, which has all other answers.
 
         Parameters
@@ -181,7 +187,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return self._maker(*self._table.prediction(self, X))(self.factor_)
 
     @isolated
-    def predict(self, X, statistic="mean"):
+    def predict(self, X: ArrayLike, statistic: Literal["mean", "median", "mode"] = "mean") -> Any:
         """Predict y by a statistic of its distribution given each row.
 
         Parameters
@@ -207,7 +213,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return getattr(self.predict_distribution(X), statistic)()
 
     @isolated
-    def predict_quantile(self, X, q):
+    def predict_quantile(self, X: ArrayLike, q: ArrayLike) -> Any:
         """Quantiles of y given each row.
 
         Parameters
@@ -244,7 +250,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return found if levels.ndim else found[:, 0]
 
     @isolated
-    def sample_y(self, X, n_samples=1, random_state=None):
+    def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: RandomState = None) -> Any:
         """Draw values of y given each row.
 
         Parameters
@@ -272,7 +278,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return distribution.quantile(u)
 
     @isolated
-    def log_prob(self, X, y):
+    def log_prob(self, X: ArrayLike, y: ArrayLike) -> Floats:
         """Log-density of y given each row, in nats and in the units of y.
 
         Parameters
@@ -290,7 +296,7 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
         return distribution.log_prob(_checked_target(y, len(distribution)))
 
     @isolated
-    def cdf(self, X, y):
+    def cdf(self, X: ArrayLike, y: ArrayLike) -> Floats:
         """Probability of values of at most y given each row.
 
         Parameters

@@ -56,7 +56,7 @@ class DDIM(Sampler):
     DDIMStep(eta=0.0)
     """
 
-    def __init__(self, steps=50, eta=0.0):
+    def __init__(self, steps: int = 50, eta: float = 0.0) -> None:
         self.steps = steps
         self.eta = eta
 
@@ -91,7 +91,7 @@ class Ancestral(Sampler):
     DDIMStep(eta=1.0)
     """
 
-    def __init__(self, steps=500):
+    def __init__(self, steps: int = 500) -> None:
         self.steps = steps
 
     def build(self):
@@ -119,7 +119,7 @@ class Heun(Sampler):
     2
     """
 
-    def __init__(self, steps=25):
+    def __init__(self, steps: int = 25) -> None:
         self.steps = steps
 
     def build(self):
@@ -147,7 +147,7 @@ class DPMSolver(Sampler):
     2
     """
 
-    def __init__(self, steps=20):
+    def __init__(self, steps: int = 20) -> None:
         self.steps = steps
 
     def build(self):
@@ -176,7 +176,7 @@ class EulerMaruyama(Sampler):
     True
     """
 
-    def __init__(self, steps=500):
+    def __init__(self, steps: int = 500) -> None:
         self.steps = steps
 
     def build(self):

@@ -16,7 +16,7 @@ from small import continuous, small
 ROOT = Path(gudlearn.__file__).parent
 # From the lowest floor to the highest. Rooms on one floor do not import each other.
 FLOORS = [
-    ["_atomic", "_constraints", "_random", "_versions", "storage"],
+    ["_atomic", "_constraints", "_random", "_typing", "_versions", "storage"],
     ["diffusion"],
     ["nn"],
     ["bases", "schedules", "samplers", "networks", "execution"],

@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images, make_moons
 from sklearn.feature_extraction.image import extract_patches_2d
@@ -51,6 +52,44 @@ def save(figure, name):
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
     reduced.save(path, optimize=True)
+
+
+def draw_landing(panels, colours, ink, page, name):
+    """Rows of three frames, in the colours of a light or dark page."""
+    style = {
+        "figure.facecolor": page, "axes.facecolor": page, "savefig.facecolor": page,
+        "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "axes.titlecolor": ink,
+        "xtick.color": ink, "ytick.color": ink, "font.size": 11,
+    }  # fmt: skip
+    with plt.rc_context(style):
+        figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained", sharey=True)
+        for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+            for colour, level, mark in zip(colours, ("0", "1"), "o^", strict=True):
+                xy = rows.loc[rows["moon"] == level, ["x", "y"]].to_numpy()
+                ax.plot(*xy.T, mark, color=colour, markersize=3, markeredgewidth=0)
+            ax.set(title=title, xlabel="x", xlim=(-1.6, 2.6), ylim=(-0.9, 1.5))
+            ax.spines[["top", "right"]].set_visible(False)
+        behind = next(iter(panels.values()))[["x", "y"]].to_numpy()
+        axes[2].plot(*behind.T, "o", color=GREY, alpha=0.35, markersize=2, zorder=0)
+        axes[0].set_ylabel("y", rotation=0)
+        for colour, level, x, y in zip(colours, "01", (-1.1, 2.1), (1.1, -0.8), strict=True):
+            axes[0].text(x, y, f"moon {level}", color=colour, ha="center")
+        save(figure, name)
+
+
+def landing():
+    """The figure of the first page, for light and dark pages, by the lines that stand there."""
+    X, moon = make_moons(2000, noise=0.08, random_state=0)
+    table = pd.DataFrame(X, columns=["x", "y"]).assign(moon=moon.astype(str))
+    generator = GUDGenerator(conditional_rate=0.3, random_state=0).fit(table[:1000])
+    asked = generator.sample(200, given=pd.DataFrame({"x": [0.0, 0.5, 1.0]}), random_state=0)
+    panels = {
+        "1,000 rows, held out": table[1000:],
+        "1,000 rows, sampled": generator.sample(1000),
+        "asked: rows with x = 0, 0.5, 1": asked,
+    }
+    draw_landing(panels, ["#0072b2", "#b84a00"], "#222832", "#ffffff", "landing_light")
+    draw_landing(panels, ["#56b4e9", "#e69f00"], "#ced6dd", "#14181e", "landing_dark")
 
 
 def patches(n=3000):
@@ -322,7 +361,7 @@ def extension():
 
 FIGURES = (
     bases, softness, softness_images, states, preconditioning, conditionals, missing_values, bins,
-    training, image_conditionals, extension,
+    training, image_conditionals, extension, landing,
 )  # fmt: skip
 
 

@@ -10,13 +10,16 @@ Hence log|dz/dx| = -sum_i log s_i, and the inverse is exact.
 from abc import ABCMeta, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
 
 from gudlearn._constraints import Interval, _check_feature_names_in, _fit_context
+from gudlearn._typing import Floats
 from gudlearn._versions import Versioned
 from gudlearn.bases.batches import (
     batches,
@@ -187,7 +190,7 @@ class Basis(Versioned, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the mean, the rotation and the scale of each component.
 
         Parameters
@@ -217,7 +220,7 @@ class Basis(Versioned, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self.log_abs_det_jacobian_ = -float(np.log(scale).sum())
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Floats:
         """Turn rows of data into scaled components.
 
         Parameters
@@ -239,7 +242,7 @@ class Basis(Versioned, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 Z[rows] = self.rotate(X[rows] - self.mean_) / self.scale_
         return Z
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> Floats:
         """Turn scaled components back into rows of data.
 
         Parameters
@@ -266,7 +269,7 @@ class Basis(Versioned, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 X[rows] = self.rotate_back(Z[rows] * self.scale_) + self.mean_
         return X
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Name the components.
 
         Parameters

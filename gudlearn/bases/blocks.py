@@ -1,6 +1,7 @@
 """A basis for each block of columns."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -66,7 +67,10 @@ class BlockBasis(Basis, _BaseComposition):
         "whiten": [None, "boolean", Interval(Real, 0, 1, closed="both")],
     }
 
-    def __init__(self, blocks=None, whiten=None):
+    def __init__(
+        self, blocks: list[tuple[str, Basis, Any]] | None = None,
+        whiten: bool | float | None = None,
+    ) -> None:  # fmt: skip
         self.blocks = blocks
         self.whiten = whiten
 

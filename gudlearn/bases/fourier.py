@@ -1,5 +1,6 @@
 """Fourier basis: real modes of signals, images and volumes."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
@@ -81,7 +82,10 @@ class FourierBasis(Basis):
         "joint_channels": ["boolean"],
     }
 
-    def __init__(self, shape=None, channels=None, joint_channels=False, whiten=True):
+    def __init__(
+        self, shape: Sequence[int] | None = None, channels: int | None = None,
+        joint_channels: bool = False, whiten: bool | float = True,
+    ) -> None:  # fmt: skip
         self.shape = shape
         self.channels = channels
         self.joint_channels = joint_channels

@@ -48,7 +48,7 @@ class IdentityBasis(Basis):
            [ 1.,  0.]])
     """
 
-    def __init__(self, whiten=True):
+    def __init__(self, whiten: bool | float = True) -> None:
         self.whiten = whiten
 
     def _prepare(self, n_features):

@@ -1,6 +1,7 @@
 """Principal component basis."""
 
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
 
@@ -98,7 +99,10 @@ class PCABasis(Basis):
         "channels": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, whiten=True, shrinkage="auto", channels=None):
+    def __init__(
+        self, whiten: bool | float = True, shrinkage: float | Literal["auto"] = "auto",
+        channels: int | None = None,
+    ) -> None:  # fmt: skip
         self.whiten = whiten
         self.shrinkage = shrinkage
         self.channels = channels

@@ -1,5 +1,6 @@
 """Wavelet basis: Haar at every length, other orthonormal families by PyWavelets."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
@@ -94,14 +95,9 @@ class WaveletBasis(Basis):
     }
 
     def __init__(
-        self,
-        shape=None,
-        wavelet="haar",
-        levels=None,
-        channels=None,
-        joint_channels=False,
-        whiten=True,
-    ):
+        self, shape: Sequence[int] | None = None, wavelet: str = "haar", levels: int | None = None,
+        channels: int | None = None, joint_channels: bool = False, whiten: bool | float = True,
+    ) -> None:  # fmt: skip
         self.shape = shape
         self.wavelet = wavelet
         self.levels = levels

@@ -1,11 +1,14 @@
 """The specification of a table's types, and how they are found."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from gudlearn._typing import FeatureType
 from gudlearn._versions import Versioned
 from gudlearn.data.bins import place_bins, resolve_bounds, resolve_width
 from gudlearn.data.column_types import FEATURE_TYPES, Rules
@@ -69,16 +72,12 @@ class Schema(Versioned, BaseEstimator):
     """
 
     def __init__(
-        self,
-        feature_types=None,
-        missing="ignore",
-        atoms=True,
-        bin_width=None,
-        clip=True,
-        gaussianize=True,
-        constraints=None,
-        forbid_unseen=None,
-    ):
+        self, feature_types: Mapping[Any, FeatureType] | None = None,
+        missing: Literal["ignore", "model"] = "ignore", atoms: bool = True,
+        bin_width: Mapping[Any, float | None] | None = None, clip: bool = True,
+        gaussianize: bool = True, constraints: Sequence[str] | None = None,
+        forbid_unseen: Sequence[tuple[Any, ...]] | None = None,
+    ) -> None:  # fmt: skip
         self.feature_types = feature_types
         self.missing = missing
         self.atoms = atoms

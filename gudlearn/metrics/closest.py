@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from gudlearn._random import row_keys
+from gudlearn._typing import RandomState
 from gudlearn.metrics.distances import MAX_ENTRIES
 from gudlearn.metrics.mixed import check_whole, generator_of, read_tables, rows_text
 
@@ -53,7 +55,10 @@ class ClosestRecord:
         )
 
 
-def closest_record(train, held_out, fake, *, max_rows=5_000, random_state=0):
+def closest_record(
+    train: ArrayLike, held_out: ArrayLike, fake: ArrayLike, *, max_rows: int = 5_000,
+    random_state: RandomState = 0,
+) -> ClosestRecord:  # fmt: skip
     r"""Distance to the closest training record, of fake rows and of held-out rows.
 
     The distance is the mean over columns of :math:`|x - y| / w` for numbers and datetimes, with w

@@ -5,9 +5,12 @@ of shape (n, d). For images, pass the activations of a network trained on images
 example ``StandardScaler().fit(X).transform``. None takes the numbers of each row as they are.
 """
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 __all__ = ["frechet_distance", "kernel_distance"]
 
@@ -15,7 +18,9 @@ __all__ = ["frechet_distance", "kernel_distance"]
 MAX_ENTRIES = 2**22
 
 
-def frechet_distance(real, fake, *, features=None):
+def frechet_distance(
+    real: ArrayLike, fake: ArrayLike, *, features: Callable[[Any], Any] | None = None,
+) -> float:  # fmt: skip
     r"""Squared Frechet distance between normal distributions with the moments of two samples.
 
     .. math:: |m - m'|^2 + \mathrm{tr}\bigl(C + C' - 2 (C^{1/2} C' C^{1/2})^{1/2}\bigr)
@@ -71,7 +76,10 @@ def _covariance_root(X):
     return np.linalg.qr(deviations, mode="r")
 
 
-def kernel_distance(real, fake, *, features=None, degree=3):
+def kernel_distance(
+    real: ArrayLike, fake: ArrayLike, *, features: Callable[[Any], Any] | None = None,
+    degree: int = 3,
+) -> float:  # fmt: skip
     r"""Unbiased squared maximum mean discrepancy with the kernel (x y / d + 1)^degree.
 
     With the features of an Inception network it is the KID. It can be negative for two samples from

@@ -1,8 +1,11 @@
 """Metrics by nearest neighbours: precision and recall of samples, and a test for copies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
@@ -39,7 +42,9 @@ class Neighbourhoods:
     coverage: float
 
 
-def neighbourhoods(real, fake, *, features=None, k=5):
+def neighbourhoods(
+    real: ArrayLike, fake: ArrayLike, *, features: Callable[[Any], Any] | None = None, k: int = 5,
+) -> Neighbourhoods:  # fmt: skip
     """Precision, recall, density and coverage by k nearest neighbours.
 
     The neighbourhood of a row is the closed ball around it whose radius is the distance to the k-th
@@ -133,7 +138,10 @@ class Memorization:
     ratios: np.ndarray
 
 
-def memorization(train, held_out, generated, *, features=None):
+def memorization(
+    train: ArrayLike, held_out: ArrayLike, generated: ArrayLike, *,
+    features: Callable[[Any], Any] | None = None,
+) -> Memorization:  # fmt: skip
     """Test whether generated rows are copies of training rows.
 
     A row counts as a copy if its nearest training row is three times closer than the second

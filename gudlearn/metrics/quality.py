@@ -8,7 +8,9 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from gudlearn._typing import RandomState
 from gudlearn.metrics.mixed import generator_of, read_tables, rows_text, rows_used
 
 __all__ = ["ShapeError", "TrendError", "shape_error", "trend_error"]
@@ -74,7 +76,9 @@ def _text(result, errors):
     return f"{type(result).__name__}: mean {result.mean:.4f} ({rows})\n  largest: {worst}"
 
 
-def shape_error(real, fake, *, max_rows=1_000_000, random_state=0):
+def shape_error(
+    real: ArrayLike, fake: ArrayLike, *, max_rows: int = 1_000_000, random_state: RandomState = 0,
+) -> ShapeError:  # fmt: skip
     r"""Distance between the marginal distributions of each column.
 
     For numbers and datetimes the Kolmogorov-Smirnov statistic :math:`\sup_x |F(x) - G(x)|`, for
@@ -156,7 +160,9 @@ def _total_variation(real, fake, n_codes):
     return float(np.abs(frequencies[0] - frequencies[1]).sum() / 2)
 
 
-def trend_error(real, fake, *, max_rows=100_000, random_state=0):
+def trend_error(
+    real: ArrayLike, fake: ArrayLike, *, max_rows: int = 100_000, random_state: RandomState = 0,
+) -> TrendError:  # fmt: skip
     r"""Difference between the dependences of each pair of columns.
 
     For two columns of numbers or datetimes half of the difference of their Pearson correlations,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from gudlearn._typing import RandomState
 from gudlearn.metrics.mixed import (
     check_whole,
     generator_of,
@@ -58,8 +60,9 @@ class GlobalUtility:
 
 
 def global_utility(
-    real_train, real_test, fake, *, max_columns=30, max_rows=5_000, random_state=0
-):
+    real_train: ArrayLike, real_test: ArrayLike, fake: ArrayLike, *, max_columns: int = 30,
+    max_rows: int = 5_000, random_state: RandomState = 0,
+) -> GlobalUtility:  # fmt: skip
     r"""How well each column is predicted from all others after training on fake rows.
 
     The utility of a column is the score of a model that was trained on fake rows divided by that of

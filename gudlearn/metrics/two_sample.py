@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 
+from gudlearn._typing import RandomState
 from gudlearn.metrics.mixed import (
     check_whole,
     generator_of,
@@ -57,7 +59,10 @@ class TwoSampleAUC:
         return "\n".join(lines)
 
 
-def two_sample_auc(real, fake, *, n_folds=5, importance=False, max_rows=100_000, random_state=0):
+def two_sample_auc(
+    real: ArrayLike, fake: ArrayLike, *, n_folds: int = 5, importance: bool = False,
+    max_rows: int = 100_000, random_state: RandomState = 0,
+) -> TwoSampleAUC:  # fmt: skip
     r"""AUC of a classifier between real and fake rows (classifier two-sample test, C2ST).
 
     Scikit-learn's ``HistGradientBoostingClassifier``, with its default parameters (but for smaller

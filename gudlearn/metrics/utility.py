@@ -1,11 +1,14 @@
 r"""Usefulness of fake rows: a model trained on them is tested on real rows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import r2_score, roc_auc_score
 
+from gudlearn._typing import RandomState
 from gudlearn.metrics.mixed import (
     generator_of,
     read_tables,
@@ -60,8 +63,10 @@ class TrainOnSynthetic:
 
 
 def train_on_synthetic(
-    real_train, real_test, fake, target, *, task="auto", max_rows=100_000, random_state=0
-):
+    real_train: ArrayLike, real_test: ArrayLike, fake: ArrayLike, target: str | int, *,
+    task: Literal["auto", "classification", "regression"] = "auto", max_rows: int = 100_000,
+    random_state: RandomState = 0,
+) -> TrainOnSynthetic:  # fmt: skip
     """Train on fake rows, test on real rows, beside the same model trained on real rows.
 
     The models are scikit-learn's ``HistGradientBoostingClassifier`` and

@@ -1,9 +1,11 @@
 """Display of draws of missing values of a row, with the observed values and the truth."""
 
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 
+from gudlearn._typing import RandomState
 from gudlearn.data.frames import labels_of
 from gudlearn.plotting.columns import drawn_columns, format_value, take
 from gudlearn.plotting.common import (
@@ -93,19 +95,10 @@ class ConditionalDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        row,
-        *,
-        truth=None,
-        n_samples=100,
-        coverage=0.9,
-        panels="auto",
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, estimator: Any, row: Any, *, truth: Any = None, n_samples: int = 100,
+        coverage: float = 0.9, panels: Any = "auto", random_state: RandomState = None,
+        name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw completions of one row.
 
         Parameters
@@ -184,7 +177,7 @@ class ConditionalDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the completions.
 
         Parameters

@@ -1,7 +1,12 @@
 """Display of a diagnosis: calibration of columns, training, and likelihoods of rows."""
 
-import numpy as np
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gudlearn._typing import RandomState
+from gudlearn.diagnosis.result import Diagnosis
 from gudlearn.plotting.common import (
     FAKE_COLOR,
     LINE_COLOR,
@@ -101,7 +106,9 @@ class DiagnosisDisplay:
         self.name = name
 
     @classmethod
-    def from_diagnosis(cls, diagnosis, *, name=None, ax=None, **kwargs):
+    def from_diagnosis(
+        cls, diagnosis: Diagnosis, *, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw a diagnosis.
 
         Parameters
@@ -144,9 +151,10 @@ class DiagnosisDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, y=None, X_train=None, y_train=None, n_rows=200, random_state=None,
-        name=None, ax=None, **kwargs,
-    ):  # fmt: skip
+        cls, estimator: Any, X: ArrayLike, *, y: ArrayLike | None = None,
+        X_train: ArrayLike | None = None, y_train: ArrayLike | None = None, n_rows: int = 200,
+        random_state: RandomState = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Diagnose a fitted generator, and draw what was found.
 
         Parameters
@@ -176,7 +184,7 @@ class DiagnosisDisplay:
         name = estimator_name(estimator, name)
         return cls.from_diagnosis(diagnosis, name=name, ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the panels.
 
         Parameters

@@ -1,10 +1,14 @@
 """Display of the distribution of each column."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gudlearn._typing import RandomState
 from gudlearn.data.frames import is_frame, labels_of
 from gudlearn.plotting.columns import checked, drawn_columns, take
 from gudlearn.plotting.common import (
@@ -91,18 +95,10 @@ class MarginalsDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        n_samples=None,
-        columns=None,
-        max_columns=12,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, estimator: Any, X: ArrayLike, *, n_samples: int | None = None,
+        columns: Sequence[str] | Sequence[int] | None = None, max_columns: int = 12,
+        random_state: RandomState = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the columns of ``X`` and of samples of a fitted generator.
 
         Parameters
@@ -153,8 +149,10 @@ class MarginalsDisplay:
 
     @classmethod
     def from_samples(
-        cls, real, fake, *, columns=None, max_columns=12, name=None, ax=None, **kwargs
-    ):
+        cls, real: ArrayLike, fake: ArrayLike, *,
+        columns: Sequence[str] | Sequence[int] | None = None, max_columns: int = 12,
+        name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the columns of real and of generated rows.
 
         Parameters
@@ -194,7 +192,7 @@ class MarginalsDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the histograms.
 
         Parameters

@@ -1,7 +1,11 @@
 """Display of the dependence of each pair of columns, in real and in generated rows."""
 
-import numpy as np
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gudlearn._typing import RandomState
 from gudlearn.metrics import trend_error
 from gudlearn.metrics.association import associations
 from gudlearn.plotting.common import check_count, estimator_name, grid_of_axes, import_pyplot
@@ -72,9 +76,9 @@ class PairDependenceDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, *, n_samples=None, max_rows=100_000, random_state=None, name=None,
-        ax=None, **kwargs,
-    ):  # fmt: skip
+        cls, estimator: Any, X: ArrayLike, *, n_samples: int | None = None, max_rows: int = 100_000,
+        random_state: RandomState = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the dependences of ``X`` and of samples of a fitted generator.
 
         Parameters
@@ -114,7 +118,10 @@ class PairDependenceDisplay:
         return cls.from_samples(X, fake, max_rows=max_rows, name=name, ax=ax, **kwargs)
 
     @classmethod
-    def from_samples(cls, real, fake, *, max_rows=100_000, name=None, ax=None, **kwargs):
+    def from_samples(
+        cls, real: ArrayLike, fake: ArrayLike, *, max_rows: int = 100_000, name: str | None = None,
+        ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the dependences of real and of generated rows.
 
         Parameters
@@ -149,7 +156,7 @@ class PairDependenceDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the three matrices.
 
         Parameters

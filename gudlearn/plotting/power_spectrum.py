@@ -1,8 +1,13 @@
 """Display of the power spectra of images."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import fft
 
+from gudlearn._typing import RandomState
 from gudlearn.plotting.common import (
     FAKE_COLOR,
     REAL_COLOR,
@@ -68,19 +73,10 @@ class PowerSpectrumDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        n_samples=256,
-        y=None,
-        guidance=None,
-        shape=None,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, estimator: Any, X: ArrayLike, *, n_samples: int = 256, y: ArrayLike | None = None,
+        guidance: float | None = None, shape: Sequence[int] | None = None,
+        random_state: RandomState = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the spectra of ``X`` and of samples of a fitted generator.
 
         Parameters
@@ -134,7 +130,10 @@ class PowerSpectrumDisplay:
         )
 
     @classmethod
-    def from_samples(cls, real, fake, *, shape=None, name=None, ax=None, **kwargs):
+    def from_samples(
+        cls, real: ArrayLike, fake: ArrayLike, *, shape: Sequence[int] | None = None,
+        name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the spectra of real and generated images.
 
         Parameters
@@ -176,7 +175,7 @@ class PowerSpectrumDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the spectra.
 
         Parameters

@@ -1,9 +1,13 @@
 """Display of images, or of rows as images."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gudlearn._typing import RandomState
 from gudlearn.plotting.common import (
     check_count,
     check_images,
@@ -73,19 +77,11 @@ class SampleGridDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X=None,
-        *,
-        n_samples=36,
-        y=None,
-        guidance=None,
-        shape=None,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, estimator: Any, X: ArrayLike | None = None, *, n_samples: int = 36,
+        y: ArrayLike | None = None, guidance: float | None = None,
+        shape: Sequence[int] | None = None, random_state: RandomState = None,
+        name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw samples of a fitted generator next to real images.
 
         Parameters
@@ -140,7 +136,10 @@ class SampleGridDisplay:
         )
 
     @classmethod
-    def from_samples(cls, real, fake, *, n_samples=36, shape=None, name=None, ax=None, **kwargs):
+    def from_samples(
+        cls, real: ArrayLike | None, fake: ArrayLike, *, n_samples: int = 36,
+        shape: Sequence[int] | None = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw real images next to generated ones.
 
         Parameters
@@ -175,7 +174,7 @@ class SampleGridDisplay:
         fake = np.asarray(fake)[:n_samples]
         return cls(fake=fake, real=real, shape=shape, name=name).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the images.
 
         Parameters

@@ -1,7 +1,11 @@
 """Display of the log-SNR of each component over time."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn.bases.base import Components
@@ -12,7 +16,7 @@ from gudlearn.plotting.common import (
     new_or_given_axes,
     tidy,
 )
-from gudlearn.schedules import EndPoints
+from gudlearn.schedules import EndPoints, Schedule
 
 #: Up to this number of components each curve has a legend entry; for more there is a colour bar.
 N_LABELLED = 8
@@ -110,7 +114,10 @@ class ScheduleDisplay:
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, n_times=201, name=None, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, *, n_times: int = 201, name: str | None = None, ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the schedule of the components of a fitted generator that diffuse.
 
         Parameters
@@ -151,18 +158,10 @@ class ScheduleDisplay:
 
     @classmethod
     def from_schedule(
-        cls,
-        schedule,
-        variances,
-        *,
-        order=None,
-        names=None,
-        log_snr_ends=(9.0, -9.0),
-        n_times=201,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, schedule: Schedule, variances: ArrayLike, *, order: ArrayLike | None = None,
+        names: Sequence[str] | None = None, log_snr_ends: tuple[float, float] = (9.0, -9.0),
+        n_times: int = 201, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw a schedule for components with given variances, without data.
 
         Parameters
@@ -210,7 +209,7 @@ class ScheduleDisplay:
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curves.
 
         Parameters

@@ -1,10 +1,15 @@
 """Display of the times at which components are generated."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn.plotting.common import check_count, estimator_name, new_or_given_axes
 from gudlearn.plotting.schedule import schedule_curves
+from gudlearn.schedules import Schedule
 
 # Largest number of components that are named on the axis.
 _MAX_NAMES = 20
@@ -62,7 +67,10 @@ class SoftnessDisplay:
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, n_times=201, name=None, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, *, n_times: int = 201, name: str | None = None, ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the schedule of the components of a fitted generator that diffuse.
 
         Parameters
@@ -97,18 +105,10 @@ class SoftnessDisplay:
 
     @classmethod
     def from_schedule(
-        cls,
-        schedule,
-        variances,
-        *,
-        order=None,
-        names=None,
-        log_snr_ends=(9.0, -9.0),
-        n_times=201,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, schedule: Schedule, variances: ArrayLike, *, order: ArrayLike | None = None,
+        names: Sequence[str] | None = None, log_snr_ends: tuple[float, float] = (9.0, -9.0),
+        n_times: int = 201, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw a schedule for components with given variances, without data.
 
         Parameters
@@ -135,7 +135,7 @@ class SoftnessDisplay:
         title = repr(schedule) if name is None else name
         return cls(t=t, decided=_scaled(log_snr), names=names, name=title).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the image.
 
         Parameters

@@ -1,7 +1,11 @@
 """Display of a sweep over schedules."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gudlearn.plotting.common import FAKE_COLOR, LINE_COLOR, estimator_name, new_or_given_axes, tidy
 
@@ -65,7 +69,9 @@ class SweepDisplay:
         self.name = name
 
     @classmethod
-    def from_results(cls, results, *, name=None, ax=None, **kwargs):
+    def from_results(
+        cls, results: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw the results of a sweep.
 
         Parameters
@@ -102,8 +108,11 @@ class SweepDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, param_grid, *, y=None, n_draws="coarse", name=None, ax=None, **kwargs
-    ):
+        cls, estimator: Any, X: ArrayLike,
+        param_grid: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, y: ArrayLike | None = None,
+        n_draws: int | Literal["auto", "coarse"] = "coarse", name: str | None = None,
+        ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Sweep over a grid of schedules, and draw the results.
 
         Parameters
@@ -130,7 +139,7 @@ class SweepDisplay:
         swept = estimator.sweep(X, param_grid, y, n_draws=n_draws)
         return cls.from_results(swept, name=estimator_name(estimator, name), ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, name=None, **kwargs):
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the points.
 
         Parameters

@@ -1,11 +1,15 @@
 """Display of one sample on the way from noise to data."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from gudlearn._random import derive_seed
+from gudlearn._typing import RandomState
 from gudlearn.plotting.common import (
     check_images,
     colours,
@@ -98,19 +102,10 @@ class ReverseTrajectoryDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        other=None,
-        *,
-        n_states=9,
-        y=None,
-        guidance=None,
-        shape=None,
-        random_state=None,
-        name=None,
-        ax=None,
-        **kwargs,
-    ):
+        cls, estimator: Any, other: Any = None, *, n_states: int = 9, y: ArrayLike | None = None,
+        guidance: float | None = None, shape: Sequence[int] | None = None,
+        random_state: RandomState = None, name: str | None = None, ax: Any = None, **kwargs: Any,
+    ) -> Self:  # fmt: skip
         """Draw one sample of a fitted generator, or one of each of two from the same noise.
 
         Parameters
@@ -178,7 +173,7 @@ class ReverseTrajectoryDisplay:
             )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the states.
 
         Parameters

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from gudlearn._versions import Versioned
@@ -176,7 +177,7 @@ class VPSchedule(Schedule):
     VPSchedule(b_max=10.0)
     """
 
-    def __init__(self, b_min=0.1, b_max=20.0):
+    def __init__(self, b_min: float = 0.1, b_max: float = 20.0) -> None:
         self.b_min = b_min
         self.b_max = b_max
 
@@ -240,7 +241,7 @@ class SoftConditioningSchedule(Schedule):
     SoftConditioningSchedule(order='natural', softness=0.5)
     """
 
-    def __init__(self, softness=1.0, order="variance"):
+    def __init__(self, softness: float = 1.0, order: ArrayLike = "variance") -> None:
         self.softness = softness
         self.order = order
 
@@ -304,7 +305,7 @@ class SequentialSchedule(Schedule):
     SequentialSchedule(window=2)
     """
 
-    def __init__(self, window=1.0, order="natural"):
+    def __init__(self, window: float = 1.0, order: ArrayLike = "natural") -> None:
         self.window = window
         self.order = order
 

@@ -1,11 +1,14 @@
 """A search by Optuna, in the form of scikit-learn's."""
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import check_scoring, get_scorer_names
@@ -17,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from gudlearn._atomic import unchanged_on_error
 from gudlearn._constraints import HasMethods, Interval, StrOptions, _fit_context
 from gudlearn._random import derive_seed
+from gudlearn._typing import RandomState
 from gudlearn._versions import Versioned
 from gudlearn.search.folds import Folds
 from gudlearn.search.results import best_index, cv_results
@@ -199,10 +203,15 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
     }
 
     def __init__(
-        self, estimator, param_distributions, *, n_trials=20, timeout=None, cv=None, scoring=None,
-        n_steps=10, epochs_per_step=10, sampler=None, pruner=None, n_jobs=None, refit=True,
-        error_score=float("nan"), verbose=0, random_state=None,
-    ):  # fmt: skip
+        self, estimator: Any,
+        param_distributions: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]], *,
+        n_trials: int = 20, timeout: float | None = None, cv: Any = None,
+        scoring: str | Callable[..., float] | None = None, n_steps: int = 10,
+        epochs_per_step: int = 10, sampler: Any = None, pruner: Any = None,
+        n_jobs: int | None = None, refit: bool = True,
+        error_score: float | Literal["raise"] = float("nan"), verbose: int = 0,
+        random_state: RandomState = None,
+    ) -> None:  # fmt: skip
         self.estimator = estimator
         self.param_distributions = param_distributions
         self.n_trials = n_trials
@@ -221,7 +230,9 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None, groups=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None,
+    ) -> Self:  # fmt: skip
         """Try settings, and fit the best to all rows.
 
         Parameters
@@ -344,7 +355,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """Score rows by ``scorer_`` and the best estimator.
 
         Parameters
@@ -366,7 +377,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
         return getattr(self.best_estimator_, method)(*args, **kwargs)
 
     @_best_has("sample")
-    def sample(self, *args, **kwargs):
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
         """Draw samples: ``best_estimator_.sample``.
 
         Parameters
@@ -381,7 +392,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
         return self._best("sample", *args, **kwargs)
 
     @_best_has("score_samples")
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Any:
         """Scores of rows: ``best_estimator_.score_samples``.
 
         Parameters
@@ -395,7 +406,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
         return self._best("score_samples", X)
 
     @_best_has("predict")
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Any:
         """Predictions: ``best_estimator_.predict``.
 
         Parameters
@@ -451,7 +462,7 @@ class OptunaSearchCV(Versioned, MetaEstimatorMixin, CallbackSupportMixin, BaseEs
         return self._best("decision_function", X)
 
     @_best_has("transform")
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Any:
         """Transformed rows: ``best_estimator_.transform``.
 
         Parameters

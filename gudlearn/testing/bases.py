@@ -5,14 +5,17 @@ log-determinant makes densities those of the rows, and schedules read variances 
 """
 
 import pickle
+from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Integral
+from typing import Any, Literal
 from unittest import SkipTest
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from gudlearn._typing import RandomState
 from gudlearn.bases.base import Basis
 from gudlearn.testing.running import bind, refused, require, run_checks
 
@@ -290,7 +293,7 @@ CHECKS = [
 ]
 
 
-def basis_checks(basis, *, n_features=12, random_state=0):
+def basis_checks(basis: Basis, *, n_features: int = 12, random_state: RandomState = 0):
     """Yield every check of the contract of bases, bound to a basis.
 
     Parameters
@@ -315,8 +318,10 @@ def basis_checks(basis, *, n_features=12, random_state=0):
 
 
 def check_basis(
-    basis, *, n_features=12, expected_failed_checks=None, on_skip="warn", on_fail="raise",
-    callback=None, random_state=0,
+    basis: Basis, *, n_features: int = 12,
+    expected_failed_checks: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
+    on_skip: Literal["warn"] | None = "warn", on_fail: Literal["raise", "warn"] | None = "raise",
+    callback: Callable[..., Any] | None = None, random_state: RandomState = 0,
 ):  # fmt: skip
     """Check whether a basis keeps the contract of bases.
 

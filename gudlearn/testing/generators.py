@@ -1,7 +1,10 @@
 """The contract of generative estimators."""
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any, Literal
 
+from gudlearn._typing import RandomState
 from gudlearn.testing import densities, interface, samples
 from gudlearn.testing.case import Case
 from gudlearn.testing.running import bind, parametrize, run_checks
@@ -14,7 +17,9 @@ OPTIONAL = {
 }
 
 
-def generator_checks(estimator, *, capabilities=None, random_state=0):
+def generator_checks(
+    estimator: Any, *, capabilities: Iterable[str] | None = None, random_state: RandomState = 0,
+):  # fmt: skip
     """Yield every check of the contract of generative estimators, bound to an estimator.
 
     Parameters
@@ -44,9 +49,11 @@ def generator_checks(estimator, *, capabilities=None, random_state=0):
 
 
 def check_generator(
-    estimator, *, capabilities=None, expected_failed_checks=None, on_skip="warn", on_fail="raise",
-    callback=None, random_state=0,
-):  # fmt: skip
+    estimator: Any, *, capabilities: Iterable[str] | None = None,
+    expected_failed_checks: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
+    on_skip: Literal["warn"] | None = "warn", on_fail: Literal["raise", "warn"] | None = "raise",
+    callback: Callable[..., Any] | None = None, random_state: RandomState = 0,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Check whether an estimator keeps the contract of generative estimators.
 
     The contract is what one can rely on without knowing the model: seeds, containers and dtypes,
@@ -116,8 +123,10 @@ def _optional(capabilities):
 
 
 def parametrize_with_generator_checks(
-    estimators, *, capabilities=None, expected_failed_checks=None, random_state=0
-):
+    estimators: Iterable[Any], *, capabilities: Iterable[str] | None = None,
+    expected_failed_checks: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
+    random_state: RandomState = 0,
+):  # fmt: skip
     """Decorate a test of pytest so that it runs for every estimator and every check.
 
     Parameters

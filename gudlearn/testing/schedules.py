@@ -5,6 +5,8 @@ signal-to-noise ratios, which do not depend on the scaling of components.
 """
 
 import pickle
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -233,7 +235,7 @@ CHECKS = [
 ]
 
 
-def schedule_checks(schedule):
+def schedule_checks(schedule: Schedule):
     """Yield every check of the contract of schedules, bound to a schedule.
 
     Parameters
@@ -254,8 +256,11 @@ def schedule_checks(schedule):
 
 
 def check_schedule(
-    schedule, *, expected_failed_checks=None, on_skip="warn", on_fail="raise", callback=None
-):
+    schedule: Schedule, *,
+    expected_failed_checks: Mapping[str, str] | Callable[[Any], Mapping[str, str]] | None = None,
+    on_skip: Literal["warn"] | None = "warn", on_fail: Literal["raise", "warn"] | None = "raise",
+    callback: Callable[..., Any] | None = None,
+):  # fmt: skip
     """Check whether a schedule keeps the contract of schedules.
 
     Parameters

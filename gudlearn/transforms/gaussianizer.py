@@ -1,13 +1,16 @@
 """Column-wise transformers with a known determinant."""
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from gudlearn._constraints import Interval, _fit_context
+from gudlearn._typing import Floats, Rows
 from gudlearn._versions import Versioned
 from gudlearn.preconditioning.fit_marginals import fit_mixtures
 
@@ -61,11 +64,11 @@ class MarginalGaussianizer(
 
     _parameter_constraints = {"max_members": [Interval(Integral, 1, None, closed="left")]}
 
-    def __init__(self, max_members=16):
+    def __init__(self, max_members: int = 16) -> None:
         self.max_members = max_members
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit a mixture to each column.
 
         Parameters
@@ -121,7 +124,7 @@ class MarginalGaussianizer(
                          -ndtri_exp(np.minimum(above, -1e-300)))  # fmt: skip
             return z, log_p + 0.5 * (z * z + _LOG_2PI)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Rows:
         """Map each column to a standard normal one.
 
         Parameters
@@ -137,7 +140,7 @@ class MarginalGaussianizer(
         with np.errstate(under="ignore"):
             return self._map(X)[0].astype(dtype)
 
-    def log_abs_det_jacobian(self, X):
+    def log_abs_det_jacobian(self, X: ArrayLike) -> Floats:
         """Logarithm of the determinant of ``transform`` at each row.
 
         Parameters
@@ -150,7 +153,7 @@ class MarginalGaussianizer(
         """
         return self._map(self._checked(X)[0])[1].sum(1)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> Rows:
         """Invert ``transform`` by Newton's method inside a bracket.
 
         Parameters

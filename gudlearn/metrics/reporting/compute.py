@@ -1,11 +1,15 @@
 """The computation of a report."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gudlearn._random import derive_seed
+from gudlearn._typing import RandomState
 from gudlearn.metrics.mixed import check_whole
 from gudlearn.metrics.reporting.details import column_errors, pair_errors
 from gudlearn.metrics.reporting.grades import grade
@@ -30,8 +34,10 @@ _N_SHOWN = 8
 
 
 def report(
-    train, test, fake, *, model=None, features=None, target=None, max_rows=5_000, random_state=0
-):
+    train: ArrayLike, test: ArrayLike, fake: ArrayLike, *, model: Any = None,
+    features: Callable[[Any], Any] | None = None, target: str | int | None = None,
+    max_rows: int = 5_000, random_state: RandomState = 0,
+) -> Report:  # fmt: skip
     r"""Judge fake rows by every metric at once, beside rows whose quality is known.
 
     Every number of a report stands beside that of *oracles*: held-out rows (what an ideal generator

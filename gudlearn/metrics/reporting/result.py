@@ -1,5 +1,6 @@
 """The result of a report, as text, as a frame and as a page."""
 
+import os
 from dataclasses import dataclass, field
 from html import escape
 
@@ -53,7 +54,7 @@ class Report:
     samples: object = None
     nearest: tuple | None = None
 
-    def to_frame(self):
+    def to_frame(self) -> pd.DataFrame:
         """A line for each metric and sample.
 
         Returns
@@ -155,7 +156,7 @@ class Report:
             f"{sentences}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
-    def to_html(self, *, title="Report on fake rows"):
+    def to_html(self, *, title: str = "Report on fake rows") -> str:
         """The report as one page of HTML that needs no other file and no network.
 
         It needs jinja2 and matplotlib (``pip install 'gudlearn[report]'``).
@@ -172,7 +173,7 @@ class Report:
 
         return page(self, title)
 
-    def save(self, path, *, title="Report on fake rows"):
+    def save(self, path: str | os.PathLike[str], *, title: str = "Report on fake rows") -> None:
         """Write the page of :meth:`to_html` to a file, which is replaced as a whole.
 
         Parameters
