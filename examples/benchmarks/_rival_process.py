@@ -65,10 +65,8 @@ class Fitted:
 
 def read(path, categories):
     """A frame of a CSV file: text in columns of categories, numbers in the others."""
-    return pd.read_csv(
-        path, dtype=dict.fromkeys(categories, str), keep_default_na=False, na_values=[""],
-        float_precision="round_trip",
-    )  # fmt: skip
+    texts = dict.fromkeys(categories, str)
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
 
 
 def while_left(task, epochs, *, stop_early=False):
@@ -254,8 +252,9 @@ def origami(train, task):
 def forest(train, task):
     """ForestDiffusion by flow matching, a model for each class.
 
-    The time grows with the copies of each row that get noise of their own: 100 by default, fewer
-    where they would not fit, by the time of a fit of two noise levels and five copies.
+    Each row has copies with noise of their own, 100 by default, and each noise level 100 trees. By
+    the time of fits of two noise levels with one copy and with five there are as many copies as
+    fit, and if one does not, fewer trees.
     """
     from ForestDiffusion import ForestDiffusionModel
 
@@ -276,14 +275,22 @@ def forest(train, task):
     }  # fmt: skip
     X = codes[columns].to_numpy(float)
 
-    def fit(n_t, copies):
-        return ForestDiffusionModel(X.copy(), n_t=n_t, duplicate_K=copies, **settings)
+    def fit(levels, copies, trees=100):
+        return ForestDiffusionModel(
+            X.copy(), n_t=levels, duplicate_K=copies, n_estimators=trees, **settings
+        )
 
-    begun = task.left()
-    fit(2, 5)
-    per_copy = (begun - task.left()) / (2 * 5)
-    copies = int(np.clip(task.left() / (50 * per_copy), 1, 100))
-    model = fit(50, copies)
+    def seconds_of(copies):
+        begun = task.left()
+        fit(2, copies)
+        return (begun - task.left()) / 2
+
+    one, five = seconds_of(1), seconds_of(5)
+    # The trials may have taken all.
+    left = max(task.left(), task.seconds / 10) / 50
+    copies = int(np.clip(1 + 4 * (left - one) / max(five - one, 1e-6), 1, 100))
+    trees = int(np.clip(100 * left / one, 1, 100))
+    model = fit(50, copies, trees)
 
     def sample(n):
         drawn = pd.DataFrame(
@@ -293,7 +300,7 @@ def forest(train, task):
             drawn[c] = v[drawn[c].round().astype(int)]
         return drawn[list(train)]
 
-    return Fitted(sample, chosen={"copies": copies})
+    return Fitted(sample, chosen={"copies": copies, "trees": trees})
 
 
 def nrgboost(train, task):

@@ -20,7 +20,8 @@ has no rows in time has a row that says why.
 | TabularARGN | mostlyai-engine, default size, one order, no protection of rare values; `max_training_time` |
 | CTGAN, TVAE | package ctgan, defaults; epochs begin until the time is over |
 | ORiGAMi | package origami-ml, numbers by mixture densities; the number of epochs follows from the speed of 20 batches, training ends with the time |
-| ForestDiffusion, NRGBoost | up to 5,000 training rows; as many copies of each row, or trees, as fit, at most their defaults |
+| ForestDiffusion | up to 5,000 training rows; as many copies of each row as fit, at most the default of 100; if one does not, fewer trees |
+| NRGBoost | up to 5,000 training rows; as many trees as fit, at most the default of 200 |
 | gudlearn | defaults; `max_time` |
 
 `--cpu` counts seconds of the processor instead of those of the clock, which is fair on a machine
