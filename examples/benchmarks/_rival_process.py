@@ -26,8 +26,8 @@ import pandas as pd
 
 # Training that has no other end.
 UNENDING = 10**6
-# Batches by which the speed of training is measured.
-TRIAL_BATCHES = 20
+# Batches by which the speed of training is measured, after those that compile.
+TRIAL_BATCHES, FIRST_BATCHES = 20, 5
 
 
 @dataclass
@@ -211,11 +211,11 @@ def origami(train, task):
         """End the training after some batches, or when the time is over."""
 
         def __init__(self, most_batches):
-            self.most_batches, self.done = most_batches, 0
+            self.most_batches, self.left = most_batches, [task.left()]
 
         def on_batch_end(self, trainer, state, payload):
-            self.done += 1
-            if self.done >= self.most_batches or task.left() <= 0:
+            self.left.append(task.left())
+            if len(self.left) > self.most_batches or self.left[-1] <= 0:
                 raise KeyboardInterrupt
 
     def fit(rows, epochs, warm_up, callback):
@@ -233,9 +233,9 @@ def origami(train, task):
         {k: v.item() if hasattr(v, "item") else v for k, v in row.items() if not pd.isna(v)}
         for row in train.to_dict("records")
     ]
-    begun = task.left()
-    fit(rows, 1, 1000, Stop(TRIAL_BATCHES))
-    per_batch = (begun - task.left()) / TRIAL_BATCHES
+    trial = Stop(FIRST_BATCHES + TRIAL_BATCHES)
+    fit(rows, trial.most_batches, 1000, trial)
+    per_batch = -np.diff(trial.left)[-TRIAL_BATCHES:].mean()
     steps = max(1, int(task.left() / per_batch))
     per_epoch = -(-len(rows) // TrainingConfig().batch_size)
     stop = Stop(UNENDING)
@@ -246,7 +246,7 @@ def origami(train, task):
         drawn = model.generate(n, seed=next(seeds), allow_complex_values=False, batch_size=256)
         return pd.DataFrame(drawn, columns=list(train))
 
-    return Fitted(sample, chosen={"steps": stop.done}, most_rows=256)
+    return Fitted(sample, chosen={"steps": len(stop.left) - 1}, most_rows=256)
 
 
 def forest(train, task):
