@@ -745,3 +745,24 @@ def test_small_tables_are_judged_by_the_protocol(monkeypatch, tmp_path, capsys):
     # Balls reach to the second neighbour, at 1 within and at 2 at the ends of the line.
     line = np.arange(5.0)[:, None]
     assert script.coverage(line, np.array([[0.2]])) == pytest.approx(0.4)
+
+
+# A noise level costs (1 + copies) hundredths of a second with 100 trees.
+@pytest.mark.parametrize("seconds, least, most", [(1e4, 100, 100), (30.0, 2, 99), (0.5, 1, 1)])
+def test_as_many_copies_of_rows_as_fit_the_time(monkeypatch, seconds, least, most):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    process = importlib.import_module("_rival_process")
+    now = [0.0]
+    monkeypatch.setattr(process.time, "monotonic", lambda: now[0])
+    task = process.Task("any", [], "y", seconds, False, 0, 100)
+    task.begin()
+
+    def fit(levels, copies, trees):
+        now[0] += levels * 0.01 * (1 + copies) * trees / 100
+
+    copies, trees = process.copies_and_trees(fit, task)
+    assert now[0] < 0.3 * seconds
+    fit(50, copies, trees)
+    assert least <= copies <= most and (trees == 100) == (copies > 1)
+    # All of it is used, unless the defaults take less.
+    assert now[0] <= 1.01 * seconds and (copies == 100 or now[0] > 0.8 * seconds)

@@ -252,9 +252,8 @@ def origami(train, task):
 def forest(train, task):
     """ForestDiffusion by flow matching, a model for each class.
 
-    Each row has copies with noise of their own, 100 by default, and each noise level 100 trees. By
-    the time of fits of two noise levels and ten trees, with one copy and with five, there are as
-    many copies as fit, and if one does not, fewer trees.
+    Each row has copies with noise of their own, 100 by default, and each of 50 noise levels 100
+    trees. There are as many copies as fit by :func:`copies_and_trees`, or fewer trees.
     """
     from ForestDiffusion import ForestDiffusionModel
 
@@ -275,21 +274,12 @@ def forest(train, task):
     }  # fmt: skip
     X = codes[columns].to_numpy(float)
 
-    def fit(levels, copies, trees=100):
+    def fit(levels, copies, trees):
         return ForestDiffusionModel(
             X.copy(), n_t=levels, duplicate_K=copies, n_estimators=trees, **settings
         )
 
-    def seconds_of(copies):
-        begun = task.left()
-        fit(2, copies, 10)
-        return (begun - task.left()) / 2 * 10
-
-    one, five = seconds_of(1), seconds_of(5)
-    # The trials may have taken all.
-    left = max(task.left(), task.seconds / 10) / 50
-    copies = int(np.clip(1 + 4 * (left - one) / max(five - one, 1e-6), 1, 100))
-    trees = int(np.clip(100 * left / one, 1, 100))
+    copies, trees = copies_and_trees(fit, task)
     model = fit(50, copies, trees)
 
     def sample(n):
@@ -301,6 +291,34 @@ def forest(train, task):
         return drawn[list(train)]
 
     return Fitted(sample, chosen={"copies": copies, "trees": trees}, most_rows=1000)
+
+
+def copies_and_trees(fit, task, n_levels=50, most_copies=100, most_trees=100):
+    """The largest numbers of copies and trees that fit the time, by trials of two noise levels.
+
+    No trial but the first starts if it would take more than a tenth of the time.
+    """
+    most = task.seconds / 10
+
+    def seconds_of(copies, trees):
+        begun = task.left()
+        fit(2, copies, trees)
+        return (begun - task.left()) / 2
+
+    cost = seconds_of(1, 10)
+    if 20 * cost > most:
+        left = max(task.left(), most) / n_levels
+        return 1, int(np.clip(10 * left / cost, 1, most_trees))
+    copies, cost = 1, seconds_of(1, most_trees)
+    per_copy = cost
+    while copies < 25 and 10 * cost < most:
+        more = seconds_of(5 * copies, most_trees)
+        per_copy = max((more - cost) / (4 * copies), 1e-9)
+        copies, cost = 5 * copies, more
+    left = max(task.left(), most) / n_levels
+    if copies == 1 and left < cost:
+        return 1, int(np.clip(most_trees * left / cost, 1, most_trees))
+    return int(np.clip(copies + (left - cost) / per_copy, 1, most_copies)), most_trees
 
 
 def nrgboost(train, task):
