@@ -764,5 +764,5 @@ def test_as_many_copies_of_rows_as_fit_the_time(monkeypatch, seconds, least, mos
     assert now[0] < 0.3 * seconds
     fit(50, copies, trees)
     assert least <= copies <= most and (trees == 100) == (copies > 1)
-    # All of it is used, unless the defaults take less.
-    assert now[0] <= 1.01 * seconds and (copies == 100 or now[0] > 0.8 * seconds)
+    # Three quarters of it are planned for, unless the defaults take less.
+    assert now[0] <= seconds and (copies == 100 or now[0] > 0.6 * seconds)

@@ -294,28 +294,32 @@ def forest(train, task):
 
 
 def copies_and_trees(fit, task, n_levels=50, most_copies=100, most_trees=100):
-    """The largest numbers of copies and trees that fit the time, by trials of two noise levels.
+    """The largest numbers of copies and trees that fit the time, by trials of three noise levels.
 
-    No trial but the first starts if it would take more than a tenth of the time.
+    No trial but the first starts if it would take more than a tenth of the time. The first and the
+    last level cost less than the others, so that three quarters of the time are planned for.
     """
     most = task.seconds / 10
 
     def seconds_of(copies, trees):
         begun = task.left()
-        fit(2, copies, trees)
-        return (begun - task.left()) / 2
+        fit(3, copies, trees)
+        return (begun - task.left()) / 3
+
+    def seconds_of_a_level():
+        return 0.75 * max(task.left(), most) / n_levels
 
     cost = seconds_of(1, 10)
-    if 20 * cost > most:
-        left = max(task.left(), most) / n_levels
+    if 30 * cost > most:
+        left = seconds_of_a_level()
         return 1, int(np.clip(10 * left / cost, 1, most_trees))
     copies, cost = 1, seconds_of(1, most_trees)
     per_copy = cost
-    while copies < 25 and 10 * cost < most:
+    while copies < 25 and 15 * cost < most:
         more = seconds_of(5 * copies, most_trees)
         per_copy = max((more - cost) / (4 * copies), 1e-9)
         copies, cost = 5 * copies, more
-    left = max(task.left(), most) / n_levels
+    left = seconds_of_a_level()
     if copies == 1 and left < cost:
         return 1, int(np.clip(most_trees * left / cost, 1, most_trees))
     return int(np.clip(copies + (left - cost) / per_copy, 1, most_copies)), most_trees
