@@ -87,12 +87,12 @@ def references(train, test, table, seed):
     """Metrics of the training rows, and of one half of the test rows by the other."""
     shuffled = test.sample(frac=1.0, random_state=seed)
     half = len(shuffled) // 2
-    copy = train.sample(frac=1.0, random_state=seed)
-    yield "training rows", judge(train, test, copy, table.categories, table.target, seed)
-    yield (
-        "held-out rows",
-        judge(train, shuffled[half:], shuffled[:half], table.categories, table.target, seed),
-    )
+    pairs = [
+        (test, train.sample(frac=1.0, random_state=seed)), (shuffled[half:], shuffled[:half])
+    ]  # fmt: skip
+    return [
+        judge(train, real, fake, table.categories, table.target, seed) for real, fake in pairs
+    ]
 
 
 def measure(options, environments, table, train, test, method, seconds, seed):
@@ -109,38 +109,47 @@ def measure(options, environments, table, train, test, method, seconds, seed):
     return {**found, "wall": time.perf_counter() - start}
 
 
+class Results:
+    """Results of a file, and those that are added to it."""
+
+    def __init__(self, path, retry):
+        self.path, self.lines = path, read(path)
+        self.done = {key(line) for line in self.lines if not (retry and "failed" in line)}
+
+    def has(self, identity):
+        """Whether a result needs not be measured."""
+        return key(identity) in self.done
+
+    def add(self, identity, found):
+        """Keep a result, and print it."""
+        line = {**identity, **found, "machine": machine()}
+        append(self.path, line)
+        self.lines.append(line)
+        self.done.add(key(line))
+        print(text(line), flush=True)
+
+
 def run_all(options):
     """Measure what the file does not have; return all results."""
-    results = read(options.out)
-    done = {key(line) for line in results if not (options.retry and "failed" in line)}
-    environments = Environments(options.environments)
+    results, environments = Results(options.out, options.retry), Environments(options.environments)
+    clock = "cpu" if options.cpu else "wall"
     for name in options.tables:
         table = read_frame(options.data, name, False, options.rows)
         for seed in options.splits:
             train, test = split(table.frame, seed)
-            identity = {"table": name, "rows": options.rows, "split": seed}
-
-            def keep(method, seconds, clock, find, identity=identity):
-                line = {**identity, "seconds": seconds, "clock": clock, "method": method}
-                if key(line) not in done:
-                    line |= {**find(), "machine": machine()}
-                    append(options.out, line)
-                    results.append(line)
-                    print(text(line), flush=True)
-
-            if any(key({**identity, "seconds": 0.0, "clock": "", "method": m}) not in done
-                   for m in REFERENCES):  # fmt: skip
-                for method, found in references(train, test, table, seed):
-                    keep(method, 0.0, "", lambda found=found: found)
+            place = {"table": name, "rows": options.rows, "split": seed}
+            beside = [{**place, "seconds": 0.0, "clock": "", "method": m} for m in REFERENCES]
+            if not all(map(results.has, beside)):
+                found = references(train, test, table, seed)
+                for identity, values in zip(beside, found, strict=True):
+                    results.add(identity, values)
             for seconds in options.seconds:
                 for method in options.methods:
-                    keep(
-                        method, seconds, "cpu" if options.cpu else "wall",
-                        lambda *job: measure(
-                            options, environments, table, train, test, method, seconds, seed  # noqa: B023
-                        ),
-                    )  # fmt: skip
-    return results
+                    identity = {**place, "seconds": seconds, "clock": clock, "method": method}
+                    if not results.has(identity):
+                        job = options, environments, table, train, test, method, seconds, seed
+                        results.add(identity, measure(*job))
+    return results.lines
 
 
 def text(line):
