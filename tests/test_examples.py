@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import t as student
+from threadpoolctl import threadpool_limits
 
 from gudlearn import GUDGenerator, UNet, WaveletBasis
 from small import few_draws, small
@@ -607,3 +608,161 @@ def test_adapters_of_models_of_frames_give_arrays_back(monkeypatch):
     np.testing.assert_array_equal(Reversed().fit(X).sample(2), X[:2])
     frame = pd.DataFrame(X, columns=["b", "a", "c"])
     pd.testing.assert_frame_equal(Reversed().fit(frame).sample(3), frame[:3])
+
+
+def test_the_benchmark_of_rivals_runs_resumes_and_says_what_failed(
+    tables_benchmark, monkeypatch, capsys
+):
+    _, folder = tables_benchmark
+    script, rivals = importlib.import_module("rivals"), importlib.import_module("_rivals")
+
+    def fails(*_):
+        raise subprocess.CalledProcessError(1, "pip", "ERROR: No matching distribution\nBye.")
+
+    monkeypatch.setattr(rivals.Environments, "_make", fails)
+    monkeypatch.setattr(script, "SMOKE", {**script.SMOKE, "methods": ["marginals", "CTGAN"]})
+    argv = ["--data", str(folder), "--tables", "adult", "--smoke", "--cpu"]
+    argv += ["--out", str(folder / "rivals.jsonl"), "--environments", str(folder / "none")]
+    assert script.main(argv) == 0
+    lines = [json.loads(line) for line in (folder / "rivals.jsonl").read_text().splitlines()]
+    found = {line["method"]: line for line in lines}
+    assert list(found) == ["training rows", "held-out rows", "marginals", "CTGAN"]
+    assert found["CTGAN"]["failed"] == "does not install: ERROR: No matching distribution"
+    copy, shuffled = found["training rows"], found["marginals"]
+    assert copy["copies"] == 1 and copy["utility"] == pytest.approx(copy["utility_real"], abs=0.05)
+    assert shuffled["n_fake"] == 240 and shuffled["n_test"] == 60
+    # The target is independent of the other columns of this table.
+    assert abs(shuffled["utility"] - 0.5) < 5 * shuffled["utility_error"]
+    assert 50 < shuffled["peak_mib"] < 4000 and shuffled["seconds_fit"] < 60
+    first = capsys.readouterr().out
+    assert "| CTGAN | does not install" in first and "First by AUC, 1 s (cpu)" in first
+    assert "| TabDiff | 0.8409 |" in first
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out == first[first.index("\n**adult, 1 s") :]
+    assert len((folder / "rivals.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.fixture
+def two_classes():
+    """Rows of two numbers with correlation 0.8, a category that follows them, and a constant."""
+    draw = np.random.default_rng(0)
+    x = draw.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 600)
+    return pd.DataFrame({
+        "x": x[:, 0], "whole": np.round(10 * x[:, 1]), "same": "s",
+        "class": np.where(x[:, 0] + 0.1 * draw.normal(size=600) > 1, "high", "low"),
+    })  # fmt: skip
+
+
+# A copula has classes and numbers depend on each other by ranks of ties, which is less.
+@pytest.mark.parametrize("method, least_gap", [("copula", 0), ("gaussian mixtures", 1)])
+def test_simple_rivals_keep_values_and_dependence(two_classes, monkeypatch, method, least_gap):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    process = importlib.import_module("_rival_process")
+    task = process.Task(method, ["same", "class"], "class", 1.0, False, 0, len(two_classes))
+    with threadpool_limits(1):
+        fake = process.METHODS[method](two_classes, task).sample(600)
+    assert list(fake) == list(two_classes)
+    for name in fake:
+        assert set(fake[name]) <= set(two_classes[name])
+    # The standard error of a correlation of 0.8 is 0.015, of the difference of two 0.021.
+    assert abs(fake["x"].corr(fake["whole"]) - two_classes["x"].corr(two_classes["whole"])) < 0.11
+    # 1.7 in the rows; that of the copula is 0.56, with a standard error of 0.12.
+    means = fake.groupby("class")["x"].mean()
+    assert means["high"] > means["low"] + least_gap
+
+
+def test_missing_values_survive_a_rival_that_does_not_take_them(two_classes, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    rivals = importlib.import_module("_rivals")
+    holes = np.random.default_rng(1).random((600, 2)) < 0.2
+    frame = two_classes.mask(pd.DataFrame(
+        {"x": holes[:, 0], "whole": False, "same": False, "class": holes[:, 1]}
+    ))  # fmt: skip
+    complete = rivals.Complete(frame, ["same", "class"])
+    filled = complete.fill(frame, seed=0)
+    assert not filled.isna().any(axis=None) and filled["x"].isin(frame["x"]).all()
+    assert set(complete.categories) == set(filled) - {"x", "whole"}
+    pd.testing.assert_frame_equal(complete.empty(filled), frame, check_dtype=False)
+    # Numbers are clipped and rounded as they were; a column that is on no grid is not rounded.
+    odd = two_classes.assign(x=two_classes["x"] * 9, whole=two_classes["whole"] + 0.3)
+    settled = rivals.settled(odd, two_classes, ["same", "class"])
+    assert settled["x"].between(two_classes["x"].min(), two_classes["x"].max()).all()
+    inside = odd["x"].abs() < 1
+    np.testing.assert_array_equal(settled["x"][inside], odd["x"][inside])
+    np.testing.assert_array_equal(settled["whole"] % 1, 0)
+
+
+def test_a_slow_rival_stops_with_the_time(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    process = importlib.import_module("_rival_process")
+    now = [0.0]
+    monkeypatch.setattr(process.time, "monotonic", lambda: now[0])
+    task = process.Task("any", [], "y", 10.0, False, 0, 100)
+
+    def epochs(**how):
+        now[0] = 0.0
+        task.begin()
+        for _ in process.while_left(task, range(100), **how):
+            now[0] += 4.0
+        return now[0]
+
+    assert epochs() == 12 and epochs(stop_early=True) == 8
+
+    def sample(n):
+        now[0] += 4.0
+        return pd.DataFrame({"y": np.zeros(n)})
+
+    assert len(process.draw(process.Fitted(sample, most_rows=7), 100, 10.0)) == 21
+    assert len(process.draw(process.Fitted(sample), 100, 1.0)) == 100
+
+
+def test_small_tables_are_judged_by_the_protocol(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("small_tables")
+    # A lower bound of the distance, which needs no package.
+    monkeypatch.setattr(script, "transport", lambda A, B: np.abs(A.mean(0) - B.mean(0)).sum())
+    monkeypatch.setattr(
+        script, "run", lambda rival, train, *rest, **how: (pd.concat([train] * 2), {"nats": 1.0})
+    )
+    argv = ["--tables", "iris", "--seeds", "0", "--methods", "copula"]
+    argv += ["--out", str(tmp_path / "small.jsonl")]
+    assert script.main(argv) == 0
+    oracle, copies = map(json.loads, (tmp_path / "small.jsonl").read_text().splitlines())
+    assert copies["draws"] == 2 and copies["nats"] == 1
+    for name in script.FIGURES:
+        assert oracle[name] == pytest.approx(copies[name])
+    assert oracle["w1_train"] == 0 < oracle["w1_test"] and oracle["coverage_train"] == 1
+    assert 0.85 < oracle["coverage_test"] and 0.85 < oracle["utility"] < 1
+    first = capsys.readouterr().out
+    assert "| ForestDiffusion, as published | 0.197 | 0.328 |" in first
+    assert "| copula | 0.000 |" in first and "mean rank" in first
+    assert script.main(argv) == 0
+    assert capsys.readouterr().out == first[first.index("\n**iris") :]
+    # Two levels are at distance 1, the ends of a column too.
+    ends = pd.DataFrame({"x": [1.0, 3.0], "c": ["a", "b"]})
+    first_row, last_row = script.Codes(ends, [], ["c"])(ends)
+    assert np.abs(first_row - last_row).sum() == 2
+    # Balls reach to the second neighbour, at 1 within and at 2 at the ends of the line.
+    line = np.arange(5.0)[:, None]
+    assert script.coverage(line, np.array([[0.2]])) == pytest.approx(0.4)
+
+
+# A noise level costs (1 + copies) hundredths of a second with 100 trees.
+@pytest.mark.parametrize("seconds, least, most", [(1e4, 100, 100), (30.0, 2, 99), (0.5, 1, 1)])
+def test_as_many_copies_of_rows_as_fit_the_time(monkeypatch, seconds, least, most):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    process = importlib.import_module("_rival_process")
+    now = [0.0]
+    monkeypatch.setattr(process.time, "monotonic", lambda: now[0])
+    task = process.Task("any", [], "y", seconds, False, 0, 100)
+    task.begin()
+
+    def fit(levels, copies, trees):
+        now[0] += levels * 0.01 * (1 + copies) * trees / 100
+
+    copies, trees = process.copies_and_trees(fit, task)
+    assert now[0] < 0.3 * seconds
+    fit(50, copies, trees)
+    assert least <= copies <= most and (trees == 100) == (copies > 1)
+    # Three quarters of it are planned for, unless the defaults take less.
+    assert now[0] <= seconds and (copies == 100 or now[0] > 0.6 * seconds)

@@ -123,8 +123,7 @@ class FromTabularARGN(_OfFrames):
 
     def draw(self, n_samples):
         """A frame of rows."""
-        sampler = importlib.import_module("mostlyai.engine").TabularARGNSampler(self.model_)
-        return sampler.sample(n_samples=n_samples)
+        return self.model_.sample(n_samples=n_samples)
 
 
 class FromForestDiffusion(BaseEstimator):

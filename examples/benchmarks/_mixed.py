@@ -1,4 +1,4 @@
-"""Mixed tables of `tables.py`: how they are read, and simple models of them to compare with."""
+"""Mixed tables of `tables.py` and `rivals.py`: how they are read, and simple models of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from _peers import VALIDATION_FRACTION, Clock
+from _peers import COMPONENTS, VALIDATION_FRACTION, Clock, best_gmm
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr, ndtri
 from sklearn.model_selection import train_test_split
 
 TEST_FRACTION = 0.2
@@ -68,6 +68,11 @@ def with_codes(frame, columns):
     return frame.assign(**codes)
 
 
+def as_types(frame, categories):
+    """A frame whose categories are such for the metrics, also where they are integer codes."""
+    return frame.astype(dict.fromkeys(categories, "category"))
+
+
 def categories_alone(table, codes):
     """The columns of categories, where a missing value is a level like the others."""
     frame = table.frame[table.categories]
@@ -115,6 +120,85 @@ def permuted(train, n_rows, seed):
     places = [rng.integers(len(train), size=n_rows) for _ in train.columns]
     drawn = [train.iloc[p, j].reset_index(drop=True) for j, p in enumerate(places)]
     return pd.concat(drawn, axis=1)
+
+
+# ---------------------------------------------------------------- Gaussian copula and mixtures
+
+
+class NormalScores:
+    """Columns made normal one by one by the ranks of their values, ties broken at random.
+
+    Categories are ordered by their frequency. Back, values are those of the training rows.
+    """
+
+    def __init__(self, train, categories, rng):
+        self.ordered, scores = {}, []
+        for name in train:
+            key = train[name]
+            if name in categories:
+                key = key.map(key.value_counts().rank(method="first"))
+            order = np.lexsort((rng.random(len(train)), key))
+            self.ordered[name] = train[name].iloc[order].reset_index(drop=True)
+            ranks = np.empty(len(train))
+            ranks[order] = np.arange(len(train))
+            scores.append(ndtri((ranks + 0.5) / len(train)))
+        self.scores = np.array(scores).T.reshape(len(train), len(scores))
+
+    def frame(self, scores):
+        """The frame of scores (n, F)."""
+        n = len(self.scores)
+        places = np.minimum((ndtr(scores) * n).astype(int), n - 1).T
+        columns = zip(self.ordered.items(), places, strict=True)
+        return pd.DataFrame({c: v.iloc[p].reset_index(drop=True) for (c, v), p in columns})
+
+
+def gaussian_copula(train, categories, n_rows, seed):
+    """Rows whose normal scores are jointly normal, with the correlations of the training rows."""
+    rng = np.random.default_rng(seed)
+    normal = NormalScores(train, categories, rng)
+    correlations = np.atleast_2d(np.corrcoef(normal.scores.T))
+    zero = np.zeros(len(correlations))
+    return normal.frame(rng.multivariate_normal(zero, correlations, n_rows, method="eigh"))
+
+
+def mixture_per_class(train, categories, target, seconds, n_rows, seed):
+    """Rows of Gaussian mixtures, one for each class of the target, and numbers of components.
+
+    Numbers enter by their normal scores, categories one-hot; the largest entry is drawn. Sizes and
+    covariances are chosen on validation rows, each class in its fraction of the seconds. There is
+    one mixture if the target is a number.
+    """
+    rng = np.random.default_rng(seed)
+    classes = train[target] if target in categories else pd.Series("all", index=train.index)
+    features = train.drop(columns=target) if target in categories else train
+    numbers = NormalScores(features[[c for c in features if c not in categories]], [], rng)
+    levels = {c: np.unique(features[c]) for c in features if c in categories}
+    one_hot = [features[c].to_numpy()[:, None] == v for c, v in levels.items()]
+    Z = np.hstack([numbers.scores, *one_hot]).astype(float)
+    counts = classes.value_counts()
+    drawn, labels, sizes = [], [], {}
+    n_of_class = rng.multinomial(n_rows, counts / len(train))
+    for (label, count), n in zip(counts.items(), n_of_class, strict=True):
+        rows = rng.permutation(Z[classes == label])
+        if count < 3 or n == 0:  # no mixture of so few rows
+            drawn.append(rows[rng.integers(count, size=n)])
+        else:
+            n_held = max(1, int(VALIDATION_FRACTION * count))
+            model, chosen = best_gmm(
+                rows, rows[n_held:], rows[:n_held], COMPONENTS, ("full", "diag"),
+                Clock(seconds * count / len(Z)), seed, reg_covars=(1e-3,),
+            )  # fmt: skip
+            drawn.append(model.sample(n)[0])
+            sizes[str(label)] = chosen["n_components"]
+        labels += [label] * n
+    drawn, n_numbers = np.vstack(drawn), numbers.scores.shape[1]
+    frame = numbers.frame(drawn[:, :n_numbers])
+    ends = n_numbers + np.cumsum([len(v) for v in levels.values()])
+    for (c, v), end in zip(levels.items(), ends, strict=True):
+        frame[c] = v[drawn[:, end - len(v) : end].argmax(axis=1)]
+    if target in categories:
+        frame[target] = labels
+    return frame[list(train)].iloc[rng.permutation(n_rows)].reset_index(drop=True), sizes
 
 
 # ---------------------------------------------------------------- shallow mixture

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _mixed import (
+    as_types,
     categories_alone,
     chow_liu,
     loader,
@@ -128,11 +129,6 @@ def c2st(options, name, seconds, seed):
                 **importance,
             },
         )
-
-
-def as_types(frame, categories):
-    """A frame whose categories are such for the metrics, also where they are integer codes."""
-    return frame.astype(dict.fromkeys(categories, "category"))
 
 
 def categories(options, name, seconds, seed):
