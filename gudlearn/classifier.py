@@ -102,7 +102,7 @@ class GUDClassifier(NestedGenerator, ClassifierMixin, BaseEstimator):
 
     def __init__(
         self, generator: GUDGenerator | None = None, *,
-        method: Literal["auto", "column", "density"] = "auto", priors: ArrayLike | None = None,
+        method: Literal["auto", "joint", "density"] = "auto", priors: ArrayLike | None = None,
         random_state: RandomState = None,
     ) -> None:  # fmt: skip
         self.generator = generator

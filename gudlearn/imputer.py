@@ -129,7 +129,7 @@ class GUDImputer(NestedGenerator, TransformerMixin, BaseEstimator):
 
     def __init__(
         self, generator: GUDGenerator | None = None, *, missing_values: Any = np.nan,
-        strategy: Literal["mean", "sample"] = "mean", n_samples: int = 30,
+        strategy: Literal["mean", "median", "sample"] = "mean", n_samples: int = 30,
         add_indicator: bool = False, keep_empty_features: bool = False,
         random_state: RandomState = None,
     ) -> None:  # fmt: skip

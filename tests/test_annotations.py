@@ -3,12 +3,14 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 import gudlearn
 import gudlearn.metrics
 import gudlearn.testing
+from gudlearn._constraints import StrOptions
 from gudlearn.generator import GUDGenerator
 
 PUBLIC = [
@@ -44,10 +46,16 @@ def test_every_parameter_of_the_interface_has_a_type(public):
 
 
 @pytest.fixture(scope="module")
-def stub():
-    """The class's nodes in the stub, by name; overloads are several."""
+def tree():
+    """The syntax tree of the generator's stub."""
     path = Path(inspect.getsourcefile(GUDGenerator)).with_suffix(".pyi")
-    (kind,) = (n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ClassDef))
+    return ast.parse(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def stub(tree):
+    """The class's nodes in the stub, by name; overloads are several."""
+    (kind,) = (n for n in tree.body if isinstance(n, ast.ClassDef))
     found = {}
     for node in kind.body:
         if isinstance(node, ast.FunctionDef):
@@ -91,6 +99,39 @@ def test_the_stub_of_the_generator_has_the_parameters_of_the_code(stub):
         for node in nodes:
             assert list(parameters_of(node, len(nodes) > 1)) == expected, name
             assert node.returns is not None
+
+
+def texts_of(annotation):
+    """The texts that an annotation allows; None if it allows any."""
+    if annotation is str:
+        return None
+    if get_origin(annotation) is Literal:
+        return {value for value in get_args(annotation) if isinstance(value, str)}
+    parts = [texts_of(part) for part in get_args(annotation)]
+    return None if None in parts else set().union(*parts)
+
+
+def annotations_of(public, tree, stub):
+    """Annotations of the parameters of a constructor, by name."""
+    if public is not GUDGenerator:
+        return inspect.get_annotations(public.__init__)
+    imports = ast.Module([n for n in tree.body if isinstance(n, ast.ImportFrom)], [])
+    exec(compile(imports, "stub", "exec"), names := {})
+    (node,) = stub["__init__"]
+    arguments = [*node.args.args[1:], *node.args.kwonlyargs]
+    return {a.arg: eval(ast.unparse(a.annotation), names) for a in arguments}
+
+
+@pytest.mark.parametrize(
+    "public", [p for p in PUBLIC if "_parameter_constraints" in vars(p)], ids=lambda p: p.__name__
+)
+def test_types_allow_the_texts_that_parameters_take(public, tree, stub):
+    annotations = annotations_of(public, tree, stub)
+    for name, constraints in public._parameter_constraints.items():
+        options = [c.options for c in constraints if isinstance(c, StrOptions)]
+        found = texts_of(annotations[name]) if name in annotations else None
+        if options and found is not None:
+            assert found == set().union(*options), (public.__name__, name)
 
 
 def test_the_package_says_that_it_has_types():
