@@ -292,7 +292,8 @@ def test_categories_have_no_quantiles(fitted):
 
 def test_probabilities_are_those_of_the_levels():
     frame = dependent_categories()
-    gen = small(max_iter=300, conditional_rate=0.4).fit(frame)
+    # The last weights: 300 held-out rows may prefer early ones of a tiny network by chance.
+    gen = small(max_iter=200, conditional_rate=0.4, validation_fraction=0.0).fit(frame)
     found = gen.conditional_proba({"a": ["u", "v", "w"]}, "b")
     assert found.columns.tolist() == ["x", "y", "z"]
     np.testing.assert_allclose(found.sum(axis=1), 1)

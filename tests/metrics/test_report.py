@@ -379,7 +379,7 @@ def test_every_file_that_is_no_code_is_part_of_the_wheel():
     root = Path(gudlearn.__file__).parent
     project = tomllib.loads((root.parent / "pyproject.toml").read_text(encoding="utf-8"))
     data = project["tool"]["setuptools"]["package-data"]
-    declared = {root.parent / p.replace(".", "/") / name for p, names in data.items()
-                for name in names}  # fmt: skip
+    folders = {root.parent / package.replace(".", "/"): names for package, names in data.items()}
+    declared = {path for folder, names in folders.items() for n in names for path in folder.glob(n)}
     files = {path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert {path for path in files if path.suffix != ".py"} == declared
