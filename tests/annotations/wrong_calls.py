@@ -26,7 +26,7 @@ def parameters() -> None:
     gudlearn.UNet(multipliers=2)  # type: ignore[arg-type]
     gudlearn.GUDClassifier("density")  # type: ignore[arg-type]
     gudlearn.GenerativePipeline("gud")  # type: ignore[arg-type]
-    gudlearn.GUDImputer(strategy="median")  # type: ignore[arg-type]
+    gudlearn.GUDImputer(strategy="mode")  # type: ignore[arg-type]
     gudlearn.GUDOutlierDetector(method="forest")  # type: ignore[arg-type]
 
 
