@@ -1,5 +1,6 @@
 """Tables in files and in standard streams: CSV, Parquet and Arrow, read whole and written whole."""
 
+import codecs
 import csv
 import io
 import re
@@ -122,9 +123,12 @@ def _read_csv(path, options, as_text, all_of_them):
     try:
         text = data.decode(options.encoding)
     except UnicodeDecodeError as error:
+        # Editors of Windows that write "Unicode" begin a file with this mark.
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise CommandError(
             f"{path} is not {options.encoding}: byte 0x{data[error.start]:02x} in line "
-            f"{data[: error.start].count(10) + 1}. Pass its encoding, such as --encoding cp1252."
+            f"{data[: error.start].count(10) + 1}. Pass its encoding, such as --encoding "
+            f"{'utf-16' if marked else 'cp1252'}."
         ) from error
     if not text.strip():
         raise CommandError(f"{path} is empty.")
@@ -211,7 +215,7 @@ def _check_names(path, names):
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise CommandError(
-            f"{path} has {len(twice)} names twice, such as {twice[0]!r}. Rename one."
+            f"{path} has columns of the same name, such as {twice[0]!r}. Rename them."
         )
 
 

@@ -218,7 +218,7 @@ def fails(capsys):
 
 
 BAD_FILES = {
-    "names": ("a,b,a\n1,2,3\n", "has 1 names twice, such as 'a'"),
+    "names": ("a,b,a\n1,2,3\n", "has columns of the same name, such as 'a'"),
     "ragged": ("a,b\n1,2\n1,2,3,4\n", "line 3"),
     "empty": ("", "is empty"),
     "header": ("a,b\n", "has no rows"),
@@ -243,14 +243,17 @@ def test_bad_tables_are_explained_before_work_starts(case, fails, tmp_path, monk
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_encoding_is_named(fails, tmp_path):
+@pytest.mark.parametrize(
+    ("encoding", "byte"), [("cp1252", "0xf6 in line 2"), ("utf-16", "0xff in line 1")]
+)
+def test_another_encoding_is_named(encoding, byte, fails, tmp_path):
     path = tmp_path / "data.csv"
-    path.write_bytes("city,n\nKöln,1\nBonn,2\n".encode("cp1252"))
+    path.write_bytes("city,n\nKöln,1\nBonn,2\n".encode(encoding))
     told = fails("fit", path, "-o", tmp_path / "m.gud")
-    assert "not utf-8-sig: byte 0xf6 in line 2" in told and "--encoding cp1252" in told
+    assert f"not utf-8-sig: byte {byte}" in told and f"--encoding {encoding}" in told
     out = tmp_path / "out.csv"
     split = ["split", str(path), "-o", str(out), str(tmp_path / "b.csv"), "--test", "0.5"]
-    assert main([*split, "--encoding", "cp1252"]) == 0
+    assert main([*split, "--encoding", encoding]) == 0
     assert "K" in text_of(out) or "Bonn" in text_of(out)
 
 
