@@ -583,7 +583,7 @@ def test_the_benchmark_of_the_contract_prints_a_matrix_and_resumes(monkeypatch, 
     assert json.loads(absent) == {"estimator": "zuko NSF", "not_installed": "zuko"}
     assert json.loads(density)["failed"] == 6 and json.loads(mixture)["failed"] == 3
     assert "score must be the mean" in json.loads(density)["messages"]["check_score_is_a_mean"]
-    assert matrix[0] == "| check | GaussianMixture | KernelDensity |"
+    assert matrix[0] == "| check | GMM | KDE |"
     assert "| `score_units` | yes | **no** |" in matrix
     assert "| `sample_prefix` | no, not promised | no, not promised |" in matrix
     assert "| `frame_values` | – | – |" in matrix

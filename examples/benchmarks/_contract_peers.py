@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 
@@ -26,9 +27,8 @@ class FromZuko(DensityMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Maximise the mean log-density."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        self.dtype_, self.mean_, spread = X.dtype, X.mean(axis=0), X.std(axis=0)
-        self.std_ = np.where(spread > 0, spread, 1)
-        rows = torch.as_tensor((X - self.mean_) / self.std_, dtype=torch.float32)
+        self.dtype_, self.scaler_ = X.dtype, StandardScaler().fit(X)
+        rows = torch.as_tensor(self.scaler_.transform(X), dtype=torch.float32)
         flows = importlib.import_module("zuko.flows")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state or 0)
@@ -50,15 +50,16 @@ class FromZuko(DensityMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed or 0)
             rows = self.flow_().sample((n_samples,)).double().numpy()
-        return (rows * self.std_ + self.mean_).astype(self.dtype_)
+        # inverse_transform would refuse no rows, as the flow does not.
+        return (rows * self.scaler_.scale_ + self.scaler_.mean_).astype(self.dtype_)
 
     def score_samples(self, X):
         """Log-density of each row."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=float, reset=False)
-        rows = torch.as_tensor((X - self.mean_) / self.std_, dtype=torch.float32)
+        rows = torch.as_tensor(self.scaler_.transform(X), dtype=torch.float32)
         with torch.no_grad():
-            return self.flow_().log_prob(rows).double().numpy() - np.log(self.std_).sum()
+            return self.flow_().log_prob(rows).double().numpy() - np.log(self.scaler_.scale_).sum()
 
     def score(self, X, y=None):
         """Mean log-density."""
