@@ -1,6 +1,7 @@
 """A generative estimator in closed form that keeps the contract, and others that break it once."""
 
 import copy
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -201,6 +202,24 @@ class PicklesWithAnotherConstant(Gaussian):
 
     def log_volume(self, n_numbers):
         return super().log_volume(n_numbers) + self.bias
+
+
+class CopiesEndTheOriginal(Gaussian):
+    """What is drawn with lies in one place for all copies, and the first to end clears it."""
+
+    keys, roots = itertools.count(), {}
+
+    def fit(self, X, y=None):
+        super().fit(X)
+        self.key_ = next(self.keys)
+        self.roots[self.key_] = self.root_
+        return self
+
+    def spread(self):
+        return self.roots[self.key_]
+
+    def __del__(self):
+        self.roots.pop(getattr(self, "key_", None), None)
 
 
 class FitTakesNoLabels(Gaussian):
@@ -426,6 +445,7 @@ FAULTS = [
     (FitGoesOn, "check_fit_again", set()),
     (PicklesRounded, "check_pickle", set()),
     (PicklesWithAnotherConstant, "check_pickle", set()),
+    (CopiesEndTheOriginal, "check_pickle", set()),
     (FitTakesNoLabels, "check_pipeline", set()),
     (WorseOfFewRows, "check_cross_validation", set()),
     (WritesAFile, "check_no_files", set()),

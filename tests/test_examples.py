@@ -583,7 +583,7 @@ def test_the_benchmark_of_the_contract_prints_a_matrix_and_resumes(monkeypatch, 
     assert json.loads(absent) == {"estimator": "zuko NSF", "not_installed": "zuko"}
     assert json.loads(density)["failed"] == 6 and json.loads(mixture)["failed"] == 3
     assert "score must be the mean" in json.loads(density)["messages"]["check_score_is_a_mean"]
-    assert matrix[0] == "| check | GaussianMixture | KernelDensity |"
+    assert matrix[0] == "| check | GMM | KDE |"
     assert "| `score_units` | yes | **no** |" in matrix
     assert "| `sample_prefix` | no, not promised | no, not promised |" in matrix
     assert "| `frame_values` | – | – |" in matrix
@@ -608,6 +608,51 @@ def test_adapters_of_models_of_frames_give_arrays_back(monkeypatch):
     np.testing.assert_array_equal(Reversed().fit(X).sample(2), X[:2])
     frame = pd.DataFrame(X, columns=["b", "a", "c"])
     pd.testing.assert_frame_equal(Reversed().fit(frame).sample(3), frame[:3])
+    class Nullable(Reversed):
+        def draw(self, n_samples):
+            return super().draw(n_samples).convert_dtypes()
+
+    X[1, 2] = np.nan
+    rows = Nullable().fit(X).sample(2)
+    assert rows.dtype == float
+    np.testing.assert_array_equal(rows, X[:2])
+    assert Nullable().fit(X).sample(0).shape == (0, 3)
+    with pytest.raises(ValueError, match="2D array"):
+        Reversed().fit(X[:, 0])
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+def test_the_adapter_of_sdv_casts_categories_there_and_back_only_if_told(monkeypatch, as_object):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    peers = importlib.import_module("_contract_peers")
+
+    class Synthesizer:
+        def __init__(self, metadata, shift):
+            self.kinds, self.shift, self.start = metadata, shift, None
+
+        def fit(self, frame):
+            assert self.kinds.equals(frame.dtypes)
+            self.frame = frame
+
+        def reset_sampling(self):
+            self.start = self.shift
+
+        def sample(self, num_rows):
+            first, self.start = self.start, self.start + num_rows
+            return self.frame[first : self.start]
+
+    metadata = SimpleNamespace(detect_from_dataframe=lambda frame: frame.dtypes)
+    modules = {
+        "sdv.single_table": SimpleNamespace(Some=Synthesizer),
+        "sdv.metadata": SimpleNamespace(Metadata=metadata),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    frame = pd.DataFrame({"a": pd.Categorical(["x", "y", "x", "y"]), "b": np.arange(4.0)})
+    model = peers.FromSDV("Some", {"shift": 1}, as_object=as_object).fit(frame)
+    assert (model.model_.frame["a"].dtype == object) is as_object
+    for _ in range(2):
+        pd.testing.assert_frame_equal(model.sample(2), frame[1:3])
 
 
 def test_the_benchmark_of_rivals_runs_resumes_and_says_what_failed(

@@ -12,22 +12,23 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 
 class FromZuko(DensityMixin, BaseEstimator):
     """A normalising flow of zuko, trained by Adam on standardised rows."""
 
-    def __init__(self, name="NSF", steps=300, random_state=None):
+    def __init__(self, name="NSF", steps=100, random_state=None):
         self.name = name
         self.steps = steps
         self.random_state = random_state
 
     def fit(self, X, y=None):
         """Maximise the mean log-density."""
-        X = validate_data(self, X, dtype=float)
-        self.mean_, self.std_ = X.mean(axis=0), X.std(axis=0)
-        rows = torch.as_tensor((X - self.mean_) / self.std_, dtype=torch.float32)
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        self.dtype_, self.scaler_ = X.dtype, StandardScaler().fit(X)
+        rows = torch.as_tensor(self.scaler_.transform(X), dtype=torch.float32)
         flows = importlib.import_module("zuko.flows")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state or 0)
@@ -48,15 +49,17 @@ class FromZuko(DensityMixin, BaseEstimator):
         seed = self.random_state if random_state is None else random_state
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed or 0)
-            return self.flow_().sample((n_samples,)).double().numpy() * self.std_ + self.mean_
+            rows = self.flow_().sample((n_samples,)).double().numpy()
+        # inverse_transform would refuse no rows, as the flow does not.
+        return (rows * self.scaler_.scale_ + self.scaler_.mean_).astype(self.dtype_)
 
     def score_samples(self, X):
         """Log-density of each row."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=float, reset=False)
-        rows = torch.as_tensor((X - self.mean_) / self.std_, dtype=torch.float32)
+        rows = torch.as_tensor(self.scaler_.transform(X), dtype=torch.float32)
         with torch.no_grad():
-            return self.flow_().log_prob(rows).double().numpy() - np.log(self.std_).sum()
+            return self.flow_().log_prob(rows).double().numpy() - np.log(self.scaler_.scale_).sum()
 
     def score(self, X, y=None):
         """Mean log-density."""
@@ -70,7 +73,11 @@ class _OfFrames(BaseEstimator):
         """Fit the model to a frame."""
         validate_data(self, X, skip_check_array=True)
         self.is_frame_ = isinstance(X, pd.DataFrame)
-        frame = X if self.is_frame_ else pd.DataFrame(X).add_prefix("x")
+        frame = X
+        if not self.is_frame_:
+            # A frame has two axes; the model itself judges what is in them.
+            X = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=0)
+            frame = pd.DataFrame(X).add_prefix("x")
         self.columns_ = list(frame.columns)
         self.model_ = self.fit_frame(frame)
         return self
@@ -78,8 +85,13 @@ class _OfFrames(BaseEstimator):
     def sample(self, n_samples=1):
         """Draw rows."""
         check_is_fitted(self)
-        rows = self.draw(n_samples)[self.columns_]
-        return rows if self.is_frame_ else rows.to_numpy()
+        rows = self.draw(n_samples)
+        rows = rows[[name for name in self.columns_ if name in rows]]
+        if self.is_frame_:
+            return rows
+        # Columns of pandas' own dtypes hold pandas.NA, which no array of numbers does.
+        nullable = any(isinstance(kind, pd.api.extensions.ExtensionDtype) for kind in rows.dtypes)
+        return rows.to_numpy(float, na_value=np.nan) if nullable else rows.to_numpy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -88,14 +100,22 @@ class _OfFrames(BaseEstimator):
 
 
 class FromSDV(_OfFrames):
-    """A synthesizer of the Synthetic Data Vault; its sample takes no seed."""
+    """A synthesizer of the Synthetic Data Vault.
 
-    def __init__(self, name="GaussianCopulaSynthesizer", parameters=None):
+    It has a seed that nobody can choose: each fit and ``reset_sampling`` go back to it. Some
+    synthesizers refuse the dtype category and ask for object.
+    """
+
+    def __init__(self, name="GaussianCopulaSynthesizer", parameters=None, as_object=False):
         self.name = name
         self.parameters = parameters
+        self.as_object = as_object
 
     def fit_frame(self, frame):
         """Build the synthesizer from the metadata it detects, and fit it."""
+        categories = frame.select_dtypes("category") if self.as_object else frame.iloc[:, :0]
+        self.dtypes_ = categories.dtypes.to_dict()
+        frame = frame.astype(dict.fromkeys(self.dtypes_, object))
         kind = getattr(importlib.import_module("sdv.single_table"), self.name)
         metadata = importlib.import_module("sdv.metadata").Metadata.detect_from_dataframe(frame)
         model = kind(metadata, **(self.parameters or {}))
@@ -103,26 +123,25 @@ class FromSDV(_OfFrames):
         return model
 
     def draw(self, n_samples):
-        """A frame of rows."""
-        return self.model_.sample(num_rows=n_samples)
+        """A frame of rows, the first of the model's only stream."""
+        self.model_.reset_sampling()
+        return self.model_.sample(num_rows=n_samples).astype(self.dtypes_)
 
 
 class FromTabularARGN(_OfFrames):
-    """TabularARGN of mostlyai-engine; its seed belongs to the fit."""
+    """TabularARGN of mostlyai-engine; its seed is that of all global generators."""
 
-    def __init__(self, max_training_time=0.1, random_state=None):
-        self.max_training_time = max_training_time
+    def __init__(self, random_state=None):
         self.random_state = random_state
 
     def fit_frame(self, frame):
-        """Train for some minutes."""
-        model = importlib.import_module("mostlyai.engine").TabularARGN(
-            max_training_time=self.max_training_time, random_state=self.random_state, verbose=0
-        )
-        return model.fit(frame)
+        """Train until the model stops by itself."""
+        engine = importlib.import_module("mostlyai.engine")
+        return engine.TabularARGN(random_state=self.random_state, verbose=0).fit(frame)
 
     def draw(self, n_samples):
         """A frame of rows."""
+        importlib.import_module("mostlyai.engine").set_random_state(self.random_state)
         return self.model_.sample(n_samples=n_samples)
 
 
@@ -141,7 +160,7 @@ class FromForestDiffusion(BaseEstimator):
         X = validate_data(self, X, dtype="numeric", ensure_all_finite="allow-nan")
         kind = importlib.import_module("ForestDiffusion").ForestDiffusionModel
         self.model_ = kind(
-            X.copy(), n_t=self.n_t, duplicate_K=self.duplicate_K, n_estimators=self.n_estimators,
+            X, n_t=self.n_t, duplicate_K=self.duplicate_K, n_estimators=self.n_estimators,
             n_jobs=1, seed=self.random_state or 0,
         )  # fmt: skip
         return self

@@ -205,6 +205,10 @@ class Case:
         """Return the estimator fitted to the data set of this name, shared by all checks."""
         return self.observed_fit(name).model
 
+    def forget(self, name):
+        """Drop the shared fit to the data set of this name: the next check makes another."""
+        self.fits.pop(name, None)
+
     @property
     def is_seeded(self):
         """Whether two samples with the same seed are equal: only then can samples be compared."""

@@ -1,5 +1,6 @@
 """Checks of the interface: parameters, fits, copies, pipelines, and what is left alone."""
 
+import gc
 import os
 import pickle
 import tempfile
@@ -107,11 +108,31 @@ def check_fit_again(case):
 
 
 def check_pickle(case):
-    """A fitted estimator that was pickled gives the same rows and scores."""
+    """A pickled copy gives the same rows and scores, and the original still does without it."""
     needs_results(case)
-    model, X = case.fitted("gaussian"), case.data("gaussian")[:20]
+    try:
+        _compare_pickled(case, case.fitted("gaussian"), case.data("gaussian")[:20])
+    except Exception:
+        # Other checks are not to meet what is left of the original.
+        case.forget("gaussian")
+        raise
+
+
+def _compare_pickled(case, model, X):
+    """Compare an estimator with its copy, and with itself after the copy is gone."""
+    expected = results(case, model, X)
     restored = pickle.loads(pickle.dumps(model))
-    require_same(results(case, restored, X), results(case, model, X), "after pickling")
+    require_same(results(case, restored, X), expected, "after pickling")
+    del restored
+    gc.collect()
+    try:
+        found = results(case, model, X)
+    except Exception as error:
+        raise AssertionError(
+            "An estimator cannot be used any more after its pickled copy was deleted: "
+            f"{error!r}. A copy must not delete, on its end, what belongs to the original."
+        ) from error
+    require_same(found, expected, "after a pickled copy was deleted")
 
 
 def check_pipeline(case):
