@@ -51,9 +51,7 @@ for k in range(9):
 axes[0].plot(grid[:, 0], found.mean(), color="C3", label="mean")
 axes[0].legend(loc="upper left")
 axes[0].set(xlabel="x", ylabel="y", title="Intervals of 10 % to 90 %")
-axes[1].pcolormesh(
-    grid[:, 0], heights, np.sqrt(density.T), cmap="Blues", rasterized=True, vmax=1.2
-)
+axes[1].pcolormesh(grid[:, 0], heights, np.sqrt(density.T), cmap="Blues", rasterized=True, vmax=1.2)
 axes[1].scatter(grid[::3, 0], found.mode()[::3], s=6, color="C3", label="mode")
 axes[1].legend(loc="upper left")
 axes[1].set(xlabel="x", title="Density of y given x (square root)")

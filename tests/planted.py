@@ -76,8 +76,8 @@ class Gaussian(DensityMixin, BaseEstimator):
         n_numbers, rng = len(self.mean_), self.generator(random_state)
         noise = rng.standard_normal((n_samples, n_numbers + len(self.levels_)))
         numbers = self.mean_ + np.zeros((n_samples, 1))
-        numbers[:, self.varies_] += noise[:, : n_numbers][:, self.varies_] @ self.spread().T
-        numbers[:, ~self.varies_] += self.jitter * noise[:, : n_numbers][:, ~self.varies_]
+        numbers[:, self.varies_] += noise[:, :n_numbers][:, self.varies_] @ self.spread().T
+        numbers[:, ~self.varies_] += self.jitter * noise[:, :n_numbers][:, ~self.varies_]
         codes = [
             np.searchsorted(np.cumsum(f)[:-1], ndtr(noise[:, n_numbers + i]))
             for i, f in enumerate(self.frequencies_)

@@ -198,7 +198,6 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a, b)
 
 
-
 def outcome(seed, salt):
     """Scores, samples and weights of a fit with a seed, in a process whose salt may be another."""
     _random.SALT = salt

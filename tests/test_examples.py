@@ -470,9 +470,7 @@ def test_the_benchmark_of_sweeps_runs_and_resumes(monkeypatch, tmp_path, capsys)
     script = importlib.import_module("sweep")
     monkeypatch.setattr("gudlearn.model.fitted._COARSE", 2)
     tiny = partial(small, max_iter=4)
-    monkeypatch.setattr(
-        script, "GUDGenerator", lambda max_time, **parameters: tiny(**parameters)
-    )
+    monkeypatch.setattr(script, "GUDGenerator", lambda max_time, **parameters: tiny(**parameters))
     argv = ["--quick", "--out", str(tmp_path / "results.jsonl")]
     assert script.main(argv) == 0
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -608,6 +606,7 @@ def test_adapters_of_models_of_frames_give_arrays_back(monkeypatch):
     np.testing.assert_array_equal(Reversed().fit(X).sample(2), X[:2])
     frame = pd.DataFrame(X, columns=["b", "a", "c"])
     pd.testing.assert_frame_equal(Reversed().fit(frame).sample(3), frame[:3])
+
     class Nullable(Reversed):
         def draw(self, n_samples):
             return super().draw(n_samples).convert_dtypes()

@@ -51,8 +51,11 @@ def test_given_values_come_back_exactly_in_a_frame(given, n_samples, fitted):
     drawn = fitted.sample(n_samples, given=given)
     assert drawn.dtypes.equals(table().dtypes) and not drawn.isna().any(axis=None)
     if isinstance(given, dict):
-        given = pd.DataFrame({k: v if isinstance(v, list) else [v] for k, v in given.items()}
-                             if not any(isinstance(v, list) for v in given.values()) else given)
+        given = pd.DataFrame(
+            {k: v if isinstance(v, list) else [v] for k, v in given.items()}
+            if not any(isinstance(v, list) for v in given.values())
+            else given
+        )
     rows = given.to_frame().T if isinstance(given, pd.Series) else given
     if n_samples > 1:
         assert drawn.index.names == ["draw", "row"]
@@ -144,7 +147,7 @@ def test_all_rows_satisfy_the_conditions(where, holds, fitted):
     given = {"sex": ["M", "F"]} if "sex" not in where else {"city": ["x", "y"]}
     several = fitted.sample(4, given=given, where=where, random_state=1)
     assert holds(several).all() and len(several) == 8
-    (name, values), = given.items()
+    ((name, values),) = given.items()
     assert several[name].tolist() == 4 * values
 
 
@@ -301,8 +304,10 @@ def test_probabilities_are_those_of_the_levels():
     # Of the 600 rows of the rarest level, five standard errors are .1; the network's error is .05.
     np.testing.assert_allclose(found, counts, atol=0.1 + 0.05)
     # The column's own values are not looked at.
-    pd.testing.assert_frame_equal(gen.conditional_proba(frame.iloc[:5], "b"),
-                                  gen.conditional_proba(frame[["a"]].iloc[:5], "b"))
+    pd.testing.assert_frame_equal(
+        gen.conditional_proba(frame.iloc[:5], "b"),
+        gen.conditional_proba(frame[["a"]].iloc[:5], "b"),
+    )
 
 
 def test_probabilities_of_other_columns(fitted):

@@ -21,7 +21,9 @@ from small import continuous, few_draws, small
 DEFAULTS = {
     GUDClassifier: GUDGenerator(),
     GUDImputer: GUDGenerator(
-        sampler=DPMSolver(steps=20), retrieval="auto", bin_width=None,
+        sampler=DPMSolver(steps=20),
+        retrieval="auto",
+        bin_width=None,
         schema=Schema(atoms=False, gaussianize=False),
     ),  # fmt: skip
     GUDOutlierDetector: GUDGenerator(),

@@ -146,9 +146,7 @@ def bound_objective(path, denoiser, batch, times, generator):
     times.update(bins, rows.detach())
     values = (rows * inverse_density).view(-1, TOGETHER)
     if path.levels is not None:
-        values = with_score_function(
-            values, log_prob_of_masks(path, x0, t, eps).view(-1, TOGETHER)
-        )
+        values = with_score_function(values, log_prob_of_masks(path, x0, t, eps).view(-1, TOGETHER))
     return values.mean()
 
 

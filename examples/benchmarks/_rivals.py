@@ -73,7 +73,9 @@ RIVALS = {
         Rival("shallow mixture", takes_missing=True),
         Rival("gudlearn untrained", takes_missing=True),
         Rival(
-            "TabularARGN", ("mostlyai-engine==2.7.3", TORCH), ("torchvision", "torchaudio"),
+            "TabularARGN",
+            ("mostlyai-engine==2.7.3", TORCH),
+            ("torchvision", "torchaudio"),
             takes_missing=True,
         ),
         Rival("CTGAN", ("ctgan==0.12.1", TORCH)),

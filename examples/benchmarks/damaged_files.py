@@ -131,6 +131,7 @@ def run(files, n, folder, seed=0):
     folder : Path
     seed : int
     """
+
     def too_long(number, frame):
         raise TimeoutError
 

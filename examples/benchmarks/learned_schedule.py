@@ -136,9 +136,7 @@ def trainer_of(gen, X):
 def measured(gen, X):
     """The generator, with the best density over t for scores of its schedule as it is now."""
     trainer, source = trainer_of(gen, X)
-    times = TimeWeights.measured(
-        *measure_time_weights(trainer, source, False), gen.state_.schedule
-    )
+    times = TimeWeights.measured(*measure_time_weights(trainer, source, False), gen.state_.schedule)
     gen.state_ = replace(gen.state_, time_weights=times)
     return gen
 

@@ -59,9 +59,7 @@ def calibration_error(proba, correct, n_bins=10):
     """Mean distance of accuracy and confidence over bins of the highest probability."""
     confidence = proba.max(1)
     place = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = [
-        abs((correct[place == k] - confidence[place == k]).sum()) for k in np.unique(place)
-    ]
+    gaps = [abs((correct[place == k] - confidence[place == k]).sum()) for k in np.unique(place)]
     return sum(gaps) / len(proba)
 
 
@@ -96,9 +94,7 @@ def classify(options, name, seed):
     # Boosting takes up to 255 levels of a category.
     few = [c for c in categories if frame[c].nunique() < 255]
     types = {c: pd.CategoricalDtype(np.unique(frame[c])) for c in few}
-    boosting = HistGradientBoostingClassifier(
-        categorical_features="from_dtype", random_state=seed
-    )
+    boosting = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=seed)
     for method, model, convert in (
         ("gudlearn", ours, lambda rows: rows),
         ("boosting", boosting, lambda rows: rows.astype(types)),

@@ -90,9 +90,7 @@ def references(train, test, table, seed):
     pairs = [
         (test, train.sample(frac=1.0, random_state=seed)), (shuffled[half:], shuffled[:half])
     ]  # fmt: skip
-    return [
-        judge(train, real, fake, table.categories, table.target, seed) for real, fake in pairs
-    ]
+    return [judge(train, real, fake, table.categories, table.target, seed) for real, fake in pairs]
 
 
 def measure(options, environments, table, train, test, method, seconds, seed):

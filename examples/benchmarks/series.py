@@ -56,8 +56,11 @@ def extended(field, n_past, places, context, options, seed):
 
     windows = np.lib.stride_tricks.sliding_window_view(field[:, :n_past], context + AHEAD, axis=1)
     gen = GUDGenerator(
-        network="mlp", schema=Schema(gaussianize=False), conditional_rate=options.rate,
-        max_time=options.seconds, random_state=seed,
+        network="mlp",
+        schema=Schema(gaussianize=False),
+        conditional_rate=options.rate,
+        max_time=options.seconds,
+        random_state=seed,
     ).fit(as_series(windows.swapaxes(0, 1)))
     starts = np.stack([field[:, p - context : p] for p in places])
     starts = as_series(np.repeat(starts, DRAWS, axis=0))

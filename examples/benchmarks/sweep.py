@@ -160,9 +160,7 @@ def report(results):
         for seed in sorted({entry["seed"] for entry in results}):
             mine = [e for e in results if e["set"] == name and e["seed"] == seed]
             family = [e for e in mine if e["part"] == "family"]
-            singles = sorted(
-                (e for e in mine if e["part"] == "single"), key=lambda e: e["index"]
-            )
+            singles = sorted((e for e in mine if e["part"] == "single"), key=lambda e: e["index"])
             if not family or len(singles) < len(family[0]["bits"]):
                 continue
             family, found = family[0], [e["bits"] for e in singles]
@@ -172,9 +170,7 @@ def report(results):
             # All of the parts that do not grow with the number of schedules, as of 24.
             n = len(singles)
             of_24 = 24 * total / n
-            times = [
-                (fit + 24 / n * sweep + refine) / of_24 for sweep in (plain, adapted)
-            ]
+            times = [(fit + 24 / n * sweep + refine) / of_24 for sweep in (plain, adapted)]
             taus = [kendalltau(found, family[key]).statistic for key in ("bits", "adapted")]
             print(
                 f"{name}, seed {seed}, {n} schedules, {total / n:.1f} s a fit: time "

@@ -98,9 +98,7 @@ class RandomMasks:
             state[rows], start[rows], width[rows] = self._draw(len(rows), generator)
         if missing is not None:
             state = state.masked_fill(missing, MISSING)
-        return MaskedPath(
-            path, state, self.log_variances, start, width, self._steady(path, state)
-        )
+        return MaskedPath(path, state, self.log_variances, start, width, self._steady(path, state))
 
     def of_validation(self, path, n_rows, missing=None):
         """The path of held-out rows: favoured components are targets, all others observed.

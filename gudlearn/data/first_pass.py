@@ -61,7 +61,5 @@ def summarised(estimator, stream, seed):
         sample.add(start, table.n_rows, frame)
     index, rows = sample.rows()
     drawn = next_table(estimator, rows)
-    columns = [
-        summary.column(raw) for summary, raw in zip(summaries, drawn.columns, strict=True)
-    ]
+    columns = [summary.column(raw) for summary, raw in zip(summaries, drawn.columns, strict=True)]
     return Table(drawn.kind, columns, start + table.n_rows, sample=drawn), index

@@ -72,9 +72,7 @@ def parse(text):
         _sum(text, tokens[first + 1 : last])
         for first, last in zip(bounds, bounds[1:], strict=False)
     ]
-    found = [
-        Linear(text, sums[k], sums[k + 1], tokens[cut][1]) for k, cut in enumerate(cuts)
-    ]
+    found = [Linear(text, sums[k], sums[k + 1], tokens[cut][1]) for k, cut in enumerate(cuts)]
     for linear in found:
         if not any(linear.coefficient(name) for name in linear.names):
             raise _wrong(text, "compares no column")

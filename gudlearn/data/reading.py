@@ -12,9 +12,7 @@ from gudlearn.data.frames import in_order, is_frame, labels_of, read_table
 from gudlearn.data.images import ImageContainer, are_names, read_images
 
 
-def read_first(
-    estimator, X, shape, schema, *, bin_width="auto", bin_range=None, on_line=False
-):
+def read_first(estimator, X, shape, schema, *, bin_width="auto", bin_range=None, on_line=False):
     """Validate the X of a first fit; return its numbers and its container.
 
     Sets ``n_features_in_`` and ``feature_names_in_`` of the estimator.

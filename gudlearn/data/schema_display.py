@@ -27,9 +27,7 @@ def html_of(schema):
         for row in _rows(schema)
     )
     rest = "".join(f"<p>{escape(line)}</p>" for line in _rest(schema))
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
-    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
 
 
 def _rows(schema):

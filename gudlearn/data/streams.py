@@ -327,4 +327,3 @@ def difference(what, columns, other, first):
         f"Columns differ: {what} has the order {list(columns)[:5]}, but {other} {list(first)[:5]}. "
         "Give all of them one order."
     )
-

@@ -116,8 +116,10 @@ class TableSchema:
         """
         places = self.places(X, partial)
         table = read_table(X)
-        if table.block is not None and self.is_plain and np.array_equal(
-            places, np.arange(len(places))
+        if (
+            table.block is not None
+            and self.is_plain
+            and np.array_equal(places, np.arange(len(places)))
         ):
             return table.block.astype(np.float64, copy=False)
         out, parts, first = np.empty((table.n_rows, len(self.fields))), [], 0

@@ -77,9 +77,7 @@ class SpreadTies:
             probability = (below + equal * u[:, j]) / n
             edge = 0.5 / n
             beyond = np.clip(x, observed[0], observed[-1]) - x
-            probability = np.where(
-                beyond == 0, probability, np.where(beyond > 0, edge, 1 - edge)
-            )
+            probability = np.where(beyond == 0, probability, np.where(beyond > 0, edge, 1 - edge))
             shift = beyond / observed.std()
             scores[:, j] = np.where(np.isnan(x), np.nan, ndtri(probability) - shift)
         return scores

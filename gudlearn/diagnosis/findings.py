@@ -52,8 +52,7 @@ def of_training(curves, n_entries, advice):
     if curves.verdict == "untrained":
         yield Finding(
             0.0,
-            "The network is untrained: the model is the closed-form start. Try "
-            f"{advice.longer()}.",
+            f"The network is untrained: the model is the closed-form start. Try {advice.longer()}.",
         )
     elif curves.verdict == "start kept":
         yield Finding(
@@ -260,16 +259,12 @@ def of_columns(columns, calibrations, advice, verdict):
         text, cure = _shape(label, row, calibrations[label].levels, advice, verdict, conditional)
         size = f"(PIT {row['z']:.1f} standard errors from uniform, {row['nats_lost']:.2f} nats)"
         given = " given the others" if conditional else " by itself"
-        yield Finding(
-            float(row["nats_lost"]), f"Column '{label}'{given}: {text} {size}. {cure}"
-        )
+        yield Finding(float(row["nats_lost"]), f"Column '{label}'{given}: {text} {size}. {cure}")
     if len(wrong) > _NAMED:
         rest = wrong.iloc[_NAMED:]
         names = ", ".join(f"'{label}'" for label in rest.index[:8])
         more = f" and {len(rest) - 8} more" if len(rest) > 8 else ""
-        yield Finding(
-            float(rest["nats_lost"].max()), f"Also badly calibrated: {names}{more}."
-        )
+        yield Finding(float(rest["nats_lost"].max()), f"Also badly calibrated: {names}{more}.")
 
 
 def _shape(label, row, levels, advice, verdict, conditional):

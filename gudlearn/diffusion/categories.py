@@ -77,7 +77,7 @@ class Levels:
     def log_softmax(self, logits):
         """Normalise logits (B, L) to log-probabilities, column by column."""
         if self._uniform:
-            (_, padded), = self._padded(logits)
+            ((_, padded),) = self._padded(logits)
             return torch.log_softmax(padded, 2).flatten(1)
         parts, order = [], []
         for (_, padded), (_, index) in zip(self._padded(logits), self._blocks, strict=True):

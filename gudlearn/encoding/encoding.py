@@ -124,9 +124,8 @@ class Encoding:
         low, high = np.asarray(self.basis.transform(self._named(ends)))
         numbers = (self.columns >= 0) & self.ends.numeric
         rounding = 1e-9 * np.abs(high - low)
-        self.seen_components = (
-            np.where(numbers, low - rounding, -np.inf), np.where(numbers, high + rounding, np.inf)
-        )
+        lowest = np.where(numbers, low - rounding, -np.inf)
+        self.seen_components = lowest, np.where(numbers, high + rounding, np.inf)
 
     def _fit_basis(self, X, facts, *changes):
         """Fit the basis to rows X (n, F); see `StreamFacts.for_basis`."""

@@ -92,8 +92,7 @@ ESTIMATORS = {
     + "_model:any generator_:any method_:str classes_:array class_prior_:array temperature_:float",
     GUDRegressor: _INPUT
     + "_table:TargetTable generator_:GUDGenerator factor_:float is_whole_:bool",
-    GUDImputer: _INPUT
-    + "_kept:array _mixed:bool _schema:TableSchema? _seed:int generator_:any "
+    GUDImputer: _INPUT + "_kept:array _mixed:bool _schema:TableSchema? _seed:int generator_:any "
     "indicator_:MissingIndicator?",
     GUDOutlierDetector: _INPUT
     + "_codes:ColumnCodes _densities:NoisyDensities _first:array _keys:array _ties:SpreadTies? "

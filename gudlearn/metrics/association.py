@@ -30,9 +30,7 @@ def associations(real, fake, *, max_rows=100_000, random_state=0):
     list of DataFrame of shape (F, F)
         Of the real and of the fake rows; NaN on the diagonal and where it is undefined.
     """
-    return associations_of(
-        read_tables(max_rows, generator_of(random_state), real=real, fake=fake)
-    )
+    return associations_of(read_tables(max_rows, generator_of(random_state), real=real, fake=fake))
 
 
 def associations_of(tables):

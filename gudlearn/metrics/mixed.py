@@ -274,10 +274,14 @@ def _coded(name, parts):
         )
     if kind == "categories":
         return kind, *_levels_and_codes(name, parts)
-    return kind, None, [
-        _as_numbers(name, frame, column, kind if kinds[frame] == kind else None)
-        for frame, column in parts.items()
-    ]
+    return (
+        kind,
+        None,
+        [
+            _as_numbers(name, frame, column, kind if kinds[frame] == kind else None)
+            for frame, column in parts.items()
+        ],
+    )
 
 
 def _as_numbers(name, frame, column, kind):

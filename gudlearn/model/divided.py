@@ -54,9 +54,7 @@ class DividedModel(FittedModel):
         """The seed of all processes that divide the work."""
         return self._processes.agreed(seed)
 
-    def sample(
-        self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None, start=0
-    ):
+    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None, start=0):
         """Rows in the units of the data, see `FittedModel.sample`."""
 
         def part(first, last):

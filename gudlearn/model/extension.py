@@ -146,8 +146,12 @@ class Extension:
         if X.dtype.kind not in "iubf":
             raise TypeError(f"X_start has dtype {X.dtype}, but must hold numbers.")
         shape, axis = self.shape, self.axis
-        fits = X.ndim == len(shape) + 1 and len(X) > 0 and all(
-            m == n for a, (m, n) in enumerate(zip(X.shape[1:], shape, strict=True)) if a != axis
+        fits = (
+            X.ndim == len(shape) + 1
+            and len(X) > 0
+            and all(
+                m == n for a, (m, n) in enumerate(zip(X.shape[1:], shape, strict=True)) if a != axis
+            )
         )
         if not fits or X.shape[axis + 1] < self.strip.n_context:
             expected = ", ".join("width" if a == axis else str(n) for a, n in enumerate(shape))

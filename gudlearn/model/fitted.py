@@ -344,9 +344,7 @@ class FittedModel:
 
     # Samples
 
-    def sample(
-        self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None, start=0
-    ):
+    def sample(self, n_samples, seed, sampler, labels=None, guidance=1.0, condition=None, start=0):
         """Rows in the units of the data, (n_samples, F), float64.
 
         Row i depends on the seed, start + i, its label and its condition.
@@ -417,9 +415,7 @@ class FittedModel:
         """
 
         def estimate(keys, labels, conditioned, progress):
-            out = self.components.probabilities(
-                keys, conditioned["observed"], labels, guidance
-            )
+            out = self.components.probabilities(keys, conditioned["observed"], labels, guidance)
             return out.double().cpu().numpy()
 
         return self._each_sample(estimate, n_samples, seed, labels, condition, start)

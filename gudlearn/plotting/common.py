@@ -65,9 +65,7 @@ def grid_of_axes(ax, n, cell_size=(2.3, 1.8), n_columns=None, wspace=0.15):
         # Axes of `add_axes` have no subplotspec; the grid then covers the same rectangle.
         box, spec = ax.get_position(), ax.get_subplotspec()
         if spec is None:
-            outer = figure.add_gridspec(
-                1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1
-            )
+            outer = figure.add_gridspec(1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1)
             spec = outer[0]
         grid = spec.subgridspec(n_rows, n_columns, hspace=0.45, wspace=wspace)
     axes = np.empty(n, dtype=object)

@@ -151,9 +151,7 @@ class PairDependenceDisplay:
         error = trend_error(real, fake, max_rows=max_rows).pairs
         found = [table.to_numpy() for table in associations(real, fake, max_rows=max_rows)]
         names = [f"x{c}" if isinstance(c, int) else str(c) for c in error.columns]
-        display = cls(
-            real=found[0], fake=found[1], error=error.to_numpy(), names=names, name=name
-        )
+        display = cls(real=found[0], fake=found[1], error=error.to_numpy(), names=names, name=name)
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:

@@ -192,9 +192,7 @@ def log_noisy_densities(distances, n_columns, log_background):
     # Where no row is left the sum is 0; elsewhere at least 1.
     log_kernels = np.log(np.maximum(total, 1.0) / count) - 0.5 * nearest / variance
     log_kernels -= 0.5 * n_columns * np.log(2 * np.pi * variance)
-    found = np.logaddexp(
-        np.log1p(-_BACKGROUND) + log_kernels, np.log(_BACKGROUND) + log_background
-    )
+    found = np.logaddexp(np.log1p(-_BACKGROUND) + log_kernels, np.log(_BACKGROUND) + log_background)
     return np.where(empty, np.nan, found)
 
 
@@ -332,9 +330,7 @@ class NoisyDensities:
         seen = ~np.isnan(z)
         lowest = np.where(seen, z, np.inf).min(0)
         mean = np.where(seen, z, 0.0).sum(0) / np.maximum(seen.sum(0), 1)
-        return np.where(
-            seen.any(0), _LOWEST_WEIGHT * lowest + (1 - _LOWEST_WEIGHT) * mean, 0.0
-        )
+        return np.where(seen.any(0), _LOWEST_WEIGHT * lowest + (1 - _LOWEST_WEIGHT) * mean, 0.0)
 
     def _views(self, values, self_index):
         """For each view numbers (n,), low for outliers; NaN where nothing is observed."""
@@ -367,7 +363,8 @@ class NoisyDensities:
         found = [
             (lambda x, c, kind=kind: kind.squared_distances(x, c, whole), len(whole), neighbours)
             for kind, neighbours in (
-                (self.columns, _N_NEIGHBORS), (self.by_range, _N_NEIGHBORS_ELSEWHERE)
+                (self.columns, _N_NEIGHBORS),
+                (self.by_range, _N_NEIGHBORS_ELSEWHERE),
             )
         ]
         if self.components is not None:
@@ -392,9 +389,7 @@ class NoisyDensities:
             for batch in _batches(len(Z)):
                 D = self.columns.squared_distances(Z[batch], reference, pair)
                 background = self.columns.log_background(Z[batch], pair)
-                found[batch] = log_noisy_densities(
-                    _left_out(D, own[batch]), len(pair), background
-                )
+                found[batch] = log_noisy_densities(_left_out(D, own[batch]), len(pair), background)
             yield np.round(found, _PAIR_DECIMALS)
 
     def _places(self, rows, self_index):

@@ -91,9 +91,7 @@ class Folds:
         fit_times, score_times = np.zeros((2, len(self.splits)))
         for step in range(1, last + 1):
             outcomes = parallel(
-                delayed(advance)(
-                    model, self.data, *split, self.scorer, n_epochs, self.error_score
-                )
+                delayed(advance)(model, self.data, *split, self.scorer, n_epochs, self.error_score)
                 for model, split in zip(fitted, self.splits, strict=True)
             )
             fit_times += [outcome.fit_time for outcome in outcomes]

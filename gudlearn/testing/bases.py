@@ -213,9 +213,7 @@ def check_basis_names(case):
             f"describe().{field} must have one entry for each of the {case.n_features} components, "
             f"but is of shape {value.shape}.",
         )
-    require(
-        bool(np.isfinite(described.order).all()), "natural_order() must be finite numbers."
-    )
+    require(bool(np.isfinite(described.order).all()), "natural_order() must be finite numbers.")
 
 
 def check_basis_noise(case):

@@ -161,7 +161,8 @@ def check_integers(case):
         pass
     require(
         1 - LOOSENESS <= total <= 1 + SLACK
-        or integral is not None and 1 - LOOSENESS <= integral <= 1 + SLACK,
+        or integral is not None
+        and 1 - LOOSENESS <= integral <= 1 + SLACK,
         f"After a fit to whole numbers exp(score) sums to {total:.4f} over whole numbers"
         + (f", and integrates to {integral:.4f}" if integral is not None else "")
         + ". It must be a probability of each whole number, or a density: one of both is 1.",

@@ -302,9 +302,7 @@ def measure_time_weights(trainer, source, images):
     source.begin_epoch(0)
     index = torch.arange(0, len(source), max(1, len(source) // n_rows), device=trainer.device)
     missing = None if source.imputed else source.missing
-    others = (
-        None if v is None else v[index] for v in (source.labels, missing, source.self_index)
-    )
+    others = (None if v is None else v[index] for v in (source.labels, missing, source.self_index))
     batch = Batch(source.components(index), *others)
     n_pairs = 1 if images else 2
     weights = trainer.time_weights(batch, n_pairs=n_pairs)

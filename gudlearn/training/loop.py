@@ -252,7 +252,8 @@ class _Run:
             "impute": None if impute is None else impute.state_dict(),
             "validation": None if validation is None else validation.state_dict(),
             "epoch": {
-                "start": self._epoch_start, "n_begun": self._n_begun,
+                "start": self._epoch_start,
+                "n_begun": self._n_begun,
                 "losses": torch.stack(self._losses) if self._losses else None,
             },
             "work": [self._trained, self._validated, self._next_evaluation],

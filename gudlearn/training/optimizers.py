@@ -34,9 +34,7 @@ class AdamW:
         self._parameters = parameters
         self._means = [torch.zeros_like(p) for p in parameters]
         self._squares = [torch.zeros_like(p) for p in parameters]
-        self._steps = [
-            torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters
-        ]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters]
 
     def state_dict(self):
         """Moments and numbers of steps, a dict of lists of tensors."""

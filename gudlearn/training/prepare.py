@@ -80,9 +80,7 @@ def first_state(estimator, X, y, whole):
         check_held_out(estimator, len(rows), container)
     if shape is not None:
         check_no_empty_column(rows.missing, column_names(estimator))
-    network = resolve_network(
-        estimator.network, len(rows), shape, estimator.targets is not None
-    )
+    network = resolve_network(estimator.network, len(rows), shape, estimator.targets is not None)
     _check_for_images(estimator, network, shape)
     classes = None
     if estimator.class_conditional:

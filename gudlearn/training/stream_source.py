@@ -51,9 +51,7 @@ class StreamSource:
     def _prepare(self):
         """The next buffer on the device, `ComponentRows`."""
         values = next(self._buffers)
-        rows = ComponentRows(
-            self._encoding, self._preconditioner, Rows.of(values), self._device
-        )
+        rows = ComponentRows(self._encoding, self._preconditioner, Rows.of(values), self._device)
         rows.begin_epoch(self._n_prepared)
         self._n_prepared += 1
         return rows

@@ -18,9 +18,7 @@ _LOG_2PI = np.log(2 * np.pi)
 _HALF = np.log(0.5)
 
 
-class MarginalGaussianizer(
-    Versioned, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class MarginalGaussianizer(Versioned, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Make each column standard normal by the distribution function of a fitted mixture.
 
     A smooth relative of QuantileTransformer: strictly increasing on the whole line, with a

@@ -265,9 +265,7 @@ def test_files_that_exist_are_not_replaced(folder, fails, tmp_path):
         ["score", folder / "model.gud", folder / "more.csv"],
     ):  # fmt: skip
         assert "exists. Pass --force" in fails(*command, "-o", path)
-    assert "exists. Pass --force" in fails(
-        "fit", folder / "data.csv", "-o", folder / "model.gud"
-    )
+    assert "exists. Pass --force" in fails("fit", folder / "data.csv", "-o", folder / "model.gud")
     assert text_of(path) == "precious"
     assert "is a folder" in fails("sample", folder / "model.gud", "-o", tmp_path)
     nowhere = tmp_path / "no" / "out.csv"

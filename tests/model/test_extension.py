@@ -187,7 +187,6 @@ def test_bases_and_columns_that_cannot_be_extended():
         fitted_to(X, max_iter=0).extend(random_walks(2), 2)
 
 
-
 def test_columns_with_maps_of_their_own_are_refused():
     X = np.exp(random_walks(300))
     with pytest.raises(ValueError, match=r"'x\d' is mapped to a normal one.*gaussianize=False"):

@@ -60,4 +60,3 @@ def test_samples_have_the_joint_distribution(start, width, step):
         # Solvers of few steps are off by a few thousandths of the spread.
         off = stats.norm.cdf(number[code == k], MEANS[k], STD)
         assert stats.kstest(off, "uniform").statistic < 0.03 + 2.5 / counts[k] ** 0.5
-

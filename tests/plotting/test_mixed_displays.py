@@ -199,9 +199,7 @@ def test_columns_that_are_not_observed_have_panels(fitted):
     display = ConditionalDisplay.from_estimator(
         fitted, {"size": 5.0, "wait": pd.Timedelta("3h")}, truth=truth, n_samples=40, random_state=0
     )
-    expected = fitted.sample(
-        40, given={"size": 5.0, "wait": pd.Timedelta("3h")}, random_state=0
-    )
+    expected = fitted.sample(40, given={"size": 5.0, "wait": pd.Timedelta("3h")}, random_state=0)
     pd.testing.assert_frame_equal(display.draws, expected)
     titles = [cell.get_title().split("\n")[0] for cell in display.axes_]
     assert titles == ["word", "day", "score"]
@@ -239,9 +237,7 @@ def test_panels_are_drawn_of_numbers_on_request():
     rows = np.random.default_rng(0).normal(size=(40, 3)) * [1, 100, 1e4]
     gen = small(max_iter=0, conditional_rate=0.5).fit(rows)
     row = np.array([0.5, np.nan, np.nan])
-    display = ConditionalDisplay.from_estimator(
-        gen, row, panels=True, n_samples=30, random_state=3
-    )
+    display = ConditionalDisplay.from_estimator(gen, row, panels=True, n_samples=30, random_state=3)
     expected = gen.sample(30, given=row[None], random_state=3)[:, 0]
     np.testing.assert_array_equal(display.draws, expected)
     assert [cell.get_title() for cell in display.axes_] == ["x1", "x2"]

@@ -134,9 +134,10 @@ def test_samples_without_seeds_are_not_compared():
     found = statuses(every_result(unseeded(), capabilities=density))
     assert found["failed"] == {"check_sample_seed"}
     compared = {"check_fit_again", "check_pickle", "check_pipeline", "check_sample_prefix"}
-    assert found["skipped"] - statuses(every_result(Gaussian(), capabilities=density))[
-        "skipped"
-    ] == compared
+    assert (
+        found["skipped"] - statuses(every_result(Gaussian(), capabilities=density))["skipped"]
+        == compared
+    )
 
 
 # Options

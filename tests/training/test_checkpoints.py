@@ -49,7 +49,8 @@ FITS = {
     "muon, dropout": ({"network": gudlearn.MLP(width=16, n_blocks=2)}, continuous(60)),
     "adamw, masks": ({"optimizer": "adamw", "conditional_rate": 0.37}, continuous(60)),
     "dequantised": (
-        {"bin_width": [1.0, 0.5, 1.0], "basis": "pca", "accumulation_steps": 2}, whole(60)
+        {"bin_width": [1.0, 0.5, 1.0], "basis": "pca", "accumulation_steps": 2},
+        whole(60),
     ),
     "imputed": ({"max_iter": 40, "batch_size": 30}, MISSING),
     "imputed, early": ({"max_iter": 40, "early_stopping": True, "tol": 5.0}, MISSING),

@@ -275,9 +275,7 @@ def test_an_error_after_an_imputation_leaves_good_weights(imputations, monkeypat
         return step(self, *args)
 
     monkeypatch.setattr(Trainer, "step", fail)
-    gen = small(
-        max_iter=80, batch_size=64, learning_rate_init=1e-2, preconditioning="marginal"
-    )
+    gen = small(max_iter=80, batch_size=64, learning_rate_init=1e-2, preconditioning="marginal")
     with pytest.raises(FloatingPointError, match="spoilt"):
         gen.fit(with_missing_values(gaussian_rows(1000)))
     assert gen.best_validation_score_ == max(gen.validation_scores_) > gen.validation_scores_[0]

@@ -56,9 +56,7 @@ def test_muon_is_torchs_for_matrices_of_several_shapes():
     parameters, gradients = matrices(SHAPES)
     ours = after(Muon(parameters, 0.1, 0.2).step, parameters, gradients)
     parameters, gradients = matrices(SHAPES)
-    theirs = torch.optim.Muon(
-        parameters, lr=0.05, weight_decay=0.2, adjust_lr_fn="match_rms_adamw"
-    )
+    theirs = torch.optim.Muon(parameters, lr=0.05, weight_decay=0.2, adjust_lr_fn="match_rms_adamw")
     moved = after(lambda _: theirs.step(), parameters, gradients)
     for found, expected, start in zip(ours, moved, matrices(SHAPES)[0], strict=True):
         step = float((expected - start.detach()).square().mean().sqrt())

@@ -187,9 +187,7 @@ def test_an_epoch_is_a_buffer_and_buffers_hold_several_blocks(small_buffers, tmp
         gen, streams.ArrayStream(as_memmap(X, tmp_path / "y.dat")), Schema(), IdentityBasis(), 0
     )
     assert rows.per_epoch == 600
-    source = StreamSource(
-        gen.state_.encoding, gen.state_.preconditioner, rows, torch.device("cpu")
-    )
+    source = StreamSource(gen.state_.encoding, gen.state_.preconditioner, rows, torch.device("cpu"))
     counts = []
     for draw in range(3):
         source.begin_epoch(draw)

@@ -120,9 +120,7 @@ def report(
             f"{', '.join(map(repr, samples.reference.names[:10]))}."
         )
     frames = {"train": train, "test": test, "fake": fake}
-    context = Context(
-        samples, seed, model=model, features=features, target=target, frames=frames
-    )
+    context = Context(samples, seed, model=model, features=features, target=target, frames=frames)
     metrics = table_metrics(target, model) if features is None else image_metrics(model)
     estimates, notes = _measured(metrics, context)
     columns = pairs = shown = None

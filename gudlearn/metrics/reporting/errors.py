@@ -80,9 +80,7 @@ def parts_error(statistic, n, m, least):
     n_parts = min(_N_PARTS, min(n, m) // least)
     if n_parts < 2:
         return np.nan
-    values = [
-        statistic(np.arange(k, n, n_parts), np.arange(k, m, n_parts)) for k in range(n_parts)
-    ]
+    values = [statistic(np.arange(k, n, n_parts), np.arange(k, m, n_parts)) for k in range(n_parts)]
     return float(np.std(values, ddof=1) / np.sqrt(n_parts))
 
 

@@ -57,9 +57,7 @@ def page(report, title):
 
 
 def _samples(report):
-    return {
-        name: about for name, about in SAMPLES.items() if report.values[name].notna().any()
-    }
+    return {name: about for name, about in SAMPLES.items() if report.values[name].notna().any()}
 
 
 def _lines(report):
@@ -133,6 +131,4 @@ def _strips(report):
             ("Fake images most like a copy", samples.judged[FAKE][fake]),
             ("The training images nearest to them", samples.train[train]),
         ]
-    return [
-        (title, image_strip(images, title, f"s{k}")) for k, (title, images) in enumerate(shown)
-    ]
+    return [(title, image_strip(images, title, f"s{k}")) for k, (title, images) in enumerate(shown)]

@@ -123,8 +123,9 @@ class Pictures:
             ax.set_xlabel(_short(pair["first"], 30))
             ax.set_ylabel(_short(pair["second"], 30))
             largest = f"largest difference {np.abs(difference).max():.1%} of the rows"
-            yield f"{title}: {largest}", self._svg(
-                figure, f"Difference of the joint frequencies of {title}, {largest}"
+            yield (
+                f"{title}: {largest}",
+                self._svg(figure, f"Difference of the joint frequencies of {title}, {largest}"),
             )
 
     def _svg(self, figure, title):
@@ -185,9 +186,7 @@ def svg_of(figure, title, key):
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', svg))
     used = {name for pair in used for name in pair if name}
-    svg = re.sub(
-        r' id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg
-    )
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{key}-{m[1]}"' if m[1] in used else "", svg)
     svg = svg.replace("url(#", f"url(#{key}-").replace('href="#', f'href="#{key}-')
     svg = re.sub(r'xmlns(:xlink)?="[^"]*" ?|xlink:', "", svg)
     for colour, variable in _THEME.items():

@@ -152,9 +152,7 @@ class Report:
         sentences = "".join(
             f"<p>{escape(text)}</p>" for text in (*self.verdict, self.rows_text(), *self.failures())
         )
-        return (
-            f"{sentences}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return f"{sentences}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def to_html(self, *, title: str = "Report on fake rows") -> str:
         """The report as one page of HTML that needs no other file and no network.

@@ -67,8 +67,10 @@ def table_samples(train, test, fake, max_rows, rng):
 
 def array_samples(train, test, fake, max_rows, rng):
     """Samples of images or rows of numbers, as they are; see `report`."""
-    arrays = [_array(name, X) for name, X in zip(("train", "test", "fake"), (train, test, fake),
-                                                 strict=True)]
+    arrays = [
+        _array(name, X)
+        for name, X in zip(("train", "test", "fake"), (train, test, fake), strict=True)
+    ]
     shapes = {X.shape[1:] for X in arrays}
     if len(shapes) > 1:
         raise ValueError(
