@@ -336,6 +336,15 @@ def test_a_basis_that_mixes_numbers_leaves_categories_alone(monkeypatch):
 
 def test_a_sampler_has_a_step_for_each_category():
     X = pd.DataFrame(np.random.default_rng(0).integers(2, size=(60, 70)).astype(str))
-    gen = GUDGenerator(network=MLP(width=8, n_blocks=1), max_iter=0).fit(X)
-    assert gen.sampling().sampler.steps == 70
-    assert gen.fit(X.iloc[:, :5]).sampling().sampler.steps == 50
+    X = X.add_prefix("x")
+
+    def steps(X, **parameters):
+        gen = GUDGenerator(network=MLP(width=8, n_blocks=1), max_iter=0, **parameters).fit(X)
+        return gen.sampling().sampler.steps
+
+    assert steps(X) == 70 and steps(X.iloc[:, :23]) == 23
+    # A trajectory has nine states.
+    assert steps(X.iloc[:, :2]) == 10
+    # A curve that is steep somewhere reveals more there, and numbers need steps of their own.
+    assert steps(X.iloc[:, :23], schedule="cosine") == 50
+    assert steps(X.iloc[:, :5].assign(number=np.linspace(-1.3, 1.7, 60))) == 50

@@ -33,7 +33,7 @@ from gudlearn.diffusion.process import marginal_std
 from gudlearn.diffusion.solvers import DPMSolverStep, integrate, start_near, time_grid
 from gudlearn.model.device import sees_images
 from gudlearn.model.draws import BLOCK, Draws
-from gudlearn.model.reveal import NumericPath, RevealingDenoiser
+from gudlearn.model.reveal import NumericPath, RevealingDenoiser, evenly_spaced
 from gudlearn.nn.denoiser import LabelledDenoiser
 
 # Largest number of rows times noise draws in one call of the network, for tables and for images,
@@ -354,8 +354,9 @@ class ComponentModel:
     def _revealing(self, denoise, keys):
         """A denoiser of numbers that reveals categories by keyed uniforms."""
         n = self.levels.n_columns
-        u = keyed_uniform(keys, 2 * n, _REVEAL).to(self.dtype)
-        return RevealingDenoiser(denoise, self.path, u[:, :n], u[:, n:])
+        order, draws, shift = keyed_uniform(keys, 3 * n, _REVEAL).to(self.dtype).split(n, 1)
+        reveal_at = evenly_spaced(order, shift, self.path)
+        return RevealingDenoiser(denoise, self.path, reveal_at, draws)
 
     def conditional_mean(self, keys, observed, labels=None, drawn=False):
         """Estimates of the mean components given the observed ones, for each key.

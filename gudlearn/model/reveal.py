@@ -1,15 +1,67 @@
 """Sampling of categories beside a solver of the numbers: masked ones are revealed step by step."""
 
+import math
+
 import torch
 
 from gudlearn.diffusion.categories import masked_fraction
+
+# Times at which the paths of categories are compared.
+_PROBES = 33
+
+
+def together(path):
+    """Columns of the categories whose masked fractions are equal at all times, in groups.
+
+    Returns
+    -------
+    list of LongTensor
+    """
+    times = torch.linspace(0, 1, _PROBES, dtype=path.gamma_0.dtype, device=path.gamma_0.device)
+    fraction = masked_fraction(path, path(times)).round(decimals=4)
+    _, group = torch.unique(fraction, dim=1, return_inverse=True)
+    return [torch.where(group == k)[0] for k in range(int(group.max()) + 1)]
+
+
+def steps_for_each(path):
+    """Number of even steps in which each category of a group is revealed in one of its own."""
+    times = torch.linspace(0, 1, 1025, dtype=torch.float64, device=path.gamma_0.device)
+    fastest = masked_fraction(path, path(times)).diff(dim=0).max(0).values * (len(times) - 1)
+    needed = [len(columns) * float(fastest[columns].max()) for columns in together(path)]
+    # Fractions of a path of float32 are rounded.
+    return math.ceil(max(needed) - 1e-2)
+
+
+def evenly_spaced(order, shift, path):
+    """Numbers in (0, 1) that decide when the categories of rows are revealed.
+
+    Those of the categories of a group, see `together`, are evenly spaced in each row, so that few
+    are revealed in one step: these are drawn independently. The order is random, and each number
+    is uniform. Their joint distribution is free: rows that are generated in any order, at any
+    times, have the same distribution.
+
+    Parameters
+    ----------
+    order, shift : Tensor of shape (B, C)
+        Independent uniforms.
+    path : gamma path with levels
+
+    Returns
+    -------
+    Tensor of shape (B, C)
+    """
+    out = torch.empty_like(order)
+    for columns in together(path):
+        rank = order[:, columns].argsort(1).argsort(1)
+        out[:, columns] = (rank + shift[:, columns[:1]]) / len(columns)
+    return out
 
 
 class RevealingDenoiser:
     """A denoiser of the numeric components that holds the categories, and draws them.
 
-    Each category has a uniform number: it is masked while the fraction of its path that is covered
-    is above it. In a step from t to s all categories whose time has come are drawn, independently,
+    Each category has a number in (0, 1), and is masked while more than that fraction of its path
+    is covered. In a step from t to s all categories whose time has come are drawn, independently,
     from their probabilities at t.
 
     Parameters
@@ -17,7 +69,8 @@ class RevealingDenoiser:
     denoise : callable (x, gamma) -> (B, D' + L)
     path : gamma path with levels
     reveal_at, draws : Tensor of shape (B, C)
-        Uniforms that decide when a category is revealed, and which level is drawn.
+        Numbers that decide when a category is revealed, see `evenly_spaced`, and uniforms that
+        decide which level is drawn.
 
     Attributes
     ----------

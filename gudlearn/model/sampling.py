@@ -20,8 +20,11 @@ from gudlearn.data.row_blocks import in_blocks_of
 from gudlearn.diffusion.paths import active_fraction
 from gudlearn.model.accepted import Request
 from gudlearn.model.means import learned_at_once, means_at_once
+from gudlearn.model.reveal import steps_for_each, together
 from gudlearn.model.warnings import warn_never_partial
 
+# Steps of the default sampler where nothing asks for others, the fewest and the most.
+_STEPS, _FEWEST, _MOST = 50, 10, 1000
 # Stream of the uniforms that draw the classes of a sample.
 _CLASSES = 13
 
@@ -30,13 +33,17 @@ def auto_sampler(sampler, state):
     """Set the steps of a sampler by a state: 50, or more.
 
     More are taken if the schedule is sequential, and as many as there are categories: those that
-    are revealed in one step are drawn independently.
+    are revealed in one step are drawn independently. Where there is nothing else, and all follow
+    one path, that many are enough.
     """
     path = state.path()
-    fraction = 1.0 if path is None else active_fraction(path)
-    categories = state.encoding.categories
-    least = 50 if categories is None else max(50, len(categories.columns))
-    return sampler.set_params(steps=int(np.clip(least / fraction, 50, 1000)))
+    if path is None:
+        return sampler.set_params(steps=_STEPS)
+    n = 0 if path.levels is None else path.levels.n_columns
+    steps = np.clip(max(_STEPS, n) / active_fraction(path), _STEPS, _MOST)
+    if n and n == len(path.gamma_0) and len(together(path)) == 1:
+        steps = min(steps, max(steps_for_each(path), _FEWEST))
+    return sampler.set_params(steps=int(steps))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from scipy import stats
 from gudlearn.diffusion.categories import Levels
 from gudlearn.diffusion.paths import WindowedGamma
 from gudlearn.diffusion.solvers import DPMSolverStep, HeunStep, integrate, time_grid
-from gudlearn.model.reveal import NumericPath, RevealingDenoiser
+from gudlearn.model.reveal import NumericPath, RevealingDenoiser, evenly_spaced, together
 
 PRIOR, MEANS, STD = np.array([0.2, 0.5, 0.3]), np.array([-2.0, 0.5, 3.0]), 0.7
 N = 4000
@@ -60,3 +60,52 @@ def test_samples_have_the_joint_distribution(start, width, step):
         # Solvers of few steps are off by a few thousandths of the spread.
         off = stats.norm.cdf(number[code == k], MEANS[k], STD)
         assert stats.kstest(off, "uniform").statistic < 0.03 + 2.5 / counts[k] ** 0.5
+
+
+def shared_path(n, start=0.0, width=1.0):
+    """A path of n binary categories and no numbers."""
+    levels = Levels((2,) * n, torch.full((n,), -20.0, dtype=torch.float64))
+    return WindowedGamma([-8.0] * n, [8.0] * n, start, width).with_levels(levels)
+
+
+def even_parity(x, gamma):
+    """The exact denoiser of bits that are uniform but for their even sum."""
+    masked = gamma > 0
+    last = masked & (masked.sum(1, keepdim=True) == 1)
+    parity = torch.where(masked, 0, x).sum(1, keepdim=True) % 2
+    one = torch.where(last, parity, 0.5).clamp(1e-12, 1 - 1e-12)
+    return torch.stack([(1 - one).log(), one.log()], 2).flatten(1)
+
+
+@pytest.mark.parametrize("steps", [6, 9])
+def test_categories_of_one_path_are_exact_in_as_many_steps(steps):
+    path, generator = shared_path(6), torch.Generator().manual_seed(0)
+    order, draws, shift = torch.rand(3, N, 6, generator=generator, dtype=torch.float64)
+    odd = []
+    for reveal_at in (evenly_spaced(order, shift, path), order):
+        denoise = RevealingDenoiser(even_parity, path, reveal_at, draws)
+        for t in time_grid(path, steps).split(1):
+            denoise.reveal(t)
+            denoise(draws[:, :0], draws[:, :0])
+        odd.append(float((denoise.codes.sum(1) % 2).mean()))
+        counts = denoise.codes.mean(0)
+        # Five standard errors.
+        assert (counts - 0.5).abs().max() < 5 * 0.5 / N**0.5
+    # Two that are revealed at once are independent: half of those rows are odd.
+    assert odd[0] == 0 and odd[1] > 0.05
+
+
+def test_reveals_are_evenly_spaced_among_categories_of_one_path():
+    path = shared_path(5, [0.0, 0.5, 0.0, 0.5, 0.0], [1.0, 0.5, 1.0, 0.5, 1.0])
+    assert sorted(columns.tolist() for columns in together(path)) == [[0, 2, 4], [1, 3]]
+    order, shift = torch.rand(2, N, 5, generator=torch.Generator().manual_seed(0)).double()
+    found = evenly_spaced(order, shift, path)
+    for columns in ([0, 2, 4], [1, 3]):
+        gaps = found[:, columns].sort(1).values.diff(dim=1)
+        np.testing.assert_allclose(gaps, 1 / len(columns), atol=1e-12)
+        # Each is the first as often as the others, within five standard errors.
+        first = np.bincount(found[:, columns].argmin(1), minlength=len(columns)) / N
+        assert np.abs(first - 1 / len(columns)).max() < 5 * 0.5 / N**0.5
+    for column in found.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-6
+    assert abs(np.corrcoef(found[:, 0], found[:, 1])[0, 1]) < 5 / N**0.5
