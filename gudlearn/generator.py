@@ -62,8 +62,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
-        "auto": columns of integer dtypes have width 1; of a table's floats those on a grid of decimals
-        have its width, with scores that stay densities, and others are continuous.
+        "auto": columns of integer dtypes have width 1; of a table's floats those on a grid of
+        decimals have its width, with scores that stay densities, and others are continuous.
     shape : None, (height, width) or (height, width, channels), default=None
         Shape of one image where X holds flat rows of images, channels last. Arrays of three or
         four dimensions are images without it.
