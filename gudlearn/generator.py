@@ -62,7 +62,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
     bin_width : "auto", None, float or array-like of shape (n_features,), default="auto"
         Distance between neighbouring values of discrete columns, in the units of X. Scores of
         columns with a bin width are log-probabilities; NaN or None stands for continuous columns.
-        "auto": columns of integer dtypes have width 1, those of floating dtypes are continuous.
+        "auto": columns of integer dtypes have width 1; of a table's floats those on a grid of
+        decimals have its width, with scores that stay densities, and others are continuous.
     shape : None, (height, width) or (height, width, channels), default=None
         Shape of one image where X holds flat rows of images, channels last. Arrays of three or
         four dimensions are images without it.
@@ -174,8 +175,8 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
         Where to compute. "auto" is a CUDA device if there is one, else the CPU.
     precision : {"auto", "float32", "bfloat16", "fp32", "bf16"}, default="auto"
         Arithmetic of the hidden layers in training. "auto" is bfloat16 where the device computes
-        it fast. Scores and samples of tables are always computed in float64; those of images as
-        in training, with sums in float64.
+        it fast. Samples of tables are computed in float64, their scores with a network in float32;
+        scores and samples of images as in training. Sums of scores are in float64.
     compile : bool, default=False
         Whether training runs through ``torch.compile``.
     verbose : int, default=0
