@@ -51,7 +51,7 @@ class GUDGenerator(NamedSpecs, CallbackSupportMixin, DensityMixin, BaseEstimator
             default="auto"
         How samples are drawn; may be set after fit. "auto" is ``DPMSolver`` with 50 steps, and more
         where components are active in short windows one after another, or there are more
-        categories.
+        categories; with one for each column where all are categories.
     schema : "auto" or Schema, default="auto"
         The types of a table's columns, which "auto" finds: see :class:`gudlearn.Schema`. Categories
         are masked, numbers diffuse; values that repeat far more often than their neighbours are

@@ -1,8 +1,11 @@
 """The type of each column, found from its values or declared."""
 
+import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from gudlearn.data.column_types import (
     EXACT,
@@ -16,6 +19,7 @@ from gudlearn.data.column_types import (
 from gudlearn.data.number_types import decide_float, decide_whole
 from gudlearn.data.raw import SECONDS
 
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 # Ticks of these lengths in seconds are the resolutions that are looked for.
 _RESOLUTIONS = (86400.0, 3600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9)
 
@@ -65,6 +69,16 @@ def decide(raw, name, dtype, rules):
 # Levels
 
 
+def _are_dates(texts):
+    """Whether all texts begin as 31.12.2024, 12/31/2024 or 2024-12-31 do, and are times."""
+    if not all(_DATE.match(text) for text in texts):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        times = pd.to_datetime(pd.Series(texts), format="mixed", errors="coerce", utc=True)
+    return bool(times.notna().all())
+
+
 def _level_column(column, raw, distinct, counts, rules):
     if rules.feature_type is not None:
         cure = "Declare it 'category' or 'ordered', or convert it to numbers or times."
@@ -73,6 +87,11 @@ def _level_column(column, raw, distinct, counts, rules):
     textual = not raw.declared and isinstance(raw.levels[distinct[0]], str)
     if textual and len(distinct) == n >= LEAST_ROWS:
         examples = ", ".join(repr(raw.levels[k]) for k in distinct[:2])
+        if _are_dates([raw.levels[k] for k in distinct[:20]]):
+            raise ValueError(
+                f"Column {column.name!r} holds dates as text, such as {examples}. Convert them, "
+                f"for instance by pd.to_datetime(X[{column.name!r}])."
+            )
         raise ValueError(
             f"Column {column.name!r} holds {n} different texts, such as {examples}: it looks like "
             "an identifier, which has no distribution to learn. Drop it, or pass "

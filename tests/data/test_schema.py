@@ -604,6 +604,12 @@ BAD = {
     "mixed types": ({"v": [1, "a"] * 60}, {}, "Column 'v' mixes types: it holds 1 and 'a'"),
     "floats and text": ({"v": ["a", 1.5] * 60}, {}, "'v' mixes types: it holds 'a' and 1.5"),
     "mixed zones": ({"v": mixed_zones()}, {}, "Column 'v' mixes the time zones UTC and UTC.02:00"),
+    "dates as text": (
+        {"v": [f"{1 + k % 28}.{1 + k // 28}.2024 10:00" for k in range(N)]},
+        {},
+        r"'v' holds dates as text.*pd\.to_datetime\(X\['v'\]\)",
+    ),
+    "days as digits": ({"v": [str(20240101 + k) for k in range(N)]}, {}, "'v'.*different texts"),
     "identifier": ({"v": [f"id{k}" for k in range(N)]}, {}, "'v' holds 120 different texts.*Drop"),
     "infinite": ({"v": np.where(GAPS, np.inf, REAL)}, {}, "infinity: column 'v', row 0; 18 "),
     "all missing": ({"v": [np.nan] * N}, {}, r"Columns \['v'\] of X hold nothing but NaN"),
