@@ -19,7 +19,7 @@ from gudlearn.data.column_types import (
 from gudlearn.data.number_types import decide_float, decide_whole
 from gudlearn.data.raw import SECONDS
 
-_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
+_DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)")
 # Ticks of these lengths in seconds are the resolutions that are looked for.
 _RESOLUTIONS = (86400.0, 3600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9)
 
