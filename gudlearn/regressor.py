@@ -65,6 +65,9 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
     probability of a number is that of its interval. Those of at most 20 values are levels of a
     category. The density of y plus noise of width 1 is the probability of y.
 
+    Means, quantiles and samples stay in the range of y in ``fit``, as the rows of ``sample`` do,
+    unless the generator has ``schema=Schema(clip=False)``. Densities do not end there.
+
     References
     ----------
     Song et al. (2021), "Score-based generative modeling through stochastic differential
@@ -157,8 +160,8 @@ class GUDRegressor(NestedGenerator, RegressorMixin, BaseEstimator):
             p = prediction.probabilities(rows)[:, : len(levels)]
             return lambda factor: ConditionalLevels(levels, p, factor)
         values, column_map = prediction.quantiles(rows), prediction.column_map()
-        whole = self.is_whole_
-        return lambda factor: ConditionalQuantiles(NODES, values, column_map, whole, factor)
+        whole, within = self.is_whole_, prediction.within()
+        return lambda factor: ConditionalQuantiles(NODES, values, column_map, whole, factor, within)
 
     def _default_generator(self):
         return GUDGenerator()

@@ -405,3 +405,18 @@ def test_a_failed_fit_leaves_the_earlier_fit_of_a_regressor():
     with pytest.raises(ValueError, match="in all rows"):
         model.fit(pd.DataFrame(X, columns=list("abc")), np.ones(40))
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_quantiles_and_means_stay_in_the_range_of_the_target(clip):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = np.exp(2 * X[:, 0] + rng.normal(size=200))
+    generator = GUDGenerator(max_iter=0, schema=Schema(clip=clip))
+    model = GUDRegressor(generator, random_state=0).fit(X, y)
+    extremes = np.array([[4.0, 0.0], [-4.0, 0.0]])
+    low, high = model.predict_quantile(extremes, [1e-4, 1 - 1e-4]).T
+    inside = (y.min() <= low).all() and (high <= y.max()).all()
+    assert inside == clip and (model.predict(extremes) <= y.max()).all() == clip
+    # The density does not end there.
+    assert np.isfinite(model.log_prob(extremes, [2 * y.max(), y.min() / 2])).all()

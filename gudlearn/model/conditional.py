@@ -33,9 +33,14 @@ class ConditionalQuantiles:
         Whether values are whole numbers, to which uniform noise of width 1 was added.
     spread : float
         Factor of the distances of components from the median.
+    within : (float, float)
+        Range of the values in means and quantiles; the density is that of the spline.
     """
 
-    def __init__(self, nodes, values, column_map, whole=False, spread=1.0):
+    def __init__(
+        self, nodes, values, column_map, whole=False, spread=1.0, within=(-np.inf, np.inf)
+    ):
+        self._within = within
         median = values[:, [len(nodes) // 2]]
         values = median + spread * (values - median)
         rise = _LEAST_SLOPE * nodes
@@ -126,13 +131,14 @@ class ConditionalQuantiles:
 
     def quantile(self, q):
         """Quantiles (n, m) of probabilities q in (0, 1), of shape (m,) or (n, m)."""
-        y = self._map.inverse(self._at(ndtri(q))[0])
+        y = np.clip(self._map.inverse(self._at(ndtri(q))[0]), *self._within)
         return np.rint(y) if self.whole else y
 
     def mean(self):
         """Means, (n,)."""
         weight = np.exp(-0.5 * _GRID**2)
-        return self._map.inverse(self._at(_GRID)[0]) @ (weight / weight.sum())
+        y = np.clip(self._map.inverse(self._at(_GRID)[0]), *self._within)
+        return y @ (weight / weight.sum())
 
     def median(self):
         """Medians, (n,)."""

@@ -92,6 +92,13 @@ class Prediction:
         """The `ColumnMap` between values of the column and its component."""
         return ColumnMap(self.state.encoding, self._field)
 
+    def within(self):
+        """The range (low, high) in which samples of the column stay."""
+        encoding = self.state.encoding
+        if not encoding.kinds.clip:
+            return -np.inf, np.inf
+        return tuple(float(end[self._field]) for end in encoding.seen)
+
     def _each_batch(self, rows, function, size):
         """Results of a function of the `Condition` of each batch."""
         return np.concatenate(list(each_condition(self.fitted, rows, function, size, self._target)))
