@@ -6,9 +6,11 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import norm
 
 from gudlearn import MLP, GUDGenerator, PCABasis, Schema, SequentialSchedule
+from gudlearn.model import component
 from small import few_draws, small
 
 # Nothing is trained, and columns are independent.
@@ -348,3 +350,26 @@ def test_a_sampler_has_a_step_for_each_category():
     # A curve that is steep somewhere reveals more there, and numbers need steps of their own.
     assert steps(X.iloc[:, :23], schedule="cosine") == 50
     assert steps(X.iloc[:, :5].assign(number=np.linspace(-1.3, 1.7, 60))) == 50
+
+
+@pytest.mark.parametrize("given", [None, {"x0": "1"}], ids=["whole", "given"])
+def test_samples_draw_categories_at_even_times(given, monkeypatch):
+    seen = []
+
+    class Spy(component.RevealingDenoiser):
+        def __init__(self, denoise, path, reveal_at, draws):
+            seen.append((reveal_at, draws))
+            super().__init__(denoise, path, reveal_at, draws)
+
+    monkeypatch.setattr(component, "RevealingDenoiser", Spy)
+    X = pd.DataFrame(np.random.default_rng(0).integers(2, size=(60, 4)).astype(str))
+    gen = small(max_iter=1, conditional_rate=0.3).fit(X.add_prefix("x"))
+    seen.clear()
+    gen.sample(50, given=given)
+    reveal_at, draws = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    assert torch.allclose(
+        reveal_at.sort(1).values.diff(dim=1).double(), torch.tensor(0.25).double()
+    )
+    # In random order, and nothing that is drawn depends on it.
+    assert len(reveal_at.argsort(1).unique(dim=0)) > 10
+    assert abs(np.corrcoef(reveal_at.ravel(), draws.ravel())[0, 1]) < 5 / reveal_at.numel() ** 0.5
